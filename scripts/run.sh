@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# Sets up, builds and runs the whole chain on this machine:
+#   Envoy with the body-hash filter → Varnish → embedding-gateway → OpenAI, or its offline stand-in
+#
+# usage: [PORT=8080] [OPENAI_API_KEY=sk-...] [RUN_DIR=.run] scripts/run.sh
+#   PORT             where Envoy listens on 127.0.0.1; everything else takes free ports
+#   OPENAI_API_KEY   set: upstream is OpenAI (OPENAI_BASE_URL to change it), and callers bring their own key;
+#                    not set: the stand-in, whose vectors mean nothing
+#   RUN_DIR          logs, and the vectors that were paid for: they survive a restart
+#
+# Ctrl-C or SIGTERM ends all that it started.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly ROOT
+readonly PORT=${PORT:-8080}
+readonly VARNISH="$ROOT/kustomize/overlays/dev/varnish"
+# A cold machine needs seconds to compile the module and the VCL.
+readonly START_SECONDS=30
+# The backend drains its pending writes within this time.
+readonly STOP_SECONDS=30
+
+say() { printf '%s\n' "$*"; }
+fail() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
+
+check_port() {
+  if ! [[ $PORT =~ ^[1-9][0-9]{0,4}$ ]] || ((PORT > 65535)); then
+    fail "PORT: '$PORT' is not a port"
+  fi
+  if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
+    fail "PORT: 127.0.0.1:$PORT is taken; choose another: PORT=8081 scripts/run.sh"
+  fi
+}
+
+prepare() {
+  say "setting up (the first time this takes some minutes)"
+  "$ROOT/scripts/setup.sh" rust envoy varnish
+  cd "$ROOT"
+  cargo build --release --locked --quiet --target wasm32-wasip1
+  cargo build --release --locked --quiet --package embedding-gateway --bins --examples
+}
+
+# Ports that nobody listens on, all different.
+free_ports() {
+  python3 - "$1" <<'PYTHON'
+import socket, sys
+sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
+for s in sockets:
+    s.bind(("127.0.0.1", 0))
+print(*[s.getsockname()[1] for s in sockets])
+PYTHON
+}
+
+# start NAME COMMAND...: in a session of its own, so that Ctrl-C ends it in our order; it dies with this script.
+start() {
+  local name=$1
+  shift
+  setsid setpriv --pdeathsig TERM -- "$@" >"$LOGS/$name.log" 2>&1 </dev/null &
+  names[$!]=$name
+  started+=($!)
+}
+
+# await NAME URL: of the one that was started last.
+await() {
+  local name=$1 url=$2 pid=${started[-1]} deadline=$((SECONDS + START_SECONDS))
+  until curl -fsS -m 2 -o /dev/null "$url" 2>/dev/null; do
+    kill -0 "$pid" 2>/dev/null || died "$pid"
+    ((SECONDS < deadline)) || { tail -n 20 "$LOGS/$name.log" >&2; fail "$name: not ready within $START_SECONDS s; see $LOGS/$name.log"; }
+    sleep 0.05
+  done
+}
+
+died() {
+  local name=${names[$1]}
+  tail -n 20 "$LOGS/$name.log" >&2
+  fail "$name ended; its last lines stand above, all of them in $LOGS/$name.log"
+}
+
+# shellcheck disable=SC2317 # the trap calls it
+# First who takes requests, last who answers them, so that what runs can finish.
+stop_all() {
+  trap - EXIT INT TERM
+  local index pid deadline
+  for ((index = ${#started[@]} - 1; index >= 0; index--)); do
+    pid=${started[index]}
+    kill -TERM "$pid" 2>/dev/null || continue
+    deadline=$((SECONDS + STOP_SECONDS))
+    while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.05; done
+    kill -KILL "$pid" 2>/dev/null && say "${names[$pid]}: had to be killed"
+    wait "$pid" 2>/dev/null || true
+  done
+}
+
+start_upstream() {
+  if [ -n "${OPENAI_API_KEY:-}" ]; then
+    upstream=${OPENAI_BASE_URL:-https://api.openai.com/v1}
+    upstream_id=
+    return
+  fi
+  start standin target/release/examples/openai-standin --listen "127.0.0.1:$standin_port"
+  await standin "http://127.0.0.1:$standin_port/stats"
+  upstream="http://127.0.0.1:$standin_port/v1"
+  # Its port changes from run to run; the vectors that it gave do not.
+  upstream_id=openai-standin
+}
+
+start_backend() {
+  # The callers' own keys go upstream: with this machine's key in the gateway, anybody on it could spend it.
+  start backend env -u OPENAI_API_KEY \
+    LISTEN="127.0.0.1:$backend_port" STORE="file://$RUN/store" \
+    OPENAI_BASE_URL="$upstream" ${upstream_id:+UPSTREAM_ID="$upstream_id"} \
+    target/release/embedding-gateway
+  await backend "http://127.0.0.1:$backend_port/readyz"
+}
+
+start_varnish() {
+  mkdir -p "$RUN/varnish"
+  sed "s/@PORT@/$backend_port/" "$VARNISH/backend.local.vcl" >"$RUN/varnish/backend.vcl"
+  start varnish env LISTEN="127.0.0.1:$varnish_port" WORK_DIR="$RUN/varnish/work" VCL_PATH="$RUN/varnish:$VARNISH" "$VARNISH/start.sh"
+  await varnish "http://127.0.0.1:$varnish_port/healthz"
+}
+
+start_envoy() {
+  sed -e "s/\b8080\b/$PORT/" -e "s/\b6081\b/$varnish_port/" -e "s/\b9901\b/$admin_port/" envoy/gateway.yaml >"$RUN/envoy.yaml"
+  start envoy .tools/bin/envoy --config-path "$RUN/envoy.yaml" --use-dynamic-base-id --log-level warning
+  await envoy "http://127.0.0.1:$PORT/healthz"
+}
+
+ready() {
+  local key=demo
+  [ -z "${OPENAI_API_KEY:-}" ] || key="\$OPENAI_API_KEY"
+  cat <<TEXT
+ready: http://127.0.0.1:$PORT
+
+Twice the same call; the second answer comes from Varnish (Cache-Status: ... Varnish; hit):
+  curl -si http://127.0.0.1:$PORT/v1/embeddings -H "Authorization: Bearer $key" -H 'Content-Type: application/json' \\
+    -d '{"model":"text-embedding-3-small","input":"hello"}' | grep -i -E '^(HTTP|cache-status|x-embedding)'
+
+Any OpenAI SDK, unchanged (pip install openai):
+  OPENAI_BASE_URL=http://127.0.0.1:$PORT/v1 OPENAI_API_KEY=$key python3 -c '
+from openai import OpenAI
+print(OpenAI().embeddings.create(model="text-embedding-3-small", input=["hello", "world"]).data[1].embedding[:3])'
+
+upstream: $upstream
+backend:  http://127.0.0.1:$backend_port    (metrics: /metrics)
+Envoy:    http://127.0.0.1:$admin_port    (admin)
+logs:     $LOGS
+Ctrl-C ends it.
+TEXT
+}
+
+main() {
+  case ${1:-} in
+    "") ;;
+    -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) fail "takes no argument, only variables; see --help" ;;
+  esac
+  check_port
+  prepare
+  RUN=$(mkdir -p "${RUN_DIR:-$ROOT/.run}" && cd "${RUN_DIR:-$ROOT/.run}" && pwd)
+  LOGS="$RUN/logs"
+  mkdir -p "$LOGS" "$RUN/store"
+  names=() started=()
+  trap stop_all EXIT
+  trap 'exit 0' INT TERM
+  read -r standin_port backend_port varnish_port admin_port <<<"$(free_ports 4)"
+  start_upstream
+  start_backend
+  start_varnish
+  start_envoy
+  ready
+  local ended
+  wait -n -p ended "${started[@]}" || true
+  died "$ended"
+}
+
+main "$@"
