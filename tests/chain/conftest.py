@@ -1,0 +1,20 @@
+"""One chain for the session; each test finds its upstream well-behaved and its count at 0."""
+
+import pytest
+from chain import start_chain, stop_chain
+
+
+@pytest.fixture(scope="session")
+def running_chain(tmp_path_factory):
+    chain = start_chain(tmp_path_factory.mktemp("chain"))
+    yield chain
+    stop_chain(chain)
+
+
+@pytest.fixture
+def chain(running_chain):
+    """The one chain of the session, with an upstream that behaves and whose count starts at 0."""
+    running_chain.behave()
+    running_chain.forget_upstream_stats()
+    yield running_chain
+    running_chain.behave()

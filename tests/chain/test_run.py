@@ -1,0 +1,76 @@
+"""What `scripts/run.sh` promises to whoever types it."""
+
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import openai
+import pytest
+from chain import RUN, environment, free_port, start_chain, stop_chain
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [RUN, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=30
+    )
+
+
+def test_help_names_the_variables():
+    answer = run("--help")
+    assert answer.returncode == 0
+    assert all(name in answer.stdout for name in ("PORT", "OPENAI_API_KEY", "RUN_DIR"))
+
+
+def test_a_taken_port_is_a_clear_error():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        answer = run(PORT=str(port))
+    assert answer.returncode == 1
+    assert f"127.0.0.1:{port} is taken" in answer.stderr
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "80 80"])
+def test_what_is_no_port_is_a_clear_error(port):
+    answer = run(PORT=port)
+    assert answer.returncode == 1
+    assert "is not a port" in answer.stderr
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
+def test_a_warm_start_is_quick_and_a_signal_ends_all_it_started(chain, tmp_path, with_signal):
+    started = time.monotonic()
+    second = start_chain(tmp_path, free_port())
+    assert time.monotonic() - started < 10
+
+    addresses = [second.url, *re.findall(r"http://127\.0\.0\.1:\d+", second.output)]
+    assert stop_chain(second, with_signal) == 0
+    for address in addresses:
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(address, timeout=2)
+    members = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True)
+    assert members.stdout == "", "a process that it started is still there"
+
+
+def test_what_was_paid_for_survives_a_restart(chain, tmp_path):
+    def ask(running, *words):
+        client = openai.OpenAI(base_url=running.openai_url, api_key="sk-restart", max_retries=0)
+        return [item.embedding for item in client.embeddings.create(model="text-embedding-3-small", input=words).data]
+
+    first = start_chain(tmp_path)
+    kept, too = ask(first, "kept", "too")
+    assert stop_chain(first) == 0
+
+    second = start_chain(tmp_path)
+    try:
+        # A restart forgets which keys the upstream takes: this call earns the key its hits anew.
+        ask(second, "new")
+        assert ask(second, "too", "kept") == [too, kept]
+        assert second.upstream_stats()["embeddings"]["inputs"] == 1
+    finally:
+        stop_chain(second)
