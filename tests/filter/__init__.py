@@ -1,0 +1,1 @@
+"""The body-hash filter on a real Envoy, asserted against what the upstream received."""

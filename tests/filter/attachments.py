@@ -1,0 +1,28 @@
+"""The ways to attach the filter, as lists of Envoy HTTP filters."""
+
+from pathlib import Path
+
+from harness.envoy_config import wasm_config
+
+PAIR, SINGLE = "pair", "single"
+ATTACHMENTS = (PAIR, SINGLE)
+HEADER = "x-body-hash"
+# maxBodyBytes and stallTimeout where the configuration does not say.
+DEFAULT_CAP = 1 << 20
+DEFAULT_STALL_SECONDS = 1.0
+VM_ID = "body-hash"
+
+
+def member(role: str, module: Path, *, name: str = "", vm_id: str = VM_ID, **configuration) -> dict:
+    """One filter of the module in this role; what is not given is left to its defaults."""
+    name = name or role
+    holds = {"allow_on_headers_stop_iteration": True} if role == SINGLE else {}
+    typed = wasm_config(name, module, {"role": role, **configuration}, vm_id=vm_id, root_id=name, **holds)
+    return {"name": name, "typed_config": typed}
+
+
+def chain(attachment: str, module: Path, *, between=(), **configuration) -> "list[dict]":
+    """The filters of one attachment, with others between the twins if there are twins."""
+    roles = ("tap", "gate") if attachment == PAIR else (SINGLE,)
+    first, *second = (member(role, module, **configuration) for role in roles)
+    return [first, *between, *second]

@@ -1,0 +1,50 @@
+"""An Envoy with the filter in front of the recording origin, and what it counts."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness import paths
+from harness.envoy import Envoy
+from harness.envoy_config import bootstrap, cluster, connect_route, http_connection_manager, listener, route
+from harness.origin import Origin
+from harness.waiting import eventually
+
+_STATS = "wasmcustom.body_hash."
+_LISTENER = "main"
+
+
+class Gateway:
+    """One Envoy with one listener that runs `filters` and forwards everything to the origin."""
+
+    def __init__(
+        self, filters, origin: Origin, folder: Path, *, listener_options=None, manager_options=None, routes=None, version=paths.ENVOY_VERSION, concurrency=1
+    ) -> None:
+        routes = routes or [connect_route("origin"), route("origin")]
+        manager = http_connection_manager(filters, routes, **(manager_options or {}))
+        configuration = bootstrap([listener(_LISTENER, manager, **(listener_options or {}))], [cluster("origin", origin.port)])
+        self.origin = origin
+        self.envoy = Envoy(configuration, folder, version=version, concurrency=concurrency)
+        self.port = self.envoy.port(_LISTENER)
+
+    def stop(self) -> None:
+        self.envoy.stop()
+
+    def counters(self) -> "dict[str, int]":
+        """The filter's counters that are not 0."""
+        return {name: value for name, value in self.envoy.stats(_STATS).items() if value and name != "held"}
+
+    def held(self) -> int:
+        """How many requests the filter holds now."""
+        return self.envoy.stats(_STATS)["held"]
+
+    def holds(self, count: int) -> None:
+        """Waits until exactly so many requests are held."""
+        eventually(lambda: self.held() == count, what=f"{count} held requests")
+
+    @contextmanager
+    def counting(self):
+        """A dictionary that holds, after the block, what the filter counted in it."""
+        before, counted = self.counters(), {}
+        yield counted
+        after = self.counters()
+        counted.update({name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)})

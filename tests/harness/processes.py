@@ -1,0 +1,63 @@
+"""A child process with a log: started, watched, always ended."""
+
+import atexit
+import signal
+import subprocess
+from pathlib import Path
+
+# What a process may take to end by itself after SIGTERM before it is killed.
+GRACE_SECONDS = 5
+
+_running: "set[Process]" = set()
+
+
+class Process:
+    """One child process; its output goes to `log`."""
+
+    def __init__(self, arguments: list, log: Path, **options) -> None:
+        self.log = log
+        with open(log, "ab") as output:
+            self._child = subprocess.Popen(
+                [str(argument) for argument in arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL, **options
+            )
+        _running.add(self)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def exit_code(self) -> "int | None":
+        return self._child.poll()
+
+    def wait(self, timeout: float) -> int:
+        """The exit code, once the process has ended by itself."""
+        code = self._child.wait(timeout)
+        _running.discard(self)
+        return code
+
+    def stop(self) -> None:
+        """Ends the process: SIGTERM, then SIGKILL when it does not listen."""
+        _running.discard(self)
+        if self._child.poll() is not None:
+            return
+        self._child.send_signal(signal.SIGTERM)
+        try:
+            self._child.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+def running() -> "list[Process]":
+    """Every process that was started and not ended yet."""
+    return list(_running)
+
+
+@atexit.register
+def _stop_all() -> None:
+    for process in running():
+        process.stop()
