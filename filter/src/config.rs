@@ -1,0 +1,193 @@
+//! The plugin's configuration: camelCase JSON, read once, refused unless every field is sound.
+//!
+//! There is no silent default: a field that is unknown, given twice, of a wrong type or without a
+//! possible meaning refuses the whole configuration, and the error names every such field.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+mod fields;
+mod selection;
+
+pub use fields::Fields;
+pub use selection::{HostPattern, PathPrefix};
+
+/// Envoy's own default for `per_connection_buffer_limit_bytes`: a held body must fit in it.
+const DEFAULT_MAX_BODY_BYTES: u64 = 1024 * 1024;
+/// Envoy counts the buffers that hold a body in 32 bits.
+const LARGEST_BODY_BYTES: u64 = u32::MAX as u64;
+const DEFAULT_STALL_TIMEOUT_MS: u64 = 1000;
+/// An hour. To hold a silent request for longer is to hang it.
+const LONGEST_STALL_TIMEOUT_MS: u64 = 60 * 60 * 1000;
+const DEFAULT_HEADER: &str = "x-body-hash";
+/// Far beyond any sensible name, far below what breaks the headers limit of the next hop.
+const LONGEST_HEADER: usize = 128;
+
+/// Headers that carry the message, the connection, the caller or Envoy's own word. The filter
+/// removes its header from every request; none of these may be lost.
+const RESERVED_HEADERS: [&str; 19] = [
+    "accept",
+    "api-key",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-request-id",
+];
+const RESERVED_PREFIXES: [&str; 2] = ["x-envoy-", "x-forwarded-"];
+
+/// What an instance of the filter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The pair's first filter.
+    Tap,
+    /// The pair's second filter.
+    Gate,
+    /// The filter that does both.
+    Single,
+}
+
+/// A sound configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What this instance is.
+    pub role: Role,
+    /// The header to write, in lower case.
+    pub header: String,
+    /// The longest body that is hashed.
+    pub max_body_bytes: u64,
+    /// How long a request is held while its body does not grow.
+    pub stall_timeout: Duration,
+    /// The hosts to hash for; empty means all.
+    pub hosts: Vec<HostPattern>,
+    /// The paths to hash for; empty means all.
+    pub path_prefixes: Vec<PathPrefix>,
+}
+
+/// Everything that is wrong with a configuration, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0.join("; "))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// Names every field that is missing, unknown, repeated or wrong.
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        let mut fields = Fields::read(json).map_err(|wrong| ConfigError(vec![wrong]))?;
+        let role = fields.take("role", None, role);
+        let header = fields.take("header", Some(DEFAULT_HEADER.to_owned()), header);
+        let max_body_bytes = fields.take("maxBodyBytes", Some(DEFAULT_MAX_BODY_BYTES), |value| {
+            whole_number(value, LARGEST_BODY_BYTES)
+        });
+        let stall_timeout = fields
+            .take("stallTimeout", Some(DEFAULT_STALL_TIMEOUT_MS), |value| {
+                whole_number(value, LONGEST_STALL_TIMEOUT_MS)
+            })
+            .map(Duration::from_millis);
+        let hosts = fields.take("hosts", Some(Vec::new()), |value| {
+            list(value, HostPattern::parse)
+        });
+        let path_prefixes = fields.take("pathPrefixes", Some(Vec::new()), |value| {
+            list(value, PathPrefix::parse)
+        });
+        let wrong = fields.finish();
+        match (
+            role,
+            header,
+            max_body_bytes,
+            stall_timeout,
+            hosts,
+            path_prefixes,
+        ) {
+            (
+                Some(role),
+                Some(header),
+                Some(max_body_bytes),
+                Some(stall_timeout),
+                Some(hosts),
+                Some(path_prefixes),
+            ) if wrong.is_empty() => Ok(Self {
+                role,
+                header,
+                max_body_bytes,
+                stall_timeout,
+                hosts,
+                path_prefixes,
+            }),
+            _ => Err(ConfigError(wrong)),
+        }
+    }
+}
+
+fn role(value: &Value) -> Result<Role, String> {
+    match value.as_str() {
+        Some("tap") => Ok(Role::Tap),
+        Some("gate") => Ok(Role::Gate),
+        Some("single") => Ok(Role::Single),
+        _ => Err("must be \"tap\", \"gate\" or \"single\"".to_owned()),
+    }
+}
+
+/// A field name of RFC 9110, made lower-case: names of headers have no case.
+fn header(value: &Value) -> Result<String, String> {
+    let name = value
+        .as_str()
+        .ok_or("must be a string")?
+        .to_ascii_lowercase();
+    if name.is_empty() || name.len() > LONGEST_HEADER {
+        return Err(format!("must have 1 to {LONGEST_HEADER} characters"));
+    }
+    if !name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    {
+        return Err("has a character that no header name may have (RFC 9110, token)".to_owned());
+    }
+    let reserved = RESERVED_HEADERS.contains(&name.as_str())
+        || RESERVED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+    if reserved {
+        return Err("is a header with another meaning, which must not be removed".to_owned());
+    }
+    Ok(name)
+}
+
+fn whole_number(value: &Value, most: u64) -> Result<u64, String> {
+    value
+        .as_u64()
+        .filter(|number| (1..=most).contains(number))
+        .ok_or_else(|| format!("must be a whole number from 1 to {most}"))
+}
+
+fn list<T>(value: &Value, parse: fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+    let entries = value.as_array().ok_or("must be a list of strings")?;
+    let parse_entry = |entry: &Value| {
+        let text = entry.as_str().ok_or("must be a list of strings")?;
+        parse(text).ok_or_else(|| format!("has an impossible entry: {text:?}"))
+    };
+    entries.iter().map(parse_entry).collect()
+}

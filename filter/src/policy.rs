@@ -1,0 +1,79 @@
+//! Which requests are hashed, decided from their headers alone.
+//!
+//! A request that is named here is never held: holding a tunnel, an upgrade or a bidirectional
+//! stream would wait for an end that does not come. Header values are bytes; a client may send
+//! any.
+
+use crate::config::Config;
+use crate::stats::Reason;
+
+/// The headers of a request.
+pub trait Head {
+    /// The first value of the header `name` (lower-case), as the client sent it.
+    fn get(&self, name: &str) -> Option<Vec<u8>>;
+}
+
+/// Why this request is not to be hashed, or `None` if it is.
+///
+/// `ends_here` says that the headers are the whole request.
+pub fn reason_to_skip(config: &Config, head: &impl Head, ends_here: bool) -> Option<Reason> {
+    if !selected(config, head) {
+        Some(Reason::NotSelected)
+    } else if is_connect(head) {
+        Some(Reason::Connect)
+    } else if head.get("upgrade").is_some() {
+        Some(Reason::Upgrade)
+    } else if is_grpc(head) {
+        Some(Reason::Grpc)
+    } else if ends_here {
+        Some(Reason::NoBody)
+    } else {
+        by_length(config, head)
+    }
+}
+
+fn selected(config: &Config, head: &impl Head) -> bool {
+    // Most configurations have no lists; then these headers need not be fetched at all.
+    let host_fits = config.hosts.is_empty()
+        || head
+            .get(":authority")
+            .is_some_and(|authority| config.hosts.iter().any(|host| host.matches(&authority)));
+    host_fits
+        && (config.path_prefixes.is_empty()
+            || head.get(":path").is_some_and(|path| {
+                config
+                    .path_prefixes
+                    .iter()
+                    .any(|prefix| prefix.matches(&path))
+            }))
+}
+
+/// CONNECT, also the extended one of RFC 8441 and RFC 9220.
+fn is_connect(head: &impl Head) -> bool {
+    head.get(":method")
+        .is_some_and(|method| method == b"CONNECT")
+        || head.get(":protocol").is_some()
+}
+
+/// `application/grpc` and its kin (`+proto`, `-web`): what Envoy itself takes for gRPC, and more.
+fn is_grpc(head: &impl Head) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    head.get("content-type").is_some_and(|value| {
+        value
+            .get(..GRPC.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+    })
+}
+
+/// A length that does not parse is Envoy's to refuse; the body is then counted as it comes.
+fn by_length(config: &Config, head: &impl Head) -> Option<Reason> {
+    let value = head.get("content-length")?;
+    let length: u64 = std::str::from_utf8(&value).ok()?.trim().parse().ok()?;
+    if length == 0 {
+        Some(Reason::NoBody)
+    } else if length > config.max_body_bytes {
+        Some(Reason::TooLarge)
+    } else {
+        None
+    }
+}

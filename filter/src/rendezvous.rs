@@ -1,0 +1,278 @@
+//! Where a tap and its gate find each other, and where every held request waits.
+//!
+//! One [`Rendezvous`] serves all streams of one VM, which is one worker thread. It owns what must
+//! outlive a single callback: what each tap has seen, which requests are held, and which of them
+//! are ready to go. Nothing here outlives its stream: [`Rendezvous::leave`] is called for every
+//! stream that ends, however it ends.
+//!
+//! Time is counted in ticks of the root context that holds a request, so no clock is read.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use crate::config::Config;
+use crate::stats::{Outcome, Reason};
+
+/// A stream or root context of this VM. Envoy does not give the same number twice while it is
+/// in use.
+pub type ContextId = u32;
+
+/// Ticks in one `stallTimeout`. A request is let go with the first tick after that many, hence
+/// not before the time-out and at most a quarter of it later.
+pub const TICKS_PER_STALL_TIMEOUT: u32 = 4;
+
+/// The note that a tap leaves in its stream's filter state, for the gate behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Tells this VM from every other one, also from an older one of the same module.
+    pub vm: [u8; 16],
+    /// The tap's context in that VM.
+    pub tap: ContextId,
+}
+
+impl Ticket {
+    /// The bytes for the filter state.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        [&self.vm[..], &self.tap.to_le_bytes()[..]].concat()
+    }
+
+    /// Reads what [`Ticket::to_bytes`] wrote; anything else is no ticket.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (vm, tap) = bytes.split_first_chunk::<16>()?;
+        Some(Self {
+            vm: *vm,
+            tap: ContextId::from_le_bytes(tap.try_into().ok()?),
+        })
+    }
+
+    /// The tap, if it lives in the VM `vm`. A ticket of another VM is void: while a module is
+    /// being replaced, the twin may live in the old VM, and nobody there could resume us.
+    #[must_use]
+    pub fn redeem(self, vm: [u8; 16]) -> Option<ContextId> {
+        (self.vm == vm).then_some(self.tap)
+    }
+}
+
+/// What a gate does with its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// Hold it; it will turn up in [`Rendezvous::next_ready`].
+    Hold,
+    /// Let it go at once.
+    Settled(Outcome),
+}
+
+/// The root context to wake so that a ready request is resumed in a turn of its own.
+#[must_use = "a ready request that wakes nobody waits for the next tick"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wake(pub ContextId);
+
+/// Who wants to hold a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The filter's own context.
+    pub stream: ContextId,
+    /// Its root context, whose timer watches over it.
+    pub root: ContextId,
+    /// Its configuration.
+    pub config: &'a Rc<Config>,
+}
+
+/// A request that may go on now.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The filter that held it.
+    pub stream: ContextId,
+    /// That filter's configuration.
+    pub config: Rc<Config>,
+    /// With the header or without.
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Default)]
+struct Tapped {
+    seen: u64,
+    outcome: Option<Outcome>,
+    gate: Option<ContextId>,
+}
+
+#[derive(Debug)]
+struct Held {
+    root: ContextId,
+    config: Rc<Config>,
+    idle_ticks: u32,
+    outcome: Option<Outcome>,
+}
+
+/// The streams of one VM. See the module.
+#[derive(Debug, Default)]
+pub struct Rendezvous {
+    taps: BTreeMap<ContextId, Tapped>,
+    held: BTreeMap<ContextId, Held>,
+    ready: VecDeque<ContextId>,
+}
+
+impl Rendezvous {
+    /// A tap begins. `outcome` is known at once when it will not hash this request.
+    pub fn announce(&mut self, tap: ContextId, outcome: Option<Outcome>) {
+        self.taps.insert(
+            tap,
+            Tapped {
+                outcome,
+                ..Tapped::default()
+            },
+        );
+    }
+
+    /// A tap has seen `seen` bytes in all, and the body goes on.
+    pub fn progress(&mut self, tap: ContextId, seen: u64) -> Option<Wake> {
+        let tapped = self.taps.get_mut(&tap)?;
+        tapped.seen = seen;
+        let gate = tapped.gate?;
+        let held = self.held.get_mut(&gate)?;
+        held.idle_ticks = 0;
+        if seen > held.config.max_body_bytes {
+            self.settle(gate, Outcome::Skipped(Reason::TooLarge))
+        } else {
+            None
+        }
+    }
+
+    /// A tap has seen the end after `seen` bytes, or gives up. Its gate may not be there yet.
+    pub fn finish(&mut self, tap: ContextId, seen: u64, outcome: Outcome) -> Option<Wake> {
+        let tapped = self.taps.get_mut(&tap)?;
+        tapped.seen = seen;
+        tapped.outcome.get_or_insert(outcome);
+        let gate = tapped.gate?;
+        let outcome = within_cap(outcome, seen, &self.held.get(&gate)?.config);
+        self.settle(gate, outcome)
+    }
+
+    /// A gate asks for what `tap` knows, and takes a place if that is not all yet.
+    pub fn join(&mut self, gate: Place<'_>, tap: ContextId) -> Join {
+        let Some(tapped) = self.taps.get_mut(&tap) else {
+            return Join::Settled(Outcome::Skipped(Reason::TwinAbsent));
+        };
+        if let Some(outcome) = tapped.outcome {
+            return Join::Settled(within_cap(outcome, tapped.seen, gate.config));
+        }
+        if tapped.seen > gate.config.max_body_bytes {
+            return Join::Settled(Outcome::Skipped(Reason::TooLarge));
+        }
+        tapped.gate = Some(gate.stream);
+        self.hold(gate);
+        Join::Hold
+    }
+
+    /// A request is held without a tap: it watches its own body.
+    pub fn hold(
+        &mut self,
+        Place {
+            stream,
+            root,
+            config,
+        }: Place<'_>,
+    ) {
+        let config = Rc::clone(config);
+        self.held.insert(
+            stream,
+            Held {
+                root,
+                config,
+                idle_ticks: 0,
+                outcome: None,
+            },
+        );
+    }
+
+    /// More of a held request's own body has come. False when it is not, or no longer, held.
+    pub fn touch(&mut self, stream: ContextId) -> bool {
+        self.held
+            .get_mut(&stream)
+            .map(|held| held.idle_ticks = 0)
+            .is_some()
+    }
+
+    /// The next request to resume. It is no longer held when this returns.
+    pub fn next_ready(&mut self) -> Option<Release> {
+        let stream = self.ready.pop_front()?;
+        let Held {
+            config, outcome, ..
+        } = self.held.remove(&stream)?;
+        Some(Release {
+            stream,
+            config,
+            outcome: outcome?,
+        })
+    }
+
+    /// A tick of `root`: what has waited too long becomes ready. Says how many requests of all
+    /// roots are ready now, each of which wants a wake: an earlier one may have been lost.
+    pub fn tick(&mut self, root: ContextId) -> usize {
+        let mut stalled = Vec::new();
+        for (stream, held) in self.held.iter_mut().filter(|(_, held)| held.root == root) {
+            held.idle_ticks = held.idle_ticks.saturating_add(1);
+            if held.outcome.is_none() && held.idle_ticks > TICKS_PER_STALL_TIMEOUT {
+                stalled.push(*stream);
+            }
+        }
+        for stream in stalled {
+            let _ready = self.settle(stream, Outcome::Skipped(Reason::Stalled));
+        }
+        self.ready.len()
+    }
+
+    /// Whether `root` still has a request to watch.
+    #[must_use]
+    pub fn watches(&self, root: ContextId) -> bool {
+        self.held.values().any(|held| held.root == root)
+    }
+
+    /// `root` is gone; `heir` watches over its requests.
+    pub fn adopt(&mut self, root: ContextId, heir: ContextId) {
+        for held in self.held.values_mut().filter(|held| held.root == root) {
+            held.root = heir;
+        }
+    }
+
+    /// A tap is gone. A gate that still waits for it has nothing left to wait for.
+    pub fn leave_tap(&mut self, tap: ContextId) -> Option<Wake> {
+        let gate = self.taps.remove(&tap)?.gate?;
+        self.settle(gate, Outcome::Skipped(Reason::TwinAbsent))
+    }
+
+    /// A held request is gone, resumed by itself or cut off. True if it was held until now.
+    pub fn leave(&mut self, stream: ContextId) -> bool {
+        let held = self.held.remove(&stream).is_some();
+        if held {
+            self.ready.retain(|ready| *ready != stream);
+        }
+        held
+    }
+
+    /// Nobody is here. What the tests of every ending ask.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.taps.is_empty() && self.held.is_empty() && self.ready.is_empty()
+    }
+
+    fn settle(&mut self, stream: ContextId, outcome: Outcome) -> Option<Wake> {
+        let held = self.held.get_mut(&stream)?;
+        if held.outcome.is_some() {
+            return None;
+        }
+        held.outcome = Some(outcome);
+        self.ready.push_back(stream);
+        Some(Wake(held.root))
+    }
+}
+
+/// The gate's own cap counts too, whatever the tap's is.
+fn within_cap(outcome: Outcome, seen: u64, config: &Config) -> Outcome {
+    match outcome {
+        Outcome::Hashed(_) if seen > config.max_body_bytes => Outcome::Skipped(Reason::TooLarge),
+        outcome => outcome,
+    }
+}

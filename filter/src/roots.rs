@@ -1,0 +1,60 @@
+//! The live root contexts of this VM: whose queue can be rung, whose timer runs.
+
+use crate::rendezvous::ContextId;
+
+#[derive(Debug)]
+struct Root {
+    id: ContextId,
+    queue: u32,
+    ticking: bool,
+}
+
+/// One entry for each root context that holds requests, the newest last.
+#[derive(Debug, Default)]
+pub struct Roots(Vec<Root>);
+
+impl Roots {
+    /// Whether `id` is known already: a second configuration must not register a second queue.
+    #[must_use]
+    pub fn knows(&self, id: ContextId) -> bool {
+        self.0.iter().any(|root| root.id == id)
+    }
+
+    /// `id` listens on `queue`.
+    pub fn add(&mut self, id: ContextId, queue: u32) {
+        self.0.push(Root {
+            id,
+            queue,
+            ticking: false,
+        });
+    }
+
+    /// `id` is gone. Returns the newest root that is left.
+    pub fn remove(&mut self, id: ContextId) -> Option<ContextId> {
+        self.0.retain(|root| root.id != id);
+        self.0.last().map(|root| root.id)
+    }
+
+    /// The queue that wakes `id`, or else the newest root.
+    #[must_use]
+    pub fn queue_of(&self, id: ContextId) -> Option<u32> {
+        let own = self.0.iter().find(|root| root.id == id);
+        own.or(self.0.last()).map(|root| root.queue)
+    }
+
+    /// Marks the timer of `id` as running. False if it was, or if there is no such root.
+    pub fn start_ticking(&mut self, id: ContextId) -> bool {
+        let idle = self
+            .0
+            .iter_mut()
+            .find(|root| root.id == id && !root.ticking);
+        idle.map(|root| root.ticking = true).is_some()
+    }
+
+    /// Marks the timer of `id` as stopped.
+    pub fn stop_ticking(&mut self, id: ContextId) {
+        for root in self.0.iter_mut().filter(|root| root.id == id) {
+            root.ticking = false;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! How a request ends, and the name under which Envoy counts it.
+//!
+//! Every request that reaches a deciding filter (`gate` or `single`) ends in exactly one
+//! [`Outcome`]. Envoy prefixes the names with `wasmcustom.`.
+
+use crate::digest::Digest;
+
+/// Counter: requests that went on with the header.
+pub const HASHED: &str = "body_hash.hashed";
+
+/// Gauge: requests held at this moment, over all workers.
+pub const HELD: &str = "body_hash.held";
+
+/// What became of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The header carries this digest.
+    Hashed(Digest),
+    /// The request went on without the header.
+    Skipped(Reason),
+}
+
+/// Why a request went on without the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its host or path is not in the configured lists.
+    NotSelected,
+    /// CONNECT, plain or extended: what follows is a tunnel, not a body.
+    Connect,
+    /// It asks for another protocol (WebSocket).
+    Upgrade,
+    /// gRPC: the server may answer before the client ends.
+    Grpc,
+    /// There is nothing to hash.
+    NoBody,
+    /// The body is longer than `maxBodyBytes`.
+    TooLarge,
+    /// A gate that found no tap of its own VM before it.
+    TwinAbsent,
+    /// No byte arrived for `stallTimeout`.
+    Stalled,
+    /// The stream ended before its body did, or Envoy did not hand over the body.
+    Aborted,
+}
+
+impl Reason {
+    /// Every reason, in the order of the variants.
+    pub const ALL: [Self; 9] = [
+        Self::NotSelected,
+        Self::Connect,
+        Self::Upgrade,
+        Self::Grpc,
+        Self::NoBody,
+        Self::TooLarge,
+        Self::TwinAbsent,
+        Self::Stalled,
+        Self::Aborted,
+    ];
+
+    /// The name of this reason's counter.
+    #[must_use]
+    pub const fn counter(self) -> &'static str {
+        match self {
+            Self::NotSelected => "body_hash.skipped.not_selected",
+            Self::Connect => "body_hash.skipped.connect",
+            Self::Upgrade => "body_hash.skipped.upgrade",
+            Self::Grpc => "body_hash.skipped.grpc",
+            Self::NoBody => "body_hash.skipped.no_body",
+            Self::TooLarge => "body_hash.skipped.too_large",
+            Self::TwinAbsent => "body_hash.skipped.twin_absent",
+            Self::Stalled => "body_hash.skipped.stalled",
+            Self::Aborted => "body_hash.skipped.aborted",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    #[test]
+    fn every_reason_stands_at_its_own_place() {
+        for (place, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+        }
+    }
+
+    #[test]
+    fn no_two_reasons_share_a_counter() {
+        let mut names: Vec<_> = Reason::ALL.iter().map(|reason| reason.counter()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Reason::ALL.len());
+    }
+}
