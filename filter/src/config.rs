@@ -6,19 +6,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
-
 mod fields;
+mod json;
 mod selection;
 
-pub use fields::Fields;
+use fields::Fields;
+use json::Json;
 pub use selection::{HostPattern, PathPrefix};
 
 /// Envoy's own default for `per_connection_buffer_limit_bytes`: a held body must fit in it.
 const DEFAULT_MAX_BODY_BYTES: u64 = 1024 * 1024;
 /// Envoy counts the buffers that hold a body in 32 bits.
 const LARGEST_BODY_BYTES: u64 = u32::MAX as u64;
-const DEFAULT_STALL_TIMEOUT_MS: u64 = 1000;
+const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// An hour. To hold a silent request for longer is to hang it.
 const LONGEST_STALL_TIMEOUT_MS: u64 = 60 * 60 * 1000;
 const DEFAULT_HEADER: &str = "x-body-hash";
@@ -97,39 +97,15 @@ impl Config {
     /// Names every field that is missing, unknown, repeated or wrong.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         let mut fields = Fields::read(json).map_err(|wrong| ConfigError(vec![wrong]))?;
-        let role = fields.take("role", None, role);
-        let header = fields.take("header", Some(DEFAULT_HEADER.to_owned()), header);
-        let max_body_bytes = fields.take("maxBodyBytes", Some(DEFAULT_MAX_BODY_BYTES), |value| {
-            whole_number(value, LARGEST_BODY_BYTES)
-        });
-        let stall_timeout = fields
-            .take("stallTimeout", Some(DEFAULT_STALL_TIMEOUT_MS), |value| {
-                whole_number(value, LONGEST_STALL_TIMEOUT_MS)
-            })
-            .map(Duration::from_millis);
-        let hosts = fields.take("hosts", Some(Vec::new()), |value| {
-            list(value, HostPattern::parse)
-        });
-        let path_prefixes = fields.take("pathPrefixes", Some(Vec::new()), |value| {
-            list(value, PathPrefix::parse)
-        });
+        let role = fields.required("role", role);
+        let header = fields.optional("header", DEFAULT_HEADER.to_owned(), header);
+        let max_body_bytes = fields.optional("maxBodyBytes", DEFAULT_MAX_BODY_BYTES, body_bytes);
+        let stall_timeout = fields.optional("stallTimeout", DEFAULT_STALL_TIMEOUT, milliseconds);
+        let hosts = fields.optional("hosts", Vec::new(), hosts);
+        let path_prefixes = fields.optional("pathPrefixes", Vec::new(), path_prefixes);
         let wrong = fields.finish();
-        match (
-            role,
-            header,
-            max_body_bytes,
-            stall_timeout,
-            hosts,
-            path_prefixes,
-        ) {
-            (
-                Some(role),
-                Some(header),
-                Some(max_body_bytes),
-                Some(stall_timeout),
-                Some(hosts),
-                Some(path_prefixes),
-            ) if wrong.is_empty() => Ok(Self {
+        match role {
+            Some(role) if wrong.is_empty() => Ok(Self {
                 role,
                 header,
                 max_body_bytes,
@@ -142,21 +118,18 @@ impl Config {
     }
 }
 
-fn role(value: &Value) -> Result<Role, String> {
-    match value.as_str() {
-        Some("tap") => Ok(Role::Tap),
-        Some("gate") => Ok(Role::Gate),
-        Some("single") => Ok(Role::Single),
+fn role(value: &Json) -> Result<Role, String> {
+    match text(value)? {
+        "tap" => Ok(Role::Tap),
+        "gate" => Ok(Role::Gate),
+        "single" => Ok(Role::Single),
         _ => Err("must be \"tap\", \"gate\" or \"single\"".to_owned()),
     }
 }
 
 /// A field name of RFC 9110, made lower-case: names of headers have no case.
-fn header(value: &Value) -> Result<String, String> {
-    let name = value
-        .as_str()
-        .ok_or("must be a string")?
-        .to_ascii_lowercase();
+fn header(value: &Json) -> Result<String, String> {
+    let name = text(value)?.to_ascii_lowercase();
     if name.is_empty() || name.len() > LONGEST_HEADER {
         return Err(format!("must have 1 to {LONGEST_HEADER} characters"));
     }
@@ -176,18 +149,45 @@ fn header(value: &Value) -> Result<String, String> {
     Ok(name)
 }
 
-fn whole_number(value: &Value, most: u64) -> Result<u64, String> {
-    value
-        .as_u64()
-        .filter(|number| (1..=most).contains(number))
-        .ok_or_else(|| format!("must be a whole number from 1 to {most}"))
+fn text(value: &Json) -> Result<&str, String> {
+    match value {
+        Json::Text(text) => Ok(text),
+        _ => Err("must be a string".to_owned()),
+    }
 }
 
-fn list<T>(value: &Value, parse: fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
-    let entries = value.as_array().ok_or("must be a list of strings")?;
-    let parse_entry = |entry: &Value| {
-        let text = entry.as_str().ok_or("must be a list of strings")?;
-        parse(text).ok_or_else(|| format!("has an impossible entry: {text:?}"))
+fn whole_number(value: &Json, most: u64) -> Result<u64, String> {
+    match value {
+        Json::Whole(number) if (1..=most).contains(number) => Ok(*number),
+        _ => Err(format!("must be a whole number from 1 to {most}")),
+    }
+}
+
+fn body_bytes(value: &Json) -> Result<u64, String> {
+    whole_number(value, LARGEST_BODY_BYTES)
+}
+
+fn milliseconds(value: &Json) -> Result<Duration, String> {
+    whole_number(value, LONGEST_STALL_TIMEOUT_MS).map(Duration::from_millis)
+}
+
+fn hosts(value: &Json) -> Result<Vec<HostPattern>, String> {
+    list(value, HostPattern::parse)
+}
+
+fn path_prefixes(value: &Json) -> Result<Vec<PathPrefix>, String> {
+    list(value, PathPrefix::parse)
+}
+
+fn list<T>(value: &Json, parse: fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+    let Json::List(entries) = value else {
+        return Err("must be a list of strings".to_owned());
+    };
+    let parse_entry = |entry: &Json| match entry {
+        Json::Text(text) => {
+            parse(text).ok_or_else(|| format!("has an impossible entry: {}", text.escape_default()))
+        }
+        _ => Err("must be a list of strings".to_owned()),
     };
     entries.iter().map(parse_entry).collect()
 }

@@ -137,7 +137,13 @@ impl Root {
         let knows_us = with_worker(|worker| worker.roots.knows(self.id)).unwrap_or(true);
         if config.role != Role::Tap && !knows_us {
             // Envoy keeps one queue per name in the whole process: the name has our VM in it.
-            let name = with_worker(|worker| format!("body-hash {:?} {}", worker.vm, self.id));
+            let name = with_worker(|worker| {
+                format!(
+                    "body-hash {:032x} {}",
+                    u128::from_le_bytes(worker.vm),
+                    self.id
+                )
+            });
             let queue = name.and_then(|name| hostcalls::register_shared_queue(&name).ok());
             with_worker(|worker| queue.map(|queue| worker.roots.add(self.id, queue)));
         }

@@ -65,10 +65,18 @@ fn is_grpc(head: &impl Head) -> bool {
     })
 }
 
-/// A length that does not parse is Envoy's to refuse; the body is then counted as it comes.
+/// A length that is no number is Envoy's to refuse; the body is then counted as it comes.
 fn by_length(config: &Config, head: &impl Head) -> Option<Reason> {
     let value = head.get("content-length")?;
-    let length: u64 = std::str::from_utf8(&value).ok()?.trim().parse().ok()?;
+    let digits = value.trim_ascii();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let length = digits.iter().fold(0_u64, |length, digit| {
+        length
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    });
     if length == 0 {
         Some(Reason::NoBody)
     } else if length > config.max_body_bytes {

@@ -7,7 +7,7 @@
 //!
 //! Time is counted in ticks of the root context that holds a request, so no clock is read.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use crate::config::Config;
@@ -109,8 +109,8 @@ struct Held {
 /// The streams of one VM. See the module.
 #[derive(Debug, Default)]
 pub struct Rendezvous {
-    taps: BTreeMap<ContextId, Tapped>,
-    held: BTreeMap<ContextId, Held>,
+    taps: HashMap<ContextId, Tapped>,
+    held: HashMap<ContextId, Held>,
     ready: VecDeque<ContextId>,
 }
 

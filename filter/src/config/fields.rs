@@ -1,16 +1,14 @@
 //! The fields of a JSON object, each to be taken exactly once.
 
-use std::fmt;
+use super::json::Json;
 
-use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
+/// Reads the value of one field, or says what is wrong with it.
+pub(super) type Parse<T> = fn(&Json) -> Result<T, String>;
 
 /// The fields that nobody has taken yet, and what was wrong with those that were.
-///
-/// `serde_json`'s own map keeps the last of two equal keys and says nothing; this one keeps both.
 #[derive(Debug)]
-pub struct Fields {
-    left: Vec<(String, Value)>,
+pub(super) struct Fields {
+    left: Vec<(String, Json)>,
     wrong: Vec<String>,
 }
 
@@ -19,34 +17,58 @@ impl Fields {
     ///
     /// # Errors
     /// Says what the bytes are instead.
-    pub fn read(json: &[u8]) -> Result<Self, String> {
-        if json.iter().all(u8::is_ascii_whitespace) {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.trim_ascii().is_empty() {
             return Err("role: is missing, the whole configuration is empty".to_owned());
         }
-        let Object(left) = serde_json::from_slice(json)
-            .map_err(|error| format!("the configuration is not a JSON object: {error}"))?;
-        Ok(Self {
-            left,
-            wrong: Vec::new(),
+        match Json::read(bytes) {
+            Ok(Json::Object(left)) => Ok(Self {
+                left,
+                wrong: Vec::new(),
+            }),
+            Ok(_) => Err("the configuration is not a JSON object".to_owned()),
+            Err(error) => Err(format!(
+                "the configuration is not JSON at line {}, column {}",
+                error.line(),
+                error.column()
+            )),
+        }
+    }
+
+    /// The field `name`, or `default` if it is absent. A wrong one is noted.
+    pub(super) fn optional<T>(&mut self, name: &str, default: T, parse: Parse<T>) -> T {
+        match self.take(name) {
+            Some(value) => self
+                .check(name, value.and_then(|value| parse(&value)))
+                .unwrap_or(default),
+            None => default,
+        }
+    }
+
+    /// The field `name`. A wrong or absent one is noted.
+    pub(super) fn required<T>(&mut self, name: &str, parse: Parse<T>) -> Option<T> {
+        let value = self
+            .take(name)
+            .unwrap_or_else(|| Err("is missing".to_owned()));
+        self.check(name, value.and_then(|value| parse(&value)))
+    }
+
+    /// `None` when the field is absent; the rest of this reader's life knows nothing of it.
+    fn take(&mut self, name: &str) -> Option<Result<Json, String>> {
+        let mut mine = self
+            .left
+            .extract_if(.., |(key, _)| key == name)
+            .map(|(_, value)| value);
+        let value = mine.next()?;
+        let alone = mine.count() == 0;
+        Some(if alone {
+            Ok(value)
+        } else {
+            Err("is given more than once".to_owned())
         })
     }
 
-    /// Takes the field `name`. `default` stands for an absent field; without one it is required.
-    pub fn take<T>(
-        &mut self,
-        name: &str,
-        default: Option<T>,
-        parse: impl Fn(&Value) -> Result<T, String>,
-    ) -> Option<T> {
-        let (mine, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.left)
-            .into_iter()
-            .partition(|(key, _)| key == name);
-        self.left = left;
-        let result = match mine.as_slice() {
-            [] => default.ok_or_else(|| "is missing".to_owned()),
-            [(_, value)] => parse(value),
-            _ => Err("is given more than once".to_owned()),
-        };
+    fn check<T>(&mut self, name: &str, result: Result<T, String>) -> Option<T> {
         result
             .map_err(|problem| self.wrong.push(format!("{name}: {problem}")))
             .ok()
@@ -54,38 +76,12 @@ impl Fields {
 
     /// Everything that was wrong; a field that nobody took is unknown.
     #[must_use]
-    pub fn finish(mut self) -> Vec<String> {
+    pub(super) fn finish(mut self) -> Vec<String> {
         let unknown = self
             .left
             .iter()
-            .map(|(key, _)| format!("{key:?}: unknown field"));
+            .map(|(key, _)| format!("{}: unknown field", key.escape_default()));
         self.wrong.extend(unknown);
         self.wrong
-    }
-}
-
-struct Object(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor)
-    }
-}
-
-struct ObjectVisitor;
-
-impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = Object;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Object, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            fields.push(entry);
-        }
-        Ok(Object(fields))
     }
 }
