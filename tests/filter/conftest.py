@@ -1,12 +1,22 @@
 """Fixtures of the filter's table: the module under test and Envoys that run it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from harness import paths
 
-from .attachments import ATTACHMENTS, chain
+from .attachments import ATTACHMENTS, chain, room
 from .gateway import Gateway
+
+# The longest row takes about a minute on two shared cores; whatever takes longer hangs.
+ROW_SECONDS = 150
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(ROW_SECONDS))
 
 
 @pytest.fixture(scope="session")
@@ -42,4 +52,4 @@ def start(origin, tmp_path_factory):
 @pytest.fixture(scope="module")
 def gateway(start, module, attachment) -> Gateway:
     """The filter as it is by default, in each attachment."""
-    return start(chain(attachment, module))
+    return start(chain(attachment, module), **room(attachment))

@@ -61,8 +61,9 @@ def connect_route(upstream: str) -> dict:
     return route(upstream, match={"connect_matcher": {}})
 
 
-def http_connection_manager(filters, routes, **more) -> dict:
-    """The network filter that runs `filters` and then the router."""
+def http_connection_manager(filters, routes, *, virtual_host=None, **more) -> dict:
+    """The network filter that runs `filters` and then the router; `virtual_host` adds to the only one."""
+    host = {"name": "all", "domains": ["*"], "routes": list(routes), **(virtual_host or {})}
     manager = {
         "@type": _TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "test",
@@ -72,7 +73,7 @@ def http_connection_manager(filters, routes, **more) -> dict:
         # Room for a header of 60 KiB beside the others; Envoy's own limit is 60 KiB for all.
         "max_request_headers_kb": 96,
         "upgrade_configs": [{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}],
-        "route_config": {"name": "test", "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": list(routes)}]},
+        "route_config": {"name": "test", "virtual_hosts": [host]},
         "http_filters": [*filters, ROUTER],
         **more,
     }
@@ -100,7 +101,7 @@ def wasm_config(name: str, module: Path, configuration, *, vm_id: str = "", root
 
 def discovered_filter(name: str, path: Path, type_url: str = WASM_TYPE) -> dict:
     """A filter whose configuration Envoy reads from the file `path`, again whenever a new file is moved there."""
-    source = {"path_config_source": {"path": str(path), "watched_directory": {"path": str(path.parent)}}, "resource_api_version": "V3"}
+    source = {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
     return {"name": name, "config_discovery": {"config_source": source, "type_urls": [type_url]}}
 
 

@@ -75,23 +75,23 @@ class Connection:
         return number
 
     def data(self, number: int, data: bytes, *, end: bool = False, padding: "int | None" = None) -> None:
-        """One DATA frame where it fits, else as many as flow control asks for."""
+        """One DATA frame where it fits, else as many as flow control asks for. What the server no longer wants is left out."""
         cost = 0 if padding is None else padding + 1
-        while len(data) + cost > (room := self._room(number)):
-            if room - cost > 0:
-                self._state.send_data(number, data[: room - cost], pad_length=padding)
-                data = data[room - cost :]
-            self.flush()
-            if self._room(number) - cost <= 0:
+        while not self._gone(number) and len(data) > (room := self._room(number) - cost):
+            if room > 0:
+                self._state.send_data(number, data[:room], pad_length=padding)
+                data = data[room:]
+                self.flush()
+            else:
                 self._read_events()
-            if self._gone(number):
-                return
         if not self._gone(number):
             self._state.send_data(number, data, end_stream=end, pad_length=padding)
             self.flush()
 
     def trailers(self, number: int, trailers: Iterable) -> None:
-        """Ends the stream with trailers."""
+        """Ends the stream with trailers, unless the server ended it already."""
+        if self._gone(number):
+            return
         self._state.send_headers(number, _encode(trailers), end_stream=True)
         self.flush()
 
@@ -139,8 +139,6 @@ class Connection:
         return stream.ended or stream.reset is not None
 
     def _room(self, number: int) -> int:
-        if self._gone(number):
-            return 0
         return min(self._state.local_flow_control_window(number), self._state.max_outbound_frame_size)
 
     def _read_events(self) -> None:
