@@ -276,3 +276,32 @@ fn within_cap(outcome: Outcome, seen: u64, config: &Config) -> Outcome {
         outcome => outcome,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Ticket;
+
+    const TICKET: Ticket = Ticket {
+        vm: [7; 16],
+        tap: 0x0102_0304,
+    };
+
+    #[test]
+    fn a_ticket_survives_the_filter_state() {
+        assert_eq!(Ticket::from_bytes(&TICKET.to_bytes()), Some(TICKET));
+    }
+
+    #[test]
+    fn what_is_no_ticket_is_none() {
+        let bytes = TICKET.to_bytes();
+        assert_eq!(Ticket::from_bytes(&[]), None);
+        assert_eq!(Ticket::from_bytes(&bytes[..19]), None);
+        assert_eq!(Ticket::from_bytes(&[&bytes[..], b"x"].concat()), None);
+    }
+
+    #[test]
+    fn a_ticket_is_void_in_another_vm() {
+        assert_eq!(TICKET.redeem([7; 16]), Some(TICKET.tap));
+        assert_eq!(TICKET.redeem([8; 16]), None);
+    }
+}

@@ -58,3 +58,33 @@ impl Roots {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Roots;
+
+    #[test]
+    fn a_wake_rings_its_own_root_or_else_the_newest() {
+        let mut roots = Roots::default();
+        assert_eq!(roots.queue_of(1), None);
+        roots.add(1, 11);
+        roots.add(2, 12);
+        roots.add(3, 13);
+        assert_eq!(roots.queue_of(2), Some(12));
+        assert_eq!(roots.remove(2), Some(3));
+        assert_eq!(roots.queue_of(2), Some(13));
+        assert_eq!(roots.remove(3), Some(1));
+        assert_eq!(roots.remove(1), None);
+    }
+
+    #[test]
+    fn a_timer_is_started_once_until_it_stops() {
+        let mut roots = Roots::default();
+        assert!(!roots.start_ticking(1));
+        roots.add(1, 11);
+        assert!(roots.start_ticking(1));
+        assert!(!roots.start_ticking(1));
+        roots.stop_ticking(1);
+        assert!(roots.start_ticking(1));
+    }
+}
