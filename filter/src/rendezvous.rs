@@ -144,7 +144,7 @@ impl Rendezvous {
     pub fn finish(&mut self, tap: ContextId, seen: u64, outcome: Outcome) -> Option<Wake> {
         let tapped = self.taps.get_mut(&tap)?;
         tapped.seen = seen;
-        tapped.outcome.get_or_insert(outcome);
+        let outcome = *tapped.outcome.get_or_insert(outcome);
         let gate = tapped.gate?;
         let outcome = within_cap(outcome, seen, &self.held.get(&gate)?.config);
         self.settle(gate, outcome)

@@ -341,6 +341,21 @@ proptest! {
         prop_assert!(proxy.meeting.is_empty());
     }
 
+    #[test]
+    fn streams_that_all_end_at_once_leave_nothing(events in events()) {
+        let mut proxy = Proxy::default();
+        for event in events {
+            proxy.apply(event);
+        }
+        for index in 0..proxy.streams.len() {
+            proxy.abort(index);
+        }
+        prop_assert!(proxy.meeting.is_empty());
+        while proxy.turns > 0 {
+            proxy.turn();
+        }
+    }
+
     /// Without a tick nobody is let go early: what ends within its cap is hashed.
     #[test]
     fn a_whole_body_within_the_cap_is_hashed(
@@ -413,6 +428,34 @@ fn one_byte_over_the_cap_lets_the_request_go_at_once() {
             Gate::Passed(Outcome::Skipped(Reason::TooLarge))
         );
     }
+}
+
+#[test]
+fn a_gate_that_comes_too_late_for_its_cap_does_not_wait_for_more() {
+    let mut proxy = Proxy::default();
+    proxy.open(true, true, ROOTS[0], 100, 4);
+    proxy.body(0, b"12345", false);
+    proxy.arrive(0);
+    assert_eq!(
+        proxy.streams[0].at_gate,
+        Gate::Passed(Outcome::Skipped(Reason::TooLarge))
+    );
+}
+
+#[test]
+fn a_ready_request_is_ready_once_however_long_its_turn_takes() {
+    let mut proxy = Proxy::default();
+    proxy.open(true, false, ROOTS[0], 100, 4);
+    proxy.body(0, b"12345", false);
+    for _ in 0..3 * TICKS_PER_STALL_TIMEOUT {
+        proxy.body(0, b"6", false);
+        assert_eq!(proxy.meeting.tick(ROOTS[0]), 1);
+    }
+    proxy.turn();
+    assert_eq!(
+        proxy.streams[0].at_gate,
+        Gate::Passed(Outcome::Skipped(Reason::TooLarge))
+    );
 }
 
 #[test]
