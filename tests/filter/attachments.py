@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from harness.envoy_config import wasm_config
+from harness.paths import ENVOY_VERSION
 
 PAIR, SINGLE = "pair", "single"
 ATTACHMENTS = (PAIR, SINGLE)
@@ -30,7 +31,7 @@ def chain(attachment: str, module: Path, *, between=(), **configuration) -> "lis
     return [first, *between, *second]
 
 
-def room(attachment: str, cap: int = DEFAULT_CAP, connection_buffer: int = CONNECTION_BUFFER) -> dict:
+def room(attachment: str, version: str = ENVOY_VERSION, cap: int = DEFAULT_CAP, connection_buffer: int = CONNECTION_BUFFER) -> dict:
     """Options of a gateway in which Envoy itself never answers 413 to a body over the cap.
 
     The single filter's body is buffered by Envoy, which looks at its own limit before it shows the filter the bytes that go
@@ -38,4 +39,7 @@ def room(attachment: str, cap: int = DEFAULT_CAP, connection_buffer: int = CONNE
     """
     if attachment == PAIR:
         return {}
+    if version.startswith("1.36."):
+        # Here request_body_buffer_limit can lower the connection's limit and not raise it.
+        return {"listener_options": {"per_connection_buffer_limit_bytes": 8 * cap}}
     return {"manager_options": {"virtual_host": {"request_body_buffer_limit": cap + 2 * connection_buffer}}}

@@ -7,7 +7,7 @@ import pytest
 from harness import paths
 
 from .attachments import ATTACHMENTS, chain, room
-from .gateway import Gateway
+from .gateway import Gateway, installed
 
 # The longest row takes about a minute on two shared cores; whatever takes longer hangs.
 ROW_SECONDS = 150
@@ -34,14 +34,20 @@ def attachment(request) -> str:
 
 
 @pytest.fixture(scope="module")
-def start(origin, tmp_path_factory):
+def version() -> str:
+    """The Envoy that a test runs on."""
+    return installed(paths.ENVOY_VERSION)
+
+
+@pytest.fixture(scope="module")
+def start(origin, version, tmp_path_factory):
     """Starts a gateway with these filters, or gives the one of this file that runs them already."""
     running = {}
 
     def gateway(filters, **options) -> Gateway:
         key = json.dumps([filters, options], sort_keys=True)
         if key not in running:
-            running[key] = Gateway(filters, origin, tmp_path_factory.mktemp("envoy"), **options)
+            running[key] = Gateway(filters, origin, tmp_path_factory.mktemp("envoy"), version=version, **options)
         return running[key]
 
     yield gateway
@@ -50,6 +56,6 @@ def start(origin, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def gateway(start, module, attachment) -> Gateway:
+def gateway(start, module, attachment, version) -> Gateway:
     """The filter as it is by default, in each attachment."""
-    return start(chain(attachment, module), **room(attachment))
+    return start(chain(attachment, module), **room(attachment, version))

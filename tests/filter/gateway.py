@@ -3,14 +3,25 @@
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from harness import paths
 from harness.envoy import Envoy
 from harness.envoy_config import bootstrap, cluster, connect_route, http_connection_manager, listener, route
 from harness.origin import Origin
 from harness.waiting import eventually
 
+
 _STATS = "wasmcustom.body_hash."
 _LISTENER = "main"
+
+
+def installed(version: str) -> str:
+    """The version, if it is installed; else the test is skipped and says how to install it."""
+    try:
+        paths.envoy_binary(version)
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    return version
 
 
 class Gateway:

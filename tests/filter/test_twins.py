@@ -14,7 +14,7 @@ FORGED = [(HEADER, "f" * 64)]
 # So long that a request which waits for a twin that is not there fails its test.
 PATIENT = {"stallTimeout": 3_600_000}
 BUFFER = http_filter("buffer.v3.Buffer", max_request_bytes=8 << 20)
-DELAY = http_filter("fault.v3.HTTPFault", delay={"fixed_delay": "0.2s", "percentage": {"numerator": 100}})
+DELAY = http_filter("fault.v3.HTTPFault", delay={"fixed_delay": "0.05s", "percentage": {"numerator": 100}})
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from .traffic import Client, Tally
 
 CLIENTS = 8
 WORKERS = 2
+SHORT_MILLISECONDS = 300
 # Enough that every client has sent something between two updates.
 REQUESTS_BETWEEN = 150
 _numbers = itertools.count(2000)
@@ -33,12 +34,13 @@ def new_module(module, tmp_path):
 
 
 @pytest.fixture
-def discovered(module, origin, tmp_path, request):
+def discovered(module, origin, version, tmp_path):
     """Starts the filters of an attachment as discovered ones."""
     running = []
 
-    def start(attachment: str, **options) -> DiscoveredFilters:
-        filters = DiscoveredFilters(chain(attachment, module), tmp_path, origin, **options, **room(attachment))
+    def start(attachment: str, *, configuration=None, **options) -> DiscoveredFilters:
+        members = chain(attachment, module, **(configuration or {}))
+        filters = DiscoveredFilters(members, tmp_path, origin, version=version, **options, **room(attachment, version))
         running.append(filters)
         return filters
 
@@ -47,9 +49,9 @@ def discovered(module, origin, tmp_path, request):
         each.gateway.stop()
 
 
-def changed(role: str, module) -> dict:
+def changed(role: str, module, stall_milliseconds: int = 1000) -> dict:
     """The member with a configuration that no member had before and that means the same to the traffic."""
-    return member(role, module, stallTimeout=next(_numbers) % 100 + 1000)
+    return member(role, module, stallTimeout=stall_milliseconds + next(_numbers) % 100)
 
 
 class Traffic:
@@ -156,7 +158,7 @@ STEPS = {
 def step(request, module, new_module):
     attachment, roles, replaces = STEPS[request.param]
     new = new_module() if replaces else module
-    return attachment, lambda filters: [filters.update(changed(role, new)) for role in roles]
+    return attachment, lambda filters, *stall: [filters.update(changed(role, new, *stall)) for role in roles]
 
 
 def test_a_request_held_during_an_update_ends_right(discovered, step):
@@ -193,14 +195,14 @@ def test_a_request_that_stalls_during_an_update_is_let_go(discovered, step):
 
 def test_a_request_that_stalls_after_an_update_is_let_go(discovered, step):
     attachment, update = step
-    filters = discovered(attachment)
+    filters = discovered(attachment, configuration={"stallTimeout": SHORT_MILLISECONDS})
     for _ in range(3):
-        update(filters)
+        update(filters, SHORT_MILLISECONDS)
         with http1.Connection(filters.gateway.port) as connection:
             connection.send_head("POST", "/early", [("Content-Length", "10")])
             begin = time.monotonic()
             assert connection.read_response().received().values(HEADER) == []
-            assert time.monotonic() - begin < DEFAULT_STALL_SECONDS + 1
+            assert time.monotonic() - begin < SHORT_MILLISECONDS / 1000 + 1
         received = assert_arrived(http1.request(filters.gateway.port, "POST", body=b"body"), b"body")
         assert received.values(HEADER) in ([], [received.sha256])
     filters.gateway.holds(0)

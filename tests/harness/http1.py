@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections.abc import Iterable
+from contextlib import contextmanager
 
 from .http1_wire import LAST_CHUNK, END, chunk, head, latin1, parse_fields
 from .received import Response, values
@@ -44,18 +45,18 @@ class Connection:
 
     def send_chunked(self, parts: "Iterable[bytes]", trailers: "Iterable | None" = None) -> None:
         """The rest of a chunked request: every part a chunk, then the end."""
-        for part in parts:
-            self.send(chunk(part))
-        self.send(LAST_CHUNK + (head(b"", trailers).removeprefix(END) if trailers else END))
+        last = LAST_CHUNK + (head(b"", trailers).removeprefix(END) if trailers else END)
+        with _as_far_as_wanted():
+            for part in parts:
+                self.send(chunk(part))
+            self.send(last)
 
     def request(self, method: str, path: str = "/", headers: Iterable = (), body: "bytes | None" = None) -> Response:
         """A whole request, with Content-Length when it has a body."""
         length = [] if body is None else [("Content-Length", str(len(body)))]
-        try:
+        with _as_far_as_wanted():
             self.send_head(method, path, [*headers, *length])
             self.send(body or b"")
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # Answered before the end: the answer says why.
         return self.read_response(method)
 
     def read_response(self, method: str = "GET") -> Response:
@@ -106,6 +107,15 @@ class Connection:
             return body, self._read_fields()
         length = values(headers, "content-length")
         return self._reader.read(int(length[0]) if length else -1), []
+
+
+@contextmanager
+def _as_far_as_wanted():
+    """A server may answer before the end of a body and close: its answer says why, and is read next."""
+    try:
+        yield
+    except (BrokenPipeError, ConnectionResetError):
+        pass
 
 
 def request(port: int, method: str, path: str = "/", headers: Iterable = (), body: "bytes | None" = None) -> Response:

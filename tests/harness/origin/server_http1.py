@@ -50,7 +50,7 @@ async def _read_lines(reader) -> "list[bytes]":
 async def _body(request: Arriving, reader):
     trailers = []
     if values(request.seen.headers, "transfer-encoding"):
-        while size := int((await reader.readline()).split(b";")[0], 16):
+        while size := await _chunk_size(reader):
             yield await reader.readexactly(size)
             await reader.readline()
         trailers = parse_fields(await _read_lines(reader))
@@ -63,6 +63,13 @@ async def _body(request: Arriving, reader):
             left -= len(data)
             yield data
     request.finish(trailers)
+
+
+async def _chunk_size(reader) -> int:
+    line = await reader.readline()
+    if not line:
+        raise ConnectionResetError
+    return int(line.split(b";")[0], 16)
 
 
 def _write(writer, request: Arriving, what: Answer) -> None:
