@@ -1,0 +1,137 @@
+//! What the handlers share: built once from the configuration, and closed once.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::access::Access;
+use crate::cache::memory::Memory;
+use crate::cache::store::{Store, Unopenable};
+use crate::cache::writer::Writer;
+use crate::client_keys::Unreadable;
+use crate::config::{Config, Limits};
+use crate::openai::Client;
+use crate::resolve::Resolver;
+use crate::telemetry::Metrics;
+
+/// How often the file of client keys is looked at.
+const CLIENT_KEYS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Everything that a handler may need.
+#[derive(Debug)]
+pub struct App {
+    /// Who may do what.
+    pub access: Arc<Access>,
+    /// The upstream.
+    pub upstream: Arc<Client>,
+    /// The way to vectors.
+    pub resolver: Arc<Resolver>,
+    /// Part of every key.
+    pub namespace: String,
+    /// Part of every key.
+    pub upstream_id: String,
+    /// `max-age` of what may be stored in front of us.
+    pub response_max_age: Duration,
+    /// What is too much.
+    pub limits: Limits,
+    /// Requests that may still begin.
+    pub slots: Arc<Semaphore>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    tracker: TaskTracker,
+    draining: AtomicBool,
+}
+
+/// The configuration makes sense, but the world does not fit it.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Unstartable {
+    #[error("STORE: {0}")]
+    Store(#[from] Unopenable),
+    #[error("CLIENT_KEYS_FILE: {0}")]
+    ClientKeys(#[from] Unreadable),
+    #[error("OPENAI_API_KEY: cannot be sent in a header")]
+    Key(#[from] http::header::InvalidHeaderValue),
+    #[error("the HTTP client cannot be built: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+impl App {
+    /// Opens what the configuration names and starts the background work.
+    pub async fn start(config: &Config) -> Result<Arc<Self>, Unstartable> {
+        let metrics = Arc::new(Metrics::new());
+        let tracker = TaskTracker::new();
+        let access = Arc::new(Access::new(&config.access)?);
+        access.reload_client_keys().await?;
+        let upstream = Arc::new(Client::new(&config.upstream)?);
+        let (store, writer) = open_store(config, &metrics)?;
+        let resolver = Arc::new(Resolver {
+            memory: Memory::new(config.cache.memory_bytes),
+            store,
+            writer,
+            upstream: Arc::clone(&upstream),
+            access: Arc::clone(&access),
+            metrics: Arc::clone(&metrics),
+            tracker: tracker.clone(),
+        });
+        Ok(Arc::new(Self {
+            access,
+            upstream,
+            resolver,
+            namespace: config.cache.namespace.clone(),
+            upstream_id: config.upstream.id.clone(),
+            response_max_age: config.cache.response_max_age,
+            limits: config.limits.clone(),
+            slots: Arc::new(Semaphore::new(config.limits.concurrent_requests)),
+            metrics,
+            tracker,
+            draining: AtomicBool::new(false),
+        }))
+    }
+
+    /// Watches what may change while we run.
+    pub async fn watch(&self) -> Infallible {
+        let mut interval = tokio::time::interval(CLIENT_KEYS_INTERVAL);
+        loop {
+            interval.tick().await;
+            if let Err(error) = self.access.reload_client_keys().await {
+                tracing::warn!(%error, "client keys not read again");
+            }
+        }
+    }
+
+    /// Whether new requests are welcome.
+    pub fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Tells balancers to send nothing more.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for all that outlives its request: running calls, then pending writes.
+    pub async fn finish(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+        if let Some(writer) = &self.resolver.writer {
+            writer.finish().await;
+        }
+    }
+}
+
+type Tier = (Option<Arc<Store>>, Option<Writer>);
+
+fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Tier, Unopenable> {
+    let Some(configured) = &config.store else {
+        return Ok((None, None));
+    };
+    let store = Store::open(&configured.place, configured.timeout, Arc::clone(metrics))?;
+    let store = Arc::new(store);
+    let writer = Writer::start(Arc::clone(&store), configured.queue, Arc::clone(metrics));
+    Ok((Some(store), Some(writer)))
+}

@@ -1,0 +1,99 @@
+//! The memory tier: bounded in bytes, entries weighed by what they really take.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::embeddings::entry::Entry;
+use crate::embeddings::key::Key;
+
+/// Key, entry, reference counts, the model's name and the cache's own books.
+const FIXED_BYTES: u64 = 320;
+
+/// The table is laid out for entries of this size: 1,536 dimensions and what is fixed.
+const USUAL_BYTES: u64 = 6 * 1024 + FIXED_BYTES;
+
+/// The vectors that were used lately.
+#[derive(Debug)]
+pub struct Memory {
+    entries: Cache<Key, Arc<Entry>, TrueWeight>,
+}
+
+#[derive(Clone, Debug)]
+struct TrueWeight;
+
+impl Weighter<Key, Arc<Entry>> for TrueWeight {
+    fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
+        let vector = entry.vector.len() as u64;
+        // Allocators round up to size classes, and keep books too: an eighth covers both.
+        FIXED_BYTES + vector + vector / 8
+    }
+}
+
+impl Memory {
+    /// A tier of at most `bytes`; `None` if that is nothing.
+    pub fn new(bytes: u64) -> Option<Self> {
+        let usual_count = usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX);
+        let entries = Cache::with_weighter(usual_count.max(1), bytes, TrueWeight);
+        (bytes > 0).then_some(Self { entries })
+    }
+
+    /// The entry of that name.
+    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.entries.get(key)
+    }
+
+    /// Remembers an entry, and forgets others if need be.
+    pub fn put(&self, key: Key, entry: Arc<Entry>) {
+        self.entries.insert(key, entry);
+    }
+
+    /// What the entries take.
+    pub fn bytes(&self) -> u64 {
+        self.entries.weight()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(bytes: usize) -> Arc<Entry> {
+        Arc::new(Entry {
+            model: "m".into(),
+            tokens: 1,
+            created_ms: 0,
+            vector: vec![1; bytes].into(),
+        })
+    }
+
+    fn key(n: u32) -> Key {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&n.to_le_bytes());
+        bytes.into()
+    }
+
+    #[test]
+    fn it_never_outgrows_its_bound() {
+        let memory = Memory::new(1 << 20).unwrap();
+        for n in 0..2000 {
+            memory.put(key(n), entry(6144));
+            assert!(memory.bytes() <= 1 << 20);
+        }
+        assert!(memory.bytes() > 900_000);
+    }
+
+    #[test]
+    fn an_entry_larger_than_the_bound_is_not_kept() {
+        let memory = Memory::new(4096).unwrap();
+        memory.put(key(1), entry(100_000));
+        assert!(memory.get(&key(1)).is_none());
+        assert!(memory.bytes() <= 4096);
+    }
+
+    #[test]
+    fn a_bound_of_nothing_is_no_tier() {
+        assert!(Memory::new(0).is_none());
+    }
+}

@@ -1,0 +1,205 @@
+//! The store tier: one object an input, in a bucket or a directory.
+//!
+//! Whatever goes wrong reads as a miss and is counted. Only this file knows object names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{ClientOptions, HttpClient, HttpConnector};
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::config::{AwsSettings, StorePlace};
+use crate::embeddings::entry::Entry;
+use crate::embeddings::key::Key;
+use crate::openai;
+use crate::telemetry::{Metrics, StoreOperation, StoreResult};
+
+/// In front of every object of this format, so that a lifecycle rule can tell formats apart.
+const FORMAT_PREFIX: &str = "v1";
+
+/// Look-ups of one batch that run side by side.
+const LOOKUPS_AT_ONCE: usize = 64;
+
+/// What each further input of a batch adds to the deadline of its look-ups.
+const DEADLINE_PER_INPUT: Duration = Duration::from_millis(2);
+
+/// A write is nobody's wait: it may take longer than a look-up.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// MinIO and SeaweedFS take any region; AWS names the right one in its error.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// Objects named by key.
+#[derive(Debug)]
+pub struct Store {
+    objects: Box<dyn ObjectStore>,
+    prefix: Path,
+    timeout: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// The store cannot be what the configuration says.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Unopenable {
+    #[error("the directory cannot be made: {0}")]
+    Directory(#[from] std::io::Error),
+    #[error(transparent)]
+    Client(#[from] object_store::Error),
+    #[error("{0} has no meaning for the S3 client")]
+    Setting(String),
+}
+
+impl Store {
+    /// Opens a store. A look-up takes at most `timeout`, and a little more for a batch.
+    pub fn open(
+        place: &StorePlace,
+        timeout: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, Unopenable> {
+        let (objects, prefix): (Box<dyn ObjectStore>, _) = match place {
+            StorePlace::Memory => (Box::new(InMemory::new()), Path::default()),
+            StorePlace::Directory(path) => {
+                std::fs::create_dir_all(path)?;
+                (
+                    Box::new(LocalFileSystem::new_with_prefix(path)?),
+                    Path::default(),
+                )
+            }
+            StorePlace::S3 {
+                bucket,
+                prefix,
+                endpoint,
+                settings,
+            } => (
+                Box::new(s3(bucket, endpoint.as_deref(), settings)?),
+                Path::from(prefix.as_str()),
+            ),
+        };
+        Ok(Self {
+            objects,
+            prefix,
+            timeout,
+            metrics,
+        })
+    }
+
+    /// Looks up many keys side by side. The answers stand in the order of the keys.
+    pub async fn get_all(&self, keys: Vec<Key>) -> Vec<Option<Entry>> {
+        let more = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        let deadline = Instant::now() + self.timeout + DEADLINE_PER_INPUT * more;
+        let look_ups = stream::iter(keys).map(|key| self.get(key, deadline));
+        look_ups.buffered(LOOKUPS_AT_ONCE).collect().await
+    }
+
+    /// Writes one entry.
+    pub async fn put(&self, key: &Key, entry: &Entry) {
+        let (path, object) = (self.path(key), entry.to_object(key));
+        let result = match timeout(WRITE_TIMEOUT, self.objects.put(&path, object.into())).await {
+            Ok(Ok(_)) => StoreResult::Ok,
+            Ok(Err(error)) => self.failed(StoreOperation::Put, &error),
+            Err(_) => StoreResult::Timeout,
+        };
+        self.metrics.count_store(StoreOperation::Put, result);
+    }
+
+    async fn get(&self, key: Key, deadline: Instant) -> Option<Entry> {
+        let (result, entry) = match timeout_at(deadline, self.read(&key)).await {
+            Ok(Ok(bytes)) => match Entry::from_object(&key, &bytes) {
+                Ok(entry) => (StoreResult::Ok, Some(entry)),
+                Err(reason) => {
+                    tracing::warn!(%key, %reason, "an object in the store is unusable");
+                    (StoreResult::Unusable, None)
+                }
+            },
+            Ok(Err(object_store::Error::NotFound { .. })) => (StoreResult::Absent, None),
+            Ok(Err(error)) => (self.failed(StoreOperation::Get, &error), None),
+            Err(_) => (StoreResult::Timeout, None),
+        };
+        self.metrics.count_store(StoreOperation::Get, result);
+        entry
+    }
+
+    async fn read(&self, key: &Key) -> object_store::Result<bytes::Bytes> {
+        self.objects.get(&self.path(key)).await?.bytes().await
+    }
+
+    fn failed(&self, operation: StoreOperation, error: &object_store::Error) -> StoreResult {
+        tracing::debug!(?operation, %error, "the store failed");
+        StoreResult::Failed
+    }
+
+    /// `prefix/v1/ab/abcd…`: two digits of fan-out keep local directories small.
+    fn path(&self, key: &Key) -> Path {
+        let name = key.to_string();
+        self.prefix
+            .clone()
+            .join(FORMAT_PREFIX)
+            .join(&name[..2])
+            .join(name.as_str())
+    }
+}
+
+fn s3(
+    bucket: &str,
+    endpoint: Option<&str>,
+    settings: &AwsSettings,
+) -> Result<object_store::aws::AmazonS3, Unopenable> {
+    let mut builder = AmazonS3Builder::new()
+        .with_region(DEFAULT_REGION)
+        .with_http_connector(OwnConnector)
+        .with_retry(retries());
+    for (name, value) in &settings.0 {
+        let known: Result<AmazonS3ConfigKey, _> = name.to_ascii_lowercase().parse();
+        match known {
+            Ok(key) => builder = builder.with_config(key, value),
+            // AWS has more variables than its S3 client: AWS_PAGER is none of our business.
+            Err(_) => tracing::debug!(name, "not a setting of the S3 client"),
+        }
+    }
+    builder = builder.with_bucket_name(bucket);
+    if let Some(endpoint) = endpoint {
+        builder = builder
+            .with_endpoint(endpoint)
+            .with_allow_http(endpoint.starts_with("http://"))
+            .with_virtual_hosted_style_request(false);
+    }
+    Ok(builder.build()?)
+}
+
+/// One more attempt at once: what takes longer is better paid than waited for.
+fn retries() -> RetryConfig {
+    RetryConfig {
+        max_retries: 1,
+        retry_timeout: WRITE_TIMEOUT,
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(20),
+            max_backoff: Duration::from_millis(20),
+            base: 1.0,
+        },
+    }
+}
+
+/// Hands our own client to the S3 client, which would obey the environment's proxies.
+#[derive(Debug)]
+struct OwnConnector;
+
+impl HttpConnector for OwnConnector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client =
+            openai::http_client()
+                .build()
+                .map_err(|error| object_store::Error::Generic {
+                    store: "S3",
+                    source: Box::new(error),
+                })?;
+        Ok(HttpClient::new(client))
+    }
+}

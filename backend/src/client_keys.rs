@@ -1,0 +1,108 @@
+//! The keys that callers may present to a gateway with a key of its own: a file of their
+//! SHA-256, so that whoever reads the file holds no key.
+
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+/// The known keys.
+#[derive(Debug)]
+pub struct ClientKeys {
+    file: PathBuf,
+    known: RwLock<Vec<[u8; 32]>>,
+}
+
+/// The file is no list of keys.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    /// One of its lines is neither empty, nor a comment, nor 64 hex digits first.
+    #[error("line {0} does not begin with 64 hex digits")]
+    Line(usize),
+}
+
+impl ClientKeys {
+    /// No key is known until [`Self::reload`].
+    pub fn new(file: PathBuf) -> Self {
+        Self {
+            file,
+            known: RwLock::default(),
+        }
+    }
+
+    /// Reads the file. If that fails, the keys that were known stay known.
+    pub async fn reload(&self) -> Result<(), Unreadable> {
+        let known = parse(&tokio::fs::read_to_string(&self.file).await?)?;
+        let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if *current != known {
+            tracing::info!(keys = known.len(), "client keys read");
+            *current = known;
+        }
+        Ok(())
+    }
+
+    /// Whether the key is known. Takes the same time for every key.
+    pub fn contains(&self, key: Option<&[u8]>) -> bool {
+        let presented: [u8; 32] = Sha256::digest(key.unwrap_or_default()).into();
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let found = known
+            .iter()
+            .fold(Choice::from(0), |found, one| found | one.ct_eq(&presented));
+        bool::from(found) && key.is_some()
+    }
+}
+
+/// One key a line: 64 hex digits, then whatever the operator wants to note. `#` is a comment.
+fn parse(text: &str) -> Result<Vec<[u8; 32]>, Unreadable> {
+    let lines = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim()));
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| digest(line).ok_or(Unreadable::Line(number)))
+        .collect()
+}
+
+fn digest(line: &str) -> Option<[u8; 32]> {
+    let word = line.split_whitespace().next()?;
+    let hex = word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hex.then_some(())?;
+    let mut digest = [0; 32];
+    for (index, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(word.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `printf key | sha256sum`
+    const DIGEST_OF_KEY: &str = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";
+
+    #[test]
+    fn a_file_may_have_comments_and_notes() {
+        let text = format!("# team a\n\n  {DIGEST_OF_KEY}  -\n");
+        let keys = ClientKeys {
+            file: PathBuf::new(),
+            known: RwLock::new(parse(&text).unwrap()),
+        };
+        assert!(keys.contains(Some(b"key")));
+        assert!(!keys.contains(Some(b"keys")));
+        assert!(!keys.contains(Some(b"")));
+        assert!(!keys.contains(None));
+    }
+
+    #[test]
+    fn a_line_that_is_no_digest_is_named() {
+        let bad = format!("{DIGEST_OF_KEY}\nsk-plain-key\n");
+        assert!(matches!(parse(&bad), Err(Unreadable::Line(2))));
+        assert!(parse(&format!("+{}", &DIGEST_OF_KEY[1..])).is_err());
+    }
+}

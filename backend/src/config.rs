@@ -1,0 +1,310 @@
+//! Configuration: environment variables, read once, in one place, with all errors reported at
+//! once.
+//!
+//! [`VARIABLES`] names every one of them; `--help` and the table in the README come from it.
+
+mod reader;
+mod store;
+mod value;
+mod variables;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+use secrecy::SecretString;
+
+pub use self::reader::Problem;
+use self::reader::Reader;
+use self::variables as var;
+pub use self::variables::{VARIABLES, Variable};
+
+/// Everything that the environment decides.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to accept connections.
+    pub listen: SocketAddr,
+    /// Who answers what the cache cannot.
+    pub upstream: Upstream,
+    /// Whose requests are served, and with which credential.
+    pub access: Access,
+    /// What is cached, where and for whom.
+    pub cache: Cache,
+    /// Where vectors survive a restart.
+    pub store: Option<Store>,
+    /// What is too much.
+    pub limits: Limits,
+    /// How long work may go on after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines are written, in the manner of `RUST_LOG`.
+    pub log_filter: String,
+}
+
+/// The upstream and our patience with it.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Ends with the path that stands for `/v1`, without a slash.
+    pub base_url: Url,
+    /// The upstream's part of every key.
+    pub id: String,
+    /// To reach it at all.
+    pub connect_timeout: Duration,
+    /// For an embeddings call from start to end.
+    pub timeout: Duration,
+    /// For the silence between two pieces of a streamed answer.
+    pub idle_timeout: Duration,
+}
+
+/// Whose credential goes upstream.
+#[derive(Debug)]
+pub enum Access {
+    /// The caller's own.
+    PassThrough {
+        /// Who shares vectors with whom.
+        scope: ScopeRule,
+        /// How long a credential counts as accepted after the upstream accepted it.
+        credential_ttl: Duration,
+    },
+    /// The gateway's.
+    Gateway {
+        /// The upstream's key.
+        key: SecretString,
+        /// SHA-256 of the keys that callers may present; `None` lets everybody in.
+        client_keys: Option<PathBuf>,
+        /// `METHOD /path` of what callers may use.
+        allowed_routes: Vec<(http::Method, String)>,
+    },
+}
+
+/// Who shares vectors with whom, while callers' credentials go upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScopeRule {
+    /// Nobody: each credential has its own.
+    Credential,
+    /// Everybody whom the upstream accepts.
+    Shared,
+}
+
+/// What is cached and for how long.
+#[derive(Debug)]
+pub struct Cache {
+    /// Part of every key: another name starts an empty cache.
+    pub namespace: String,
+    /// Bound of the memory tier; 0 turns it off.
+    pub memory_bytes: u64,
+    /// `max-age` of answers that an HTTP cache may store.
+    pub response_max_age: Duration,
+}
+
+/// Where vectors survive a restart.
+#[derive(Debug)]
+pub struct Store {
+    /// What kind of store, and where.
+    pub place: StorePlace,
+    /// For the look-up of one entry, all attempts together.
+    pub timeout: Duration,
+    /// How many writes may wait.
+    pub queue: usize,
+}
+
+/// The kinds of store.
+#[derive(Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// An S3 bucket.
+    S3 {
+        /// The bucket's name.
+        bucket: String,
+        /// In front of every object name; may be empty.
+        prefix: String,
+        /// Another server than AWS.
+        endpoint: Option<String>,
+        /// The standard `AWS_*` variables.
+        settings: AwsSettings,
+    },
+    /// A local directory.
+    Directory(PathBuf),
+    /// Nothing that survives: for tests.
+    Memory,
+}
+
+/// `AWS_*` variables by name; secrets among them, so they are not shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct AwsSettings(pub Vec<(String, String)>);
+
+/// What is too much for one request, and for all of them together.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Body of an embeddings request.
+    pub body_bytes: usize,
+    /// Inputs of an embeddings request.
+    pub inputs: usize,
+    /// One input, as JSON.
+    pub input_bytes: usize,
+    /// All headers of a request together.
+    pub header_bytes: usize,
+    /// Requests at a time.
+    pub concurrent_requests: usize,
+    /// To receive a request's headers, and for a connection to stay idle.
+    pub header_timeout: Duration,
+    /// To receive an embeddings request's body.
+    pub body_timeout: Duration,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+impl fmt::Debug for AwsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+impl Config {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, Vec<Problem>> {
+        let text = |bytes: std::ffi::OsString| bytes.to_string_lossy().into_owned();
+        Self::from_variables(std::env::vars_os().map(|(name, value)| (text(name), text(value))))
+    }
+
+    /// Reads the given variables. An empty value counts as absent.
+    pub fn from_variables(
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let given: HashMap<_, _> = variables
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        let mut reader = Reader::new(&given);
+        let config = Self::read(&mut reader);
+        config.ok_or(reader.problems)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let listen = reader.read(&var::LISTEN, value::parsed);
+        let upstream = Upstream::read(reader);
+        let access = Access::read(reader);
+        let cache = Cache::read(reader);
+        let store = Store::read(reader);
+        let limits = Limits::read(reader);
+        let shutdown_grace = reader.read(&var::SHUTDOWN_GRACE, value::duration);
+        let log_format = reader.read(&var::LOG_FORMAT, value::log_format);
+        let log_filter = reader.read(&var::RUST_LOG, value::log_filter);
+        // Before the first `?`: whoever fixes one error should see all the others too.
+        if !reader.problems.is_empty() {
+            return None;
+        }
+        Some(Self {
+            listen: listen?,
+            upstream: upstream?,
+            access: access?,
+            cache: cache?,
+            store: store?,
+            limits: limits?,
+            shutdown_grace: shutdown_grace?,
+            log_format: log_format?,
+            log_filter: log_filter?,
+        })
+    }
+}
+
+impl Upstream {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
+        let id = reader.optional(&var::UPSTREAM_ID, value::text);
+        let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::duration);
+        let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::duration);
+        let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::duration);
+        let base_url = base_url?;
+        Some(Self {
+            id: id.unwrap_or_else(|| base_url.to_string()),
+            base_url,
+            connect_timeout: connect_timeout?,
+            timeout: timeout?,
+            idle_timeout: idle_timeout?,
+        })
+    }
+}
+
+impl Access {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let key = reader.optional(&var::OPENAI_API_KEY, value::secret);
+        let scope = reader.read(&var::CACHE_SCOPE, value::scope);
+        let credential_ttl = reader.read(&var::CREDENTIAL_TTL, value::duration);
+        let client_keys = reader.optional(&var::CLIENT_KEYS_FILE, value::path);
+        let anonymous = reader.read(&var::ALLOW_ANONYMOUS, value::boolean);
+        let allowed_routes = reader.read(&var::ALLOWED_ROUTES, value::routes);
+
+        let Some(key) = key else {
+            return Some(Self::PassThrough {
+                scope: scope?,
+                credential_ttl: credential_ttl?,
+            });
+        };
+        match (&client_keys, anonymous?) {
+            (None, false) => reader.refuse(
+                &var::OPENAI_API_KEY,
+                "everybody could spend this key: also set CLIENT_KEYS_FILE, or \
+                 ALLOW_ANONYMOUS=true if the network decides who may call",
+            ),
+            (Some(_), true) => reader.refuse(
+                &var::ALLOW_ANONYMOUS,
+                "contradicts CLIENT_KEYS_FILE: set one of them",
+            ),
+            _ => {}
+        }
+        Some(Self::Gateway {
+            key,
+            client_keys,
+            allowed_routes: allowed_routes?,
+        })
+    }
+}
+
+impl Cache {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let namespace = reader
+            .optional(&var::CACHE_NAMESPACE, value::text)
+            .unwrap_or_default();
+        let memory_bytes = reader.read(&var::MEMORY_CACHE_BYTES, value::bytes);
+        let response_max_age = reader.read(&var::RESPONSE_MAX_AGE, value::duration);
+        Some(Self {
+            namespace,
+            memory_bytes: memory_bytes?,
+            response_max_age: response_max_age?,
+        })
+    }
+}
+
+impl Limits {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let body_bytes = reader.read(&var::MAX_BODY_BYTES, value::size);
+        let inputs = reader.read(&var::MAX_INPUTS, value::size);
+        let input_bytes = reader.read(&var::MAX_INPUT_BYTES, value::size);
+        let header_bytes = reader.read(&var::MAX_HEADER_BYTES, value::header_size);
+        let concurrent_requests = reader.read(&var::MAX_CONCURRENT_REQUESTS, value::size);
+        let header_timeout = reader.read(&var::HEADER_TIMEOUT, value::duration);
+        let body_timeout = reader.read(&var::BODY_TIMEOUT, value::duration);
+        Some(Self {
+            body_bytes: body_bytes?,
+            inputs: inputs?,
+            input_bytes: input_bytes?,
+            header_bytes: header_bytes?,
+            concurrent_requests: concurrent_requests?,
+            header_timeout: header_timeout?,
+            body_timeout: body_timeout?,
+        })
+    }
+}

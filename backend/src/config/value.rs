@@ -1,0 +1,226 @@
+//! What values look like: durations, sizes, addresses. An error says what would have been right.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::Method;
+use reqwest::Url;
+use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
+
+use super::{LogFormat, ScopeRule};
+
+/// hyper refuses a smaller buffer for a request's head.
+const MIN_HEADER_BYTES: usize = 8192;
+
+pub(super) fn parsed<T: FromStr<Err: ToString>>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|error: T::Err| error.to_string())
+}
+
+pub(super) fn text(value: &str) -> Result<String, String> {
+    Ok(value.to_owned())
+}
+
+pub(super) fn secret(value: &str) -> Result<SecretString, String> {
+    let visible = value.bytes().all(|byte| byte.is_ascii_graphic());
+    visible
+        .then(|| value.into())
+        .ok_or_else(|| "holds blanks or control characters".into())
+}
+
+pub(super) fn path(value: &str) -> Result<PathBuf, String> {
+    Ok(value.into())
+}
+
+pub(super) fn boolean(value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| "must be true or false".into())
+}
+
+/// A whole number with a unit: `ms`, `s`, `m`, `h` or `d`.
+pub(super) fn duration(value: &str) -> Result<Duration, String> {
+    let (number, unit) = split_unit(value);
+    let scale = match unit {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60 * 1000),
+        "h" => Some(60 * 60 * 1000),
+        "d" => Some(24 * 60 * 60 * 1000),
+        _ => None,
+    };
+    scale
+        .zip(number.parse::<u64>().ok())
+        .and_then(|(scale, number)| number.checked_mul(scale))
+        .map(Duration::from_millis)
+        .ok_or_else(|| "must be a whole number with a unit, as in 500ms, 30s, 10m, 1h, 7d".into())
+}
+
+/// A whole number of bytes, or with a unit: `KiB`, `MiB` or `GiB`.
+pub(super) fn bytes(value: &str) -> Result<u64, String> {
+    let (number, unit) = split_unit(value);
+    let shift = match unit {
+        "" => Some(0),
+        "KiB" => Some(10),
+        "MiB" => Some(20),
+        "GiB" => Some(30),
+        _ => None,
+    };
+    shift
+        .zip(number.parse::<u64>().ok())
+        .and_then(|(shift, number)| number.checked_mul(1 << shift))
+        .ok_or_else(|| "must be a number of bytes, as in 1048576, 512KiB, 16MiB, 1GiB".into())
+}
+
+/// A limit: at least 1.
+pub(super) fn size(value: &str) -> Result<usize, String> {
+    let size = usize::try_from(bytes(value)?).map_err(|error| error.to_string())?;
+    if size == 0 {
+        Err("must be at least 1".into())
+    } else {
+        Ok(size)
+    }
+}
+
+pub(super) fn header_size(value: &str) -> Result<usize, String> {
+    let size = size(value)?;
+    let enough = size >= MIN_HEADER_BYTES;
+    enough
+        .then_some(size)
+        .ok_or_else(|| format!("must be at least {MIN_HEADER_BYTES}"))
+}
+
+/// An upstream's base URL without what would make two spellings of one upstream.
+pub(super) fn base_url(value: &str) -> Result<Url, String> {
+    let mut url: Url = value
+        .parse()
+        .map_err(|error| format!("is not a URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("must start with http:// or https://".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or password".into());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must not hold a query or fragment".into());
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+pub(super) fn scope(value: &str) -> Result<ScopeRule, String> {
+    match value {
+        "credential" => Ok(ScopeRule::Credential),
+        "shared" => Ok(ScopeRule::Shared),
+        _ => Err("must be credential or shared".into()),
+    }
+}
+
+pub(super) fn log_format(value: &str) -> Result<LogFormat, String> {
+    match value {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("must be text or json".into()),
+    }
+}
+
+pub(super) fn log_filter(value: &str) -> Result<String, String> {
+    let filter = value
+        .parse::<EnvFilter>()
+        .map_err(|error| error.to_string());
+    filter.map(|_| value.to_owned())
+}
+
+/// `POST /v1/embeddings, GET /v1/models, …`
+pub(super) fn routes(value: &str) -> Result<Vec<(Method, String)>, String> {
+    let entries = value
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty());
+    entries.map(route).collect()
+}
+
+fn route(entry: &str) -> Result<(Method, String), String> {
+    let parts = entry.split_once(' ').and_then(|(method, path)| {
+        let path = path.trim();
+        Some((
+            method.parse().ok()?,
+            path.starts_with("/v1/").then(|| path.to_owned())?,
+        ))
+    });
+    parts.ok_or_else(|| format!("{entry:?} is not of the form `POST /v1/embeddings`"))
+}
+
+fn split_unit(value: &str) -> (&str, &str) {
+    let digits = value
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(value.len());
+    (&value[..digits], value[digits..].trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("250ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(duration("2 h").unwrap(), Duration::from_secs(7200));
+        for bad in ["", "5", "s", "-1s", "1.5s", "1w", "18446744073709551615d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_may_have_units() {
+        assert_eq!(bytes("17").unwrap(), 17);
+        assert_eq!(bytes("2MiB").unwrap(), 2 << 20);
+        assert_eq!(bytes("0").unwrap(), 0);
+        assert!(size("0").is_err());
+        for bad in ["", "-1", "1MB", "1.5GiB", "99999999999GiB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_upstream_are_one() {
+        let expected = base_url("https://api.openai.com/v1").unwrap();
+        for spelling in [
+            "https://API.openai.com/v1/",
+            "HTTPS://api.openai.com:443/v1",
+            "https://api.openai.com/x/../v1//",
+        ] {
+            assert_eq!(base_url(spelling).unwrap(), expected, "{spelling}");
+        }
+        assert_eq!(
+            base_url("http://127.0.0.1:9").unwrap().as_str(),
+            "http://127.0.0.1:9/"
+        );
+    }
+
+    #[test]
+    fn doubtful_upstreams_are_refused() {
+        for bad in [
+            "",
+            "api.openai.com",
+            "ftp://x/",
+            "https://u:p@x/",
+            "https://x/?a",
+            "https://x/#a",
+        ] {
+            assert!(base_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn routes_name_method_and_path() {
+        let expected = vec![
+            (Method::POST, "/v1/a".into()),
+            (Method::GET, "/v1/b".into()),
+        ];
+        assert_eq!(routes("POST /v1/a, GET  /v1/b,").unwrap(), expected);
+        for bad in ["POST", "/v1/a", "POST /a", "P T /v1/a"] {
+            assert!(routes(bad).is_err(), "{bad}");
+        }
+    }
+}

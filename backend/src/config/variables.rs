@@ -1,0 +1,69 @@
+//! The table of all variables: name, default, meaning. Nothing else knows a variable's name.
+
+/// One environment variable.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What counts when it is absent or empty; empty if its absence means something.
+    pub default: &'static str,
+    /// What it decides, in one line.
+    pub meaning: &'static str,
+}
+
+macro_rules! variables {
+    ($($name:ident = $default:literal, $meaning:literal;)*) => {
+        $(pub(super) const $name: Variable =
+            Variable { name: stringify!($name), default: $default, meaning: $meaning };)*
+
+        /// Every variable that the program reads. `AWS_*` stands for the standard names.
+        pub const VARIABLES: &[Variable] = &[$($name,)* AWS];
+    };
+}
+
+/// The variables that any AWS SDK reads, passed on to the S3 client as they are.
+const AWS: Variable = Variable {
+    name: "AWS_*",
+    default: "",
+    meaning: "the S3 client's standard names: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, \
+              AWS_SESSION_TOKEN, AWS_REGION, AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE and so on",
+};
+
+variables! {
+    LISTEN = "0.0.0.0:8000", "address and port to accept connections on";
+
+    OPENAI_BASE_URL = "https://api.openai.com/v1", "the upstream: what stands for /v1";
+    OPENAI_API_KEY = "", "the gateway's key; without it callers' own credentials go upstream";
+    UPSTREAM_ID = "", "the upstream's part of every cache key; the base URL if absent";
+    UPSTREAM_CONNECT_TIMEOUT = "5s", "to connect to the upstream";
+    UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";
+    UPSTREAM_IDLE_TIMEOUT = "10m", "for silence before or within any other answer";
+
+    CACHE_SCOPE = "credential", "who shares vectors when callers' credentials go upstream: credential (nobody) or shared (all whom the upstream accepts)";
+    CREDENTIAL_TTL = "1h", "how long the upstream's acceptance of a credential entitles it to hits";
+    CLIENT_KEYS_FILE = "", "with OPENAI_API_KEY: a file of the SHA-256, in hex, of each key that callers may present; read again when it changes";
+    ALLOW_ANONYMOUS = "false", "with OPENAI_API_KEY: true lets every caller in";
+    ALLOWED_ROUTES = "POST /v1/embeddings, POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/moderations, GET /v1/models", "with OPENAI_API_KEY: what callers may use; a trailing /* allows everything below";
+
+    CACHE_NAMESPACE = "", "part of every cache key; another name starts an empty cache";
+    MEMORY_CACHE_BYTES = "256MiB", "bound of the memory tier; 0 turns it off";
+    RESPONSE_MAX_AGE = "1h", "max-age of answers that an HTTP cache in front may store";
+
+    STORE = "", "where vectors survive: s3://bucket/prefix, file:///directory, memory: or none; s3 if S3_BUCKET is set, else none";
+    S3_BUCKET = "", "the bucket, if STORE names none";
+    S3_ENDPOINT = "", "an S3 server other than AWS, as in http://minio:9000";
+    STORE_TIMEOUT = "500ms", "for one look-up in the store; longer counts as a miss";
+    STORE_QUEUE = "16384", "writes that may wait for the store; more are dropped and counted";
+
+    MAX_BODY_BYTES = "16MiB", "body of an embeddings request";
+    MAX_INPUTS = "16384", "inputs of an embeddings request";
+    MAX_INPUT_BYTES = "1MiB", "one input, as JSON";
+    MAX_HEADER_BYTES = "96KiB", "all headers of a request together";
+    MAX_CONCURRENT_REQUESTS = "1024", "requests at a time; more get 503";
+    HEADER_TIMEOUT = "75s", "to receive a request's headers, and for an idle connection; keep it above the idle time of whatever stands in front";
+    BODY_TIMEOUT = "30s", "to receive the body of an embeddings request";
+
+    SHUTDOWN_GRACE = "25s", "for running requests and pending writes after SIGTERM";
+    LOG_FORMAT = "text", "text or json";
+    RUST_LOG = "info", "which of the gateway's own log lines to write, as in debug or embedding_gateway=trace";
+}

@@ -1,0 +1,12 @@
+//! The heart: what a request means, what names a vector, what an upstream's answer is worth.
+//!
+//! Nothing below does I/O or reads a clock, so all of it is tested as functions of its input.
+
+pub mod answer;
+pub mod batch;
+pub mod entry;
+mod json;
+pub mod key;
+pub mod request;
+pub mod response;
+pub mod usage;

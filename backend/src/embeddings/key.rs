@@ -1,0 +1,130 @@
+//! The name of a vector: SHA-256 over everything that decides which numbers an upstream
+//! answers.
+//!
+//! Each part is preceded by its length, so no letter can move from one part to its neighbour.
+//! The input comes last: all that a batch shares is hashed once.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use super::request::{EmbeddingRequest, Input, InputKind, tokens};
+
+/// Changes when the meaning of any part below changes. It starts an empty cache for everybody.
+const KEY_VERSION: &[u8] = b"embedding-gateway key 1";
+
+/// What a request does not say itself.
+#[derive(Clone, Debug)]
+pub struct Realm<'a> {
+    /// The operator's name for this cache; another name is another, empty cache.
+    pub namespace: &'a str,
+    /// Who answers: the normalised base URL, or the operator's name for it.
+    pub upstream: &'a str,
+    /// Who shares the vectors.
+    pub scope: &'a str,
+}
+
+/// The name of one vector.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key([u8; 32]);
+
+/// Names the inputs of one request.
+#[derive(Clone, Debug)]
+pub struct Namer {
+    shared: Sha256,
+}
+
+impl Key {
+    /// The 32 bytes themselves.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for Key {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// 64 lower-case hex digits.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({self})")
+    }
+}
+
+impl Namer {
+    /// A namer for the inputs of `request` in `realm`.
+    pub fn new(realm: &Realm<'_>, request: &EmbeddingRequest) -> Self {
+        // `user` and the encoding do not change the vector; the inputs are named one by one.
+        let EmbeddingRequest {
+            model,
+            dimensions,
+            extra,
+            encoding: _,
+            user: _,
+            inputs: _,
+        } = request;
+        let dimensions = dimensions.map(u32::to_le_bytes);
+
+        let mut shared = Sha256::new();
+        part(&mut shared, KEY_VERSION);
+        part(&mut shared, realm.namespace.as_bytes());
+        part(&mut shared, realm.upstream.as_bytes());
+        part(&mut shared, realm.scope.as_bytes());
+        part(&mut shared, model.as_bytes());
+        part(
+            &mut shared,
+            dimensions.as_ref().map_or(&[], <[u8; 4]>::as_slice),
+        );
+        part(&mut shared, extra.as_bytes());
+        Self { shared }
+    }
+
+    /// The name of one input's vector.
+    pub fn key(&self, input: &Input) -> Key {
+        let mut hash = self.shared.clone();
+        match input.kind {
+            InputKind::Text => {
+                part(&mut hash, b"text");
+                text_part(&mut hash, &input.raw);
+            }
+            InputKind::Tokens(_) => {
+                part(&mut hash, b"tokens");
+                part(&mut hash, &token_bytes(&input.raw));
+            }
+        }
+        Key(hash.finalize().into())
+    }
+}
+
+fn part(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_le_bytes());
+    hash.update(bytes);
+}
+
+/// The text that a JSON string stands for. Without an escape it is what is between the quotes.
+fn text_part(hash: &mut Sha256, raw: &[u8]) {
+    match raw {
+        [b'"', text @ .., b'"'] if !text.contains(&b'\\') => part(hash, text),
+        _ => {
+            let text: String = serde_json::from_slice(raw).unwrap_or_default();
+            part(hash, text.as_bytes());
+        }
+    }
+}
+
+fn token_bytes(raw: &[u8]) -> Vec<u8> {
+    let tokens = std::str::from_utf8(raw)
+        .ok()
+        .and_then(tokens)
+        .unwrap_or_default();
+    tokens.into_iter().flat_map(u32::to_le_bytes).collect()
+}

@@ -1,0 +1,217 @@
+//! What goes out: the body of an answer to a caller, and the body of a call to the upstream.
+//!
+//! Both are written straight into one buffer. A vector is never a tree of numbers in between.
+
+use std::sync::Arc;
+
+use base64_simd::STANDARD;
+
+use super::entry::{Entry, floats};
+use super::request::{EmbeddingRequest, Encoding, Input};
+
+/// `{"object":"embedding","index":…,"embedding":…},` around a vector.
+const ITEM_BYTES: usize = 64;
+
+/// Head and tail of a body.
+const FRAME_BYTES: usize = 192;
+
+/// Most `f32`s of a unit vector take 11 to 13 characters and a comma.
+const FLOAT_BYTES: usize = 14;
+
+/// The body of a 200: one item for each of `places`, which point into `entries`.
+///
+/// The model's name is that of the first place; tokens are the nominal sum over all places.
+pub fn write_answer(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> Vec<u8> {
+    let mut body = Vec::with_capacity(capacity(entries, places, encoding));
+    body.extend_from_slice(br#"{"object":"list","data":["#);
+    for (index, &place) in places.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(br#"{"object":"embedding","index":"#);
+        push_integer(&mut body, index as u64);
+        body.extend_from_slice(br#","embedding":"#);
+        push_vector(&mut body, &entries[place].vector, encoding);
+        body.push(b'}');
+    }
+    body.extend_from_slice(br#"],"model":"#);
+    push_string(
+        &mut body,
+        places.first().map_or("", |&place| &entries[place].model),
+    );
+    body.extend_from_slice(br#","usage":{"prompt_tokens":"#);
+    let tokens: u64 = places
+        .iter()
+        .map(|&place| u64::from(entries[place].tokens))
+        .sum();
+    push_integer(&mut body, tokens);
+    body.extend_from_slice(br#","total_tokens":"#);
+    push_integer(&mut body, tokens);
+    body.extend_from_slice(b"}}");
+    body
+}
+
+/// The body of a call for `inputs` alone: `request` with everything but its inputs kept, and
+/// always for base64, which is a third of the size and loses nothing.
+pub fn write_call<'a>(
+    request: &EmbeddingRequest,
+    inputs: impl IntoIterator<Item = &'a Input>,
+) -> Vec<u8> {
+    let mut body = br#"{"model":"#.to_vec();
+    push_string(&mut body, &request.model);
+    body.extend_from_slice(br#","input":["#);
+    for (index, input) in inputs.into_iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(&input.raw);
+    }
+    body.extend_from_slice(br#"],"encoding_format":"base64""#);
+    if let Some(dimensions) = request.dimensions {
+        body.extend_from_slice(br#","dimensions":"#);
+        push_integer(&mut body, dimensions.into());
+    }
+    if let Some(user) = &request.user {
+        body.extend_from_slice(br#","user":"#);
+        body.extend_from_slice(user);
+    }
+    if !request.extra.is_empty() {
+        body.push(b',');
+        body.extend_from_slice(request.extra.as_bytes());
+    }
+    body.push(b'}');
+    body
+}
+
+fn capacity(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> usize {
+    let vectors: usize = places
+        .iter()
+        .map(|&place| match encoding {
+            Encoding::Base64 => STANDARD.encoded_length(entries[place].vector.len()),
+            Encoding::Float => entries[place].dimensions() * FLOAT_BYTES,
+        })
+        .sum();
+    FRAME_BYTES + places.len() * ITEM_BYTES + vectors
+}
+
+fn push_vector(body: &mut Vec<u8>, vector: &[u8], encoding: Encoding) {
+    match encoding {
+        Encoding::Base64 => {
+            body.push(b'"');
+            STANDARD.encode_append(vector, body);
+            body.push(b'"');
+        }
+        Encoding::Float => {
+            body.push(b'[');
+            let mut decimal = zmij::Buffer::new();
+            for (index, number) in floats(vector).enumerate() {
+                if index > 0 {
+                    body.push(b',');
+                }
+                body.extend_from_slice(decimal.format_finite(number).as_bytes());
+            }
+            body.push(b']');
+        }
+    }
+}
+
+fn push_integer(body: &mut Vec<u8>, number: u64) {
+    body.extend_from_slice(number.to_string().as_bytes());
+}
+
+fn push_string(body: &mut Vec<u8>, text: &str) {
+    // Writing a string to memory cannot fail; an empty name is what is left if it did.
+    body.extend_from_slice(&serde_json::to_vec(text).unwrap_or_else(|_| b"\"\"".to_vec()));
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::request::{self, Parsed};
+    use super::*;
+
+    fn entry(numbers: &[f32], tokens: u32) -> Arc<Entry> {
+        Arc::new(Entry {
+            model: "m\"2".into(),
+            tokens,
+            created_ms: 0,
+            vector: numbers
+                .iter()
+                .flat_map(|number| number.to_le_bytes())
+                .collect(),
+        })
+    }
+
+    fn written(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> Value {
+        serde_json::from_slice(&write_answer(entries, places, encoding)).unwrap()
+    }
+
+    #[test]
+    fn an_answer_has_openais_shape() {
+        let entries = [entry(&[0.5, -0.25], 3), entry(&[1.0, 1e-8], 4)];
+        assert_eq!(
+            written(&entries, &[1, 0, 1], Encoding::Float),
+            json!({
+                "object": "list",
+                "data": [
+                    {"object": "embedding", "index": 0, "embedding": [1.0, 1e-8]},
+                    {"object": "embedding", "index": 1, "embedding": [0.5, -0.25]},
+                    {"object": "embedding", "index": 2, "embedding": [1.0, 1e-8]},
+                ],
+                "model": "m\"2",
+                "usage": {"prompt_tokens": 11, "total_tokens": 11},
+            })
+        );
+    }
+
+    #[test]
+    fn base64_is_little_endian() {
+        let answer = written(&[entry(&[1.0], 1)], &[0], Encoding::Base64);
+        assert_eq!(answer["data"][0]["embedding"], "AACAPw==");
+    }
+
+    #[test]
+    fn the_buffer_is_not_outgrown() {
+        let numbers: Vec<f32> = (1..=1536).map(|n| (n as f32).sin() / 27.7).collect();
+        let entries = [entry(&numbers, 1)];
+        for encoding in [Encoding::Float, Encoding::Base64] {
+            let body = write_answer(&entries, &[0], encoding);
+            assert!(
+                body.len() <= capacity(&entries, &[0], encoding),
+                "{encoding:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_call_keeps_everything_but_the_other_inputs() {
+        let body = Bytes::from_static(
+            br#"{"user":"u\n","input":["a","\u0062"],"model":"m","x":{"b":1,"a":2},"dimensions":3,"encoding_format":"float"}"#,
+        );
+        let Ok(Parsed::Understood(request)) = request::parse(&body) else {
+            panic!("foreign")
+        };
+        assert_eq!(
+            String::from_utf8(write_call(&request, &request.inputs[1..])).unwrap(),
+            r#"{"model":"m","input":["\u0062"],"encoding_format":"base64","dimensions":3,"user":"u\n","x":{"a":2,"b":1}}"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn both_encodings_are_bit_identical(numbers in proptest::collection::vec(proptest::num::f32::NORMAL | proptest::num::f32::SUBNORMAL | proptest::num::f32::ZERO, 1..50)) {
+            let entries = [entry(&numbers, 1)];
+            let float = written(&entries, &[0], Encoding::Float);
+            let text = float["data"][0]["embedding"].to_string();
+            let read: Vec<f32> = text.trim_matches(['[', ']']).split(',').map(|n| n.parse().unwrap()).collect();
+            let base64 = written(&entries, &[0], Encoding::Base64);
+            let bytes = STANDARD.decode_to_vec(base64["data"][0]["embedding"].as_str().unwrap()).unwrap();
+            let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(bits(&read), bits(&numbers));
+            prop_assert_eq!(&bytes[..], &entries[0].vector[..]);
+        }
+    }
+}

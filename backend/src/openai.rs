@@ -1,0 +1,199 @@
+//! The upstream: one client for all calls.
+//!
+//! It follows no redirect, obeys no proxy of the environment, decompresses nothing and repeats
+//! nothing that could have reached the upstream.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use reqwest::Url;
+
+use crate::config;
+use crate::error::{Error, Refusal};
+use crate::headers;
+
+/// Bound on an embeddings answer: 2,048 vectors of 4,096 numbers, each written out in full.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// Unused connections close before the usual 60 s of balancers do it from their side.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+
+/// The client for the configured upstream.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    timeout: Duration,
+}
+
+/// A successful answer to an embeddings call, not judged yet.
+#[derive(Debug)]
+pub struct Reply {
+    /// Those of its headers that are for the caller.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Client {
+    /// A client for `upstream`.
+    pub fn new(upstream: &config::Upstream) -> Result<Self, reqwest::Error> {
+        let http = http_client()
+            .connect_timeout(upstream.connect_timeout)
+            .read_timeout(upstream.idle_timeout)
+            .pool_idle_timeout(POOL_IDLE)
+            .build()?;
+        Ok(Self {
+            http,
+            base: upstream.base_url.clone(),
+            timeout: upstream.timeout,
+        })
+    }
+
+    /// Asks for embeddings. `credential` and nothing else of the caller goes along.
+    pub async fn embeddings(&self, credential: HeaderMap, body: Bytes) -> Result<Reply, Error> {
+        let call = || {
+            let mut request = reqwest::Request::new(Method::POST, self.url("/embeddings", None));
+            *request.headers_mut() = credential.clone();
+            request
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.clone().into());
+            *request.timeout_mut() = Some(self.timeout);
+            self.http.execute(request)
+        };
+        let answer = match call().await {
+            // Nothing was sent yet, so nothing can be paid twice.
+            Err(error) if error.is_connect() => call().await,
+            other => other,
+        };
+        read(answer.map_err(|error| failure(&error))?.into()).await
+    }
+
+    /// Passes a request on. `path` is what follows `/v1`, with its slash.
+    pub async fn forward(
+        &self,
+        request: Request<Body>,
+        path: &str,
+    ) -> Result<Response<reqwest::Body>, Error> {
+        let (parts, body) = request.into_parts();
+        let url = self.url(path, parts.uri.query());
+        let body = (!body.is_end_stream()).then(|| Shared::new(body));
+        let call = || {
+            let mut call = reqwest::Request::new(parts.method.clone(), url.clone());
+            *call.headers_mut() = parts.headers.clone();
+            *call.body_mut() = body.clone().map(reqwest::Body::wrap);
+            self.http.execute(call)
+        };
+        let answer = match call().await {
+            // Without a connection nobody has read from the body.
+            Err(error) if error.is_connect() => call().await,
+            other => other,
+        };
+        answer.map(Into::into).map_err(|error| failure(&error))
+    }
+
+    /// The upstream's address of `path`, which must hold no dot segments: a URL resolves them.
+    fn url(&self, path: &str, query: Option<&str>) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url.set_query(query);
+        url
+    }
+}
+
+/// What every connection of ours to the outside has in common.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // The first caller installs it; whoever comes later finds it there.
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        tracing::trace!("the TLS provider was installed before");
+    }
+    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+    let roots = roots
+        .iter()
+        .filter_map(|der| reqwest::Certificate::from_der(der).ok());
+    reqwest::Client::builder()
+        .tls_certs_only(roots)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .tcp_nodelay(true)
+}
+
+/// A body that a second attempt can have if the first did not touch it.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Body>>);
+
+impl Shared {
+    fn new(body: Body) -> Self {
+        Self(Arc::new(Mutex::new(body)))
+    }
+
+    fn body(&self) -> MutexGuard<'_, Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl http_body::Body for Shared {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.body()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body().size_hint()
+    }
+}
+
+async fn read(answer: Response<reqwest::Body>) -> Result<Reply, Error> {
+    let (parts, body) = answer.into_parts();
+    let headers = headers::for_caller(&parts.headers);
+    let body = Limited::new(body, MAX_ANSWER_BYTES)
+        .collect()
+        .await
+        .map_err(|error| match error.downcast::<reqwest::Error>() {
+            Ok(error) if error.is_timeout() => Error::UpstreamTimeout,
+            Err(error) if error.is::<LengthLimitError>() => Error::UpstreamBroken,
+            _ => Error::UpstreamBroken,
+        })?;
+    let body = body.to_bytes();
+    match parts.status {
+        StatusCode::OK => Ok(Reply { headers, body }),
+        status => Err(Error::Refused(Arc::new(Refusal {
+            status,
+            headers,
+            body,
+        }))),
+    }
+}
+
+fn failure(error: &reqwest::Error) -> Error {
+    if error.is_timeout() {
+        Error::UpstreamTimeout
+    } else if error.is_connect() {
+        Error::Unreachable
+    } else {
+        Error::UpstreamBroken
+    }
+}

@@ -1,0 +1,5 @@
+//! The routes. Each is thin: it reads a request, asks somebody who knows, and writes an answer.
+
+pub mod embeddings;
+pub mod health;
+pub mod passthrough;

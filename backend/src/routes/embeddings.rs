@@ -1,0 +1,211 @@
+//! `POST /v1/embeddings`: each input is paid for once.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::time::timeout;
+
+use crate::access::Caller;
+use crate::app::App;
+use crate::body_hash;
+use crate::embeddings::batch::Batch;
+use crate::embeddings::key::{Namer, Realm};
+use crate::embeddings::request::{self, EmbeddingRequest, Parsed};
+use crate::embeddings::response;
+use crate::error::{Error, NO_STORE};
+use crate::headers::{self, Directives};
+use crate::resolve::{Order, Tally};
+use crate::routes::passthrough;
+use crate::tags;
+use crate::telemetry::{BodyHashLabels, HashVerdict, Outcome};
+
+/// Our name in `Cache-Status`.
+const CACHE: &str = "embedding-gateway";
+
+/// `POST /v1/embeddings`.
+pub async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    headers::remove_hop_by_hop(&mut parts.headers);
+    let admitted = app
+        .access
+        .admit(&parts.method, parts.uri.path(), &mut parts.headers);
+    let caller = match admitted {
+        Ok(caller) => caller,
+        Err(error) => return error.into_response(),
+    };
+    let tag = tags::credential(caller.id);
+    let mut response = answer(&app, caller, parts, body)
+        .await
+        .unwrap_or_else(Error::into_response);
+    // A cache in front forgets what it holds for a credential that is refused.
+    if matches!(response.status().as_u16(), 401 | 403) {
+        response.headers_mut().insert(headers::SURROGATE_KEY, tag);
+    }
+    response
+}
+
+/// Any other method.
+pub async fn refuse_method() -> Response {
+    Error::MethodNotAllowed.into_response()
+}
+
+async fn answer(
+    app: &Arc<App>,
+    caller: Caller,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, Error> {
+    let body = receive(app, &parts.headers, body).await?;
+    let verdict = body_hash::verdict(&parts.headers, &body);
+    app.metrics
+        .body_hashes
+        .get_or_create(&BodyHashLabels { verdict })
+        .inc();
+
+    match request::parse(&body).map_err(|_| Error::NotJson)? {
+        Parsed::Understood(request) if !changes_meaning(&parts) => {
+            embed(app, caller, &parts.headers, verdict, request).await
+        }
+        _ => bypass(app, &caller, parts, body).await,
+    }
+}
+
+/// What stands beside the body may say more than we understand: a key in the query, say.
+fn changes_meaning(parts: &Parts) -> bool {
+    parts.uri.query().is_some() || parts.headers.contains_key(CONTENT_ENCODING)
+}
+
+/// Not ours to understand: the upstream gets it as it is, and nothing of it is kept.
+async fn bypass(app: &App, caller: &Caller, parts: Parts, body: Bytes) -> Result<Response, Error> {
+    let mut request = Request::from_parts(parts, Body::from(body.clone()));
+    request
+        .headers_mut()
+        .insert(CONTENT_LENGTH, body.len().into());
+    let mut response = passthrough::forward(app, caller, request).await?;
+    append_status(response.headers_mut(), "fwd=bypass");
+    Ok(response)
+}
+
+async fn embed(
+    app: &Arc<App>,
+    caller: Caller,
+    sent: &HeaderMap,
+    verdict: HashVerdict,
+    mut request: EmbeddingRequest,
+) -> Result<Response, Error> {
+    check_limits(app, &request)?;
+    let directives = Directives::of(sent);
+    let may_hit = app.access.may_hit(&caller, &request.model);
+    let surrogate_key = tags::all(&request.model, &caller.scope, caller.id);
+    let realm = Realm {
+        namespace: &app.namespace,
+        upstream: &app.upstream_id,
+        scope: &caller.scope,
+    };
+    let namer = Namer::new(&realm, &request);
+    let batch = Batch::new(&namer, std::mem::take(&mut request.inputs));
+    app.metrics.count_inputs(Outcome::Repeat, batch.repeats());
+    let encoding = request.encoding;
+    let order = Order {
+        request,
+        distinct: batch.distinct,
+        caller,
+        read: may_hit && !directives.no_cache && !directives.no_store,
+        write: !directives.no_store,
+        only_if_cached: directives.only_if_cached,
+    };
+    let supply = Arc::clone(&app.resolver).resolve(order).await?;
+
+    let body = response::write_answer(&supply.entries, &batch.places, encoding);
+    let storable = verdict == HashVerdict::Match && !directives.no_store;
+    let mut response = Response::new(Body::from(body));
+    *response.headers_mut() = supply.headers;
+    describe(
+        response.headers_mut(),
+        app,
+        &supply.tally,
+        directives,
+        storable,
+    );
+    let billed = HeaderValue::from(supply.billed_tokens);
+    response
+        .headers_mut()
+        .insert(headers::X_EMBEDDING_BILLED_TOKENS, billed);
+    response
+        .headers_mut()
+        .insert(headers::SURROGATE_KEY, surrogate_key);
+    Ok(response)
+}
+
+fn describe(
+    headers: &mut HeaderMap,
+    app: &App,
+    tally: &Tally,
+    directives: Directives,
+    storable: bool,
+) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let max_age = format!("max-age={}", app.response_max_age.as_secs());
+    let cache_control = HeaderValue::try_from(max_age).ok().filter(|_| storable);
+    headers.insert(CACHE_CONTROL, cache_control.unwrap_or(NO_STORE));
+    append_status(headers, &status(tally, directives));
+}
+
+/// The parameters of our member in `Cache-Status` (RFC 9211).
+fn status(tally: &Tally, directives: Directives) -> String {
+    let hits = tally.memory + tally.store;
+    let stored = if directives.no_store { "" } else { "; stored" };
+    match (hits, tally.miss) {
+        (_, 0) => "hit".to_owned(),
+        (0, _) if directives.no_store => "fwd=bypass".to_owned(),
+        (0, _) if directives.no_cache => format!("fwd=request{stored}"),
+        (0, _) => format!("fwd=miss{stored}"),
+        (hits, misses) => {
+            format!("fwd=partial{stored}; detail=\"hits={hits} misses={misses}\"")
+        }
+    }
+}
+
+fn append_status(headers: &mut HeaderMap, parameters: &str) {
+    let value = HeaderValue::try_from(format!("{CACHE}; {parameters}"));
+    headers.extend(value.ok().map(|value| (headers::CACHE_STATUS, value)));
+}
+
+/// Reads the whole body, within the limits of size and time.
+async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+    let limit = app.limits.body_bytes;
+    if headers::content_length(headers).is_some_and(|announced| announced > limit as u64) {
+        return Err(Error::BodyTooLarge { limit });
+    }
+    let collected = timeout(app.limits.body_timeout, Limited::new(body, limit).collect()).await;
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge { limit }),
+        Ok(Err(_)) => Err(Error::BodyBroken),
+        Err(_) => Err(Error::BodyTimeout),
+    }
+}
+
+fn check_limits(app: &App, request: &EmbeddingRequest) -> Result<(), Error> {
+    let (found, limit) = (request.inputs.len(), app.limits.inputs);
+    if found > limit {
+        return Err(Error::TooManyInputs { found, limit });
+    }
+    let limit = app.limits.input_bytes;
+    match request
+        .inputs
+        .iter()
+        .position(|input| input.raw.len() > limit)
+    {
+        Some(index) => Err(Error::InputTooLarge { index, limit }),
+        None => Ok(()),
+    }
+}

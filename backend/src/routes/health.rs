@@ -1,0 +1,35 @@
+//! Whether we live, whether we want work, and what we counted.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+
+use crate::app::App;
+use crate::error::NO_STORE;
+
+/// The `OpenMetrics` text format.
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// `GET /healthz`: the process answers. Nothing else is looked at: a restart mends no upstream.
+pub async fn healthz() -> Response {
+    ([(CACHE_CONTROL, NO_STORE)], "ok\n").into_response()
+}
+
+/// `GET /readyz`: 503 as soon as we shut down.
+pub async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let (status, text) = match app.is_ready() {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+    };
+    (status, [(CACHE_CONTROL, NO_STORE)], text).into_response()
+}
+
+/// `GET /metrics`: all counters.
+pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let headers = [(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, OPEN_METRICS)];
+    (headers, app.metrics.render()).into_response()
+}

@@ -1,0 +1,127 @@
+//! The accept loop: connections with time-outs, and an orderly end.
+//!
+//! `axum::serve` installs no timer, so a client that never finishes its headers would stay for
+//! ever; hence a loop of our own.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Limits;
+
+/// After a failed accept (no file descriptor left, say) the next one is not tried at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What every connection needs.
+struct Connections {
+    builder: Builder<TokioExecutor>,
+    router: Router,
+    patience: Duration,
+    stopping: CancellationToken,
+}
+
+/// Serves until `stop` names a deadline; running requests may finish before it. Returns it.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: &Limits,
+    stop: impl Future<Output = Instant>,
+) -> Instant {
+    let shared = Arc::new(Connections {
+        builder: connection_builder(limits),
+        router,
+        patience: limits.header_timeout,
+        stopping: CancellationToken::new(),
+    });
+    let mut running = JoinSet::new();
+    tokio::pin!(stop);
+    let deadline = loop {
+        tokio::select! {
+            deadline = &mut stop => break deadline,
+            stream = accept(&listener) => {
+                running.spawn(Arc::clone(&shared).serve(stream));
+            }
+            Some(_) = running.join_next() => {}
+        }
+    };
+    drop(listener);
+    shared.stopping.cancel();
+    let all = async { while running.join_next().await.is_some() {} };
+    if timeout_at(deadline, all).await.is_err() {
+        tracing::warn!(
+            connections = running.len(),
+            "connections cut off after the grace period"
+        );
+    }
+    running.shutdown().await;
+    deadline
+}
+
+impl Connections {
+    async fn serve(self: Arc<Self>, stream: TcpStream) {
+        let spoke = tokio::select! {
+            spoke = speaks(&stream, self.patience) => spoke,
+            () = self.stopping.cancelled() => false,
+        };
+        if !spoke {
+            return;
+        }
+        let service = TowerToHyperService::new(self.router.clone());
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection broke");
+        }
+    }
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!(%error, "no connection accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn connection_builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.header_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.header_timeout)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+    builder
+}
+
+/// Whether the client says anything: telling HTTP/1 from HTTP/2 has no time-out of its own.
+async fn speaks(stream: &TcpStream, patience: Duration) -> bool {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "small answers may be late");
+    }
+    let first = timeout(patience, stream.peek(&mut [0])).await;
+    matches!(first, Ok(Ok(1..)))
+}

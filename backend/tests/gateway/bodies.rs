@@ -1,0 +1,56 @@
+//! Arbitrary bodies: never a panic, never a 5xx of our own making.
+
+use http::StatusCode;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::gateway::{Gateway, post_raw};
+use crate::upstream::Upstream;
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".*".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::hash_map("model|input|dimensions|user|x|.*", inner, 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_body() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..100),
+        any_json().prop_map(|value| value.to_string().into_bytes()),
+        any_json().prop_map(|input| json!({"model": "m", "input": input})
+            .to_string()
+            .into_bytes()),
+    ]
+}
+
+#[test]
+fn arbitrary_bodies_are_answered() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (upstream, gateway) = runtime.block_on(async {
+        let upstream = Upstream::start().await;
+        upstream.answers_json(StatusCode::BAD_REQUEST, json!({"error": {"message": "no"}}));
+        let gateway = Gateway::start(&upstream, &[]).await;
+        (upstream, gateway)
+    });
+    proptest!(ProptestConfig::with_cases(256), |(body in any_body())| {
+        let answer = runtime.block_on(gateway.send(post_raw(body)));
+        prop_assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        prop_assert!(answer.json()["error"]["message"].is_string());
+    });
+    assert_eq!(
+        gateway.metric("embedding_gateway_inputs_total{outcome=\"Memory\"}"),
+        0
+    );
+    drop(upstream);
+}

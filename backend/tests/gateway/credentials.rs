@@ -1,0 +1,216 @@
+//! Who may have a hit, and whose key goes upstream.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::gateway::{Gateway, post_raw};
+use crate::upstream::Upstream;
+
+const HIT: &str = "embedding-gateway; hit";
+const MISS: &str = "embedding-gateway; fwd=miss; stored";
+
+fn request(body: &Value, credential: &[(&str, &str)]) -> Request<Body> {
+    let mut request = post_raw(body.to_string());
+    request.headers_mut().remove("authorization");
+    for &(name, value) in credential {
+        let name: http::HeaderName = name.parse().unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    request
+}
+
+fn body() -> Value {
+    json!({"model": "m", "input": "a"})
+}
+
+#[tokio::test]
+async fn credentials_that_differ_in_one_part_share_nothing() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let parts = [
+        "authorization",
+        "api-key",
+        "x-api-key",
+        "openai-organization",
+        "openai-project",
+    ];
+    let mut credentials = vec![vec![]];
+    let full: Vec<_> = parts.iter().map(|&name| (name, "one")).collect();
+    for index in 0..parts.len() {
+        let mut changed = full.clone();
+        changed[index].1 = "two";
+        credentials.push(changed);
+        let mut without = full.clone();
+        without.remove(index);
+        credentials.push(without);
+    }
+    credentials.push(full);
+    for credential in &credentials {
+        let answer = gateway.send(request(&body(), credential)).await;
+        assert_eq!(answer.header("cache-status"), MISS, "{credential:?}");
+    }
+    for credential in &credentials {
+        let answer = gateway.send(request(&body(), credential)).await;
+        assert_eq!(answer.header("cache-status"), HIT, "{credential:?}");
+    }
+    assert_eq!(upstream.call_count(), credentials.len());
+}
+
+#[tokio::test]
+async fn in_a_shared_cache_every_credential_earns_its_hits_for_each_model() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("CACHE_SCOPE", "shared")]).await;
+    let (first, second) = ([("api-key", "one")], [("api-key", "two")]);
+    gateway.send(request(&body(), &first)).await;
+    let other = json!({"model": "m", "input": "b"});
+    let foreign = gateway.send(request(&body(), &second)).await;
+    assert_eq!(foreign.header("cache-status"), MISS);
+    gateway.send(request(&other, &first)).await;
+    assert_eq!(
+        gateway
+            .send(request(&other, &second))
+            .await
+            .header("cache-status"),
+        HIT
+    );
+
+    let model = json!({"model": "n", "input": "a"});
+    gateway.send(request(&model, &first)).await;
+    assert_eq!(
+        gateway
+            .send(request(&model, &second))
+            .await
+            .header("cache-status"),
+        MISS
+    );
+}
+
+#[tokio::test]
+async fn a_refused_credential_has_no_hits_any_more() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let credential = [("api-key", "one")];
+    gateway.send(request(&body(), &credential)).await;
+    assert_eq!(
+        gateway
+            .send(request(&body(), &credential))
+            .await
+            .header("cache-status"),
+        HIT
+    );
+    upstream.answers_json(
+        StatusCode::UNAUTHORIZED,
+        json!({"error": {"message": "revoked"}}),
+    );
+    let other = json!({"model": "m", "input": "b"});
+    let refused = gateway.send(request(&other, &credential)).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    assert!(refused.header("surrogate-key").starts_with("credential:"));
+    let after = gateway.send(request(&body(), &credential)).await;
+    assert_eq!(after.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn acceptance_ends_with_its_time() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("CREDENTIAL_TTL", "1h")]).await;
+    let credential = [("api-key", "one")];
+    gateway.send(request(&body(), &credential)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3601)).await;
+    tokio::time::resume();
+    upstream.answers_json(
+        StatusCode::UNAUTHORIZED,
+        json!({"error": {"message": "revoked"}}),
+    );
+    let after = gateway.send(request(&body(), &credential)).await;
+    assert_eq!(after.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn with_a_key_of_its_own_the_gateway_drops_the_callers() {
+    let upstream = Upstream::start().await;
+    let variables = [
+        ("OPENAI_API_KEY", "sk-gateway"),
+        ("ALLOW_ANONYMOUS", "true"),
+    ];
+    let gateway = Gateway::start(&upstream, &variables).await;
+    let answer = gateway
+        .send(request(
+            &body(),
+            &[("api-key", "one"), ("openai-project", "p")],
+        ))
+        .await;
+    assert_eq!(answer.header("cache-status"), MISS);
+    assert_eq!(
+        gateway
+            .send(request(&body(), &[]))
+            .await
+            .header("cache-status"),
+        HIT
+    );
+    let chat = Request::post("/v1/chat/completions").header("authorization", "Bearer callers");
+    gateway
+        .send(chat.header("cookie", "a=b").body(Body::from("{}")).unwrap())
+        .await;
+    for call in upstream.calls() {
+        assert_eq!(call.headers["authorization"], "Bearer sk-gateway");
+        for name in ["api-key", "openai-project", "cookie"] {
+            assert!(!call.headers.contains_key(name), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_a_key_of_its_own_the_gateway_serves_known_keys_on_allowed_routes_only() {
+    let upstream = Upstream::start().await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let digest: String = Sha256::digest("known")
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    std::io::Write::write_all(&mut file, format!("{digest} team a\n").as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let variables = [("OPENAI_API_KEY", "sk-gateway"), ("CLIENT_KEYS_FILE", path)];
+    let gateway = Gateway::start(&upstream, &variables).await;
+
+    for credential in [
+        &[][..],
+        &[("authorization", "Bearer unknown")],
+        &[("api-key", "")],
+    ] {
+        let answer = gateway.send(request(&body(), credential)).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.error_code(), "invalid_api_key");
+    }
+    assert_eq!(upstream.call_count(), 0);
+    for credential in [
+        ("authorization", "Bearer known"),
+        ("api-key", "known"),
+        ("x-api-key", "known"),
+    ] {
+        assert_eq!(
+            gateway.send(request(&body(), &[credential])).await.status,
+            StatusCode::OK
+        );
+    }
+    for (method, path) in [
+        ("GET", "/v1/files"),
+        ("DELETE", "/v1/models"),
+        ("POST", "/v1//embeddings"),
+        ("POST", "/v1/embeddings/"),
+    ] {
+        let refused = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("api-key", "known");
+        let answer = gateway.send(refused.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(answer.error_code(), "route_not_allowed");
+    }
+    assert_eq!(upstream.call_count(), 1);
+}

@@ -1,0 +1,160 @@
+//! The gateway under test, and what a test reads from its answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use embedding_gateway::app::App;
+use embedding_gateway::config::Config;
+use embedding_gateway::{build_router, server};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+use crate::upstream::Upstream;
+
+/// A key that the fake upstream accepts like any other.
+pub const KEY: &str = "Bearer sk-test-key-of-nobody";
+
+pub struct Gateway {
+    pub app: Arc<App>,
+    router: Router,
+    limits: embedding_gateway::config::Limits,
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Gateway {
+    /// A gateway in front of `upstream`, with `variables` set.
+    pub async fn start(upstream: &Upstream, variables: &[(&str, &str)]) -> Self {
+        Self::start_at(&upstream.url, variables).await
+    }
+
+    pub async fn start_at(url: &str, variables: &[(&str, &str)]) -> Self {
+        let own = [("OPENAI_BASE_URL", url)];
+        let all = own.iter().chain(variables);
+        let config =
+            Config::from_variables(all.map(|&(name, value)| (name.into(), value.into()))).unwrap();
+        let app = App::start(&config).await.unwrap();
+        let router = build_router(Arc::clone(&app));
+        Self {
+            app,
+            router,
+            limits: config.limits,
+        }
+    }
+
+    /// Sends a request with the usual key.
+    pub async fn embed(&self, body: Value) -> Answer {
+        self.send(post(&body)).await
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// Earns hits for the usual key and model `m` with an input of its own.
+    pub async fn warm_up(&self) {
+        let answer = self
+            .embed(json!({"model": "m", "input": "to be accepted"}))
+            .await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+
+    /// Puts the gateway on a socket for as long as the `JoinSet` lives.
+    pub async fn serve(&self) -> (SocketAddr, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (router, limits) = (self.router.clone(), self.limits.clone());
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            server::serve(listener, router, &limits, std::future::pending()).await;
+        });
+        (address, serving)
+    }
+
+    /// The value of one line of `/metrics`, 0 if it is not there.
+    pub fn metric(&self, line: &str) -> u64 {
+        let text = self.app.metrics.render();
+        let value = text.lines().find_map(|found| found.strip_prefix(line));
+        value.map_or(0, |value| value.trim().parse().unwrap())
+    }
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The float vectors of a 200, which must stand in order.
+    #[track_caller]
+    pub fn vectors(&self) -> Vec<Vec<f32>> {
+        assert_eq!(self.status, StatusCode::OK, "{:?}", self.body);
+        let data = self.json()["data"].as_array().unwrap().clone();
+        let vector = |(index, item): (usize, &Value)| {
+            assert_eq!(item["index"], index);
+            let text = item["embedding"].to_string();
+            text.trim_matches(['[', ']'])
+                .split(',')
+                .map(|n| n.parse().unwrap())
+                .collect()
+        };
+        data.iter().enumerate().map(vector).collect()
+    }
+
+    /// The `code` of our own error envelope, which must be complete.
+    #[track_caller]
+    pub fn error_code(&self) -> String {
+        let error = self.json()["error"].clone();
+        assert!(
+            error["message"].is_string() && error["type"].is_string(),
+            "{error}"
+        );
+        assert!(error.as_object().unwrap().contains_key("param"), "{error}");
+        assert_eq!(self.header("cache-control"), "no-store");
+        assert_eq!(self.header("content-type"), "application/json");
+        error["code"].as_str().unwrap().to_owned()
+    }
+}
+
+/// An embeddings request with the usual key.
+pub fn post(body: &Value) -> Request<Body> {
+    post_raw(body.to_string())
+}
+
+pub fn post_raw(body: impl Into<Body>) -> Request<Body> {
+    Request::post("/v1/embeddings")
+        .header("authorization", KEY)
+        .header("content-type", "application/json")
+        .body(body.into())
+        .unwrap()
+}
+
+/// The same request with one more header.
+pub fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    request.headers_mut().append(name, value.parse().unwrap());
+    request
+}

@@ -1,0 +1,21 @@
+//! The whole service in process: the real router, a hand-written upstream behind it.
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "a test binary exports nothing"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod bodies;
+mod caching;
+mod credentials;
+mod gateway;
+mod limits;
+mod passthrough;
+mod protocol;
+mod second_lock;
+mod upstream;

@@ -1,0 +1,74 @@
+//! An answer may be stored in front of us only under the hash of the body that it answers.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::gateway::{Gateway, post, with};
+use crate::upstream::Upstream;
+
+fn body() -> Value {
+    json!({"model": "m", "input": "a"})
+}
+
+fn hash(body: &Value) -> String {
+    Sha256::digest(body.to_string())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_right_hash_makes_an_answer_storable() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("RESPONSE_MAX_AGE", "10m")]).await;
+    let answer = gateway
+        .send(with(post(&body()), "x-body-hash", &hash(&body())))
+        .await;
+    assert_eq!(answer.header("cache-control"), "max-age=600");
+    let tags = answer.header("surrogate-key");
+    assert!(tags.starts_with("model:m scope:"), "{tags}");
+    assert!(tags.contains(" credential:"), "{tags}");
+    assert_eq!(
+        gateway.metric("embedding_gateway_body_hashes_total{verdict=\"Match\"}"),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_false_hash_is_answered_counted_and_not_storable() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let other = hash(&json!({"model": "m", "input": "b"}));
+    let answer = gateway
+        .send(with(post(&body()), "x-body-hash", &other))
+        .await;
+    assert_eq!(answer.vectors().len(), 1);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(
+        gateway.metric("embedding_gateway_body_hashes_total{verdict=\"Mismatch\"}"),
+        1
+    );
+}
+
+#[tokio::test]
+async fn without_a_hash_an_answer_is_not_storable() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let answer = gateway.embed(body()).await;
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(
+        gateway.metric("embedding_gateway_body_hashes_total{verdict=\"Absent\"}"),
+        1
+    );
+}
+
+#[tokio::test]
+async fn no_store_wins_over_the_right_hash() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let request = with(post(&body()), "x-body-hash", &hash(&body()));
+    let answer = gateway
+        .send(with(request, "cache-control", "no-store"))
+        .await;
+    assert_eq!(answer.header("cache-control"), "no-store");
+}

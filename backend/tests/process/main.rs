@@ -1,0 +1,217 @@
+//! The program as a process: its start, its errors, its end.
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "a test binary exports nothing"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn program(variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embedding-gateway"));
+    command.env_clear().envs(variables.iter().copied());
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn run(mut command: Command) -> Output {
+    timeout(PATIENCE, command.output()).await.unwrap().unwrap()
+}
+
+/// Starts the program and reads its address from its first log line.
+async fn start(variables: &[(&str, &str)]) -> (Child, String) {
+    let all = [("LISTEN", "127.0.0.1:0"), ("LOG_FORMAT", "json")];
+    let all: Vec<_> = all.iter().chain(variables).copied().collect();
+    let mut child = program(&all).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    let line = timeout(PATIENCE, lines.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(ready["message"], "ready", "{line}");
+    (child, ready["address"].as_str().unwrap().to_owned())
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().unwrap().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[tokio::test]
+async fn all_configuration_errors_are_reported_at_once() {
+    let secret = "sk-secret with-blank";
+    let output = run(program(&[
+        ("LISTEN", "nowhere"),
+        ("OPENAI_BASE_URL", "ftp://x"),
+        ("OPENAI_API_KEY", secret),
+        ("MAX_BODY_BYTES", "0"),
+        ("STORE", "somewhere"),
+        ("CREDENTIAL_TTL", "1"),
+        ("RUST_LOG", "=="),
+    ]))
+    .await;
+    assert_eq!(output.status.code(), Some(64));
+    let text = String::from_utf8(output.stderr).unwrap();
+    let names: Vec<_> = text
+        .lines()
+        .map(|line| line.split(':').next().unwrap())
+        .collect();
+    let expected = [
+        "LISTEN",
+        "OPENAI_BASE_URL",
+        "OPENAI_API_KEY",
+        "CREDENTIAL_TTL",
+        "STORE",
+        "MAX_BODY_BYTES",
+        "RUST_LOG",
+    ];
+    assert_eq!(names, expected, "{text}");
+    assert!(!text.contains("sk-secret"));
+}
+
+#[tokio::test]
+async fn a_gateways_key_without_a_rule_who_may_use_it_does_not_start() {
+    let output = run(program(&[("OPENAI_API_KEY", "sk-x")])).await;
+    assert_eq!(output.status.code(), Some(64));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("CLIENT_KEYS_FILE")
+    );
+}
+
+#[tokio::test]
+async fn what_the_world_refuses_is_named_too() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let absent = [
+        ("LISTEN", "127.0.0.1:0"),
+        ("OPENAI_API_KEY", "sk-x"),
+        ("CLIENT_KEYS_FILE", "/nonexistent/keys"),
+    ];
+    for (variables, expected) in [
+        (&[("LISTEN", &*address)][..], "LISTEN"),
+        (
+            &[("LISTEN", "127.0.0.1:0"), ("STORE", "file:///dev/null/x")],
+            "STORE",
+        ),
+        (&absent, "CLIENT_KEYS_FILE"),
+    ] {
+        let output = run(program(variables)).await;
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.starts_with(expected), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn help_names_every_variable_with_its_default() {
+    let mut command = program(&[]);
+    command.arg("--help");
+    let text = String::from_utf8(run(command).await.stdout).unwrap();
+    for variable in embedding_gateway::config::VARIABLES {
+        let line = format!("\n  {}={}\n", variable.name, variable.default);
+        assert!(text.contains(&line), "{}", variable.name);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_argument_is_refused() {
+    let mut command = program(&[]);
+    command.arg("--port=8000");
+    assert_eq!(run(command).await.status.code(), Some(64));
+}
+
+#[tokio::test]
+async fn either_signal_ends_it_in_order() {
+    for name in ["TERM", "INT"] {
+        let (mut child, address) = start(&[]).await;
+        // An idle connection must not hold up the end.
+        let _idle = TcpStream::connect(&address).await.unwrap();
+        signal(&child, name);
+        let status = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(0), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_request_is_finished_and_its_vector_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", directory.path().display());
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", upstream.local_addr().unwrap());
+    let (mut child, address) = start(&[("OPENAI_BASE_URL", &base), ("STORE", &store)]).await;
+
+    let mut client = TcpStream::connect(&address).await.unwrap();
+    let body = r#"{"model":"m","input":"a"}"#;
+    let head = format!(
+        "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    client
+        .write_all(format!("{head}{body}").as_bytes())
+        .await
+        .unwrap();
+    let (mut call, _) = timeout(PATIENCE, upstream.accept()).await.unwrap().unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"}") {
+        assert_ne!(call.read_buf(&mut seen).await.unwrap(), 0);
+    }
+
+    signal(&child, "TERM");
+    // Refusing new connections is how we know that the signal arrived.
+    while TcpStream::connect(&address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let answer = r#"{"data":[{"index":0,"embedding":[1.5]}]}"#;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+        answer.len()
+    );
+    call.write_all(format!("{head}{answer}").as_bytes())
+        .await
+        .unwrap();
+
+    let mut text = String::new();
+    timeout(PATIENCE, client.read_to_string(&mut text))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    assert!(text.contains("\"embedding\":[1.5]"), "{text}");
+    let status = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(objects(directory.path()), 1);
+}
+
+fn objects(directory: &std::path::Path) -> usize {
+    let count = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        if path.is_dir() { objects(&path) } else { 1 }
+    };
+    std::fs::read_dir(directory).unwrap().map(count).sum()
+}
