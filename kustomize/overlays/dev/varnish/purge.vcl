@@ -1,0 +1,72 @@
+# PURGE: one URL with all its bodies, `X-Purge-All: true`, or the whole tags of `Surrogate-Key`.
+#
+# Purging is banning, and bans name obj.* only. A blank ends an argument of a ban and cannot be quoted, so whatever goes into
+# one is checked character by character first; otherwise `a && obj.status == 200` would be a ban of everything.
+
+# Behind a sidecar every peer is 127.0.0.6: there the mesh's AuthorizationPolicy is the guard, and this list lets it through.
+acl purgers {
+  "127.0.0.0"/8;
+  "::1";
+}
+
+sub serve_purge {
+  if (client.ip !~ purgers) {
+    return (synth(403, "PURGE is not allowed from this address."));
+  }
+  if (req.http.X-Purge-All) {
+    call purge_all;
+  }
+  if (req.http.Surrogate-Key) {
+    call purge_tags;
+  }
+  call purge_url;
+}
+
+sub purge_all {
+  if (req.http.X-Purge-All !~ "(?i)^true$") {
+    return (synth(400, "X-Purge-All must be true."));
+  }
+  if (!std.ban("obj.status != 0")) {
+    return (synth(500, "The ban was refused."));
+  }
+  set req.http.X-Purged = {""all""};
+  return (synth(200));
+}
+
+sub purge_tags {
+  std.collect(req.http.Surrogate-Key, " ");
+  if (req.http.Surrogate-Key !~ "^[ ,]*[A-Za-z0-9_.:/@%=~-]+(?:[ ,]+[A-Za-z0-9_.:/@%=~-]+)*[ ,]*$") {
+    return (synth(400, "A tag of Surrogate-Key may hold letters, digits and _.:/@%=~- only."));
+  }
+  # Words with one bar between them, whatever stood there.
+  set req.http.X-Purge-Tags = regsuball(regsuball(req.http.Surrogate-Key, "^[ ,]+|[ ,]+$", ""), "[ ,]+", "|");
+  if (!std.ban("obj.http.Surrogate-Key ~ (?:^|[\x20,])(?:" + regsuball(req.http.X-Purge-Tags, "[.]", "[.]") + ")(?:[\x20,]|$)")) {
+    return (synth(500, "The ban was refused."));
+  }
+  set req.http.X-Purged = {"{"tags":[""} + regsuball(req.http.X-Purge-Tags, "[|]", {"",""}) + {""]"} + "}";
+  return (synth(200));
+}
+
+sub purge_url {
+  if (req.url !~ "^/[!#-\[\]-~]*$") {
+    return (synth(400, "The URL holds a character that cannot be purged."));
+  }
+  if (!std.ban("obj.http.X-Stored-URL == " + req.url)) {
+    return (synth(500, "The ban was refused."));
+  }
+  set req.http.X-Purged = {"{"url":""} + req.url + {"""} + "}";
+  return (synth(200));
+}
+
+# A refusal that names the scope of the refused credential ends all that is stored for it. What the backend names is checked
+# like a client's tag: it may be an upstream's header that got through.
+sub ban_refused_scope {
+  if ((beresp.status == 401 || beresp.status == 403) &&
+      beresp.http.Surrogate-Key ~ "(?:^|[ ,])scope:[A-Za-z0-9_.:/@%=~-]+(?:[ ,]|$)") {
+    if (!std.ban("obj.http.Surrogate-Key ~ (?:^|[\x20,])" + regsuball(
+        regsub(beresp.http.Surrogate-Key, "^(?:.*[ ,])?(scope:[A-Za-z0-9_.:/@%=~-]+)(?:[ ,].*)?$", "\1"), "[.]", "[.]") +
+        "(?:[\x20,]|$)")) {
+      std.log("ban of the refused scope failed: " + std.ban_error());
+    }
+  }
+}
