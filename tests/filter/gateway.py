@@ -1,5 +1,6 @@
 """An Envoy with the filter in front of the recording origin, and what it counts."""
 
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from harness.waiting import eventually
 
 _STATS = "wasmcustom.body_hash."
 _LISTENER = "main"
+# How Envoy's log tells that a wasm module has trapped.
+_PANIC = re.compile(r"panicked|RuntimeError|Function: proxy_\w+ failed")
 
 
 def installed(version: str) -> str:
@@ -38,7 +41,12 @@ class Gateway:
         self.port = self.envoy.port(_LISTENER)
 
     def stop(self) -> None:
+        """Ends Envoy; AssertionError if the filter panicked or Envoy died while it ran."""
+        died = self.envoy.process.exit_code
         self.envoy.stop()
+        assert died is None, self.envoy.process.log_text()
+        panics = [line for line in self.envoy.process.log_text().splitlines() if _PANIC.search(line)]
+        assert panics == []
 
     def counters(self) -> "dict[str, int]":
         """The filter's counters that are not 0."""

@@ -104,3 +104,21 @@ def test_without_room_above_the_cap_single_hashes_up_to_the_cap_and_envoy_may_re
         response = WAYS[way](gateway.port, body, FORGED)
     assert counted == {"skipped.too_large": 1}
     assert response.status == 200 or (response.status == 413 and "chunked" in way)
+
+
+def test_streams_that_share_one_small_window_are_all_answered(start, module, attachment):
+    """What is held uses up the window of the connection, which every stream on it needs."""
+    options = {"http2_protocol_options": {"initial_stream_window_size": H2_WINDOW, "initial_connection_window_size": H2_WINDOW}}
+    gateway = start(chain(attachment, module), manager_options=options)
+    body = body_of(40 * KI)
+    with http2.Connection(gateway.port) as connection:
+        begin = time.monotonic()
+        streams = [connection.open("POST") for _ in range(30)]
+        for place in range(0, len(body), 8 * KI):
+            for stream in streams:
+                connection.data(stream, body[place : place + 8 * KI], end=place + 8 * KI == len(body))
+        for stream in streams:
+            received = assert_arrived(connection.response(stream), body)
+            assert received.values(HEADER) in ([], [received.sha256])
+        assert time.monotonic() - begin < DEFAULT_STALL_SECONDS + GRACE_SECONDS
+    gateway.holds(0)

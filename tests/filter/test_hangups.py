@@ -126,3 +126,13 @@ def test_a_filter_behind_that_refuses_leaves_nothing_held(start, module, attachm
         assert http1.request(gateway.port, "POST", body=b"body").status == 403
     assert counted == {"hashed": 1}
     gateway.holds(0)
+
+
+@pytest.mark.parametrize("sent", [b"less", b"rather more"])
+def test_a_content_length_that_is_a_lie_leaves_nothing_held(gateway, sent):
+    with http2.Connection(gateway.port) as connection:
+        stream = connection.open("POST", headers=[("content-length", "6")])
+        connection.data(stream, sent, end=True)
+        with pytest.raises(http2.StreamReset):
+            connection.response(stream)
+    assert_recovered(gateway)

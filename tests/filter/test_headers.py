@@ -119,3 +119,20 @@ def test_an_internal_redirect_is_hashed_anew(start, module, attachment):
         assert received.path == ("/there" if response.status == 200 else f"/redirect?{where}")
         assert len(received.values(HEADER)) <= 1 and FORGED not in received.values(HEADER)
     gateway.holds(0)
+
+
+def test_a_forged_trailer_is_removed(gateway):
+    """A server may fold trailers into the headers."""
+    trailers = [(HEADER, FORGED), ("X-Body-Hash", FORGED), ("x-trailer", "seen")]
+    for size in (4, DEFAULT_CAP + 1):
+        body = body_of(size)
+        right = assert_hashed if size == 4 else assert_unhashed
+        with http2.Connection(gateway.port) as connection:
+            stream = connection.open("POST")
+            connection.data(stream, body)
+            connection.trailers(stream, trailers)
+            assert [tuple(pair) for pair in right(connection.response(stream), body).trailers] == [("x-trailer", "seen")]
+        with http1.Connection(gateway.port) as connection:
+            connection.send_head("POST", "/", [("Transfer-Encoding", "chunked")])
+            connection.send_chunked([body], trailers)
+            assert [tuple(pair) for pair in right(connection.read_response(), body).trailers] == [("x-trailer", "seen")]

@@ -1,13 +1,14 @@
 """A request that makes no progress is held for `stallTimeout` and no longer; one that makes progress is held to its end."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import http1, http2
 from harness.received import Received
 
 from .attachments import DEFAULT_STALL_SECONDS, HEADER, chain
-from .expectations import assert_hashed, assert_unhashed
+from .expectations import assert_arrived, assert_hashed, assert_unhashed
 
 # What the promise allows on top of stallTimeout.
 GRACE_SECONDS = 1.0
@@ -99,3 +100,35 @@ def test_many_stalled_requests_are_all_let_go(gateway):
             assert connection.response(stream).received().values(HEADER) == []
         assert time.monotonic() - begin < DEFAULT_STALL_SECONDS + GRACE_SECONDS
     assert counted == {"skipped.stalled": 100}
+
+
+def test_a_body_that_ends_just_when_its_time_is_up_is_answered_and_counted_once(start, module, attachment):
+    """Both ends of the wait race: the hash is right or absent, and no request counts twice."""
+    gateway = start(chain(attachment, module, stallTimeout=100))
+    requests = 600
+
+    def race(turn: int) -> bool:
+        with http1.Connection(gateway.port) as connection:
+            connection.send_head("POST", "/", [("Content-Length", "4")])
+            time.sleep(0.09 + turn % 60 / 1000)
+            connection.send(b"body")
+            received = assert_arrived(connection.read_response(), b"body")
+            assert received.values(HEADER) in ([], [received.sha256])
+            return received.values(HEADER) != []
+
+    with gateway.counting() as counted, ThreadPoolExecutor(30) as clients:
+        hashed = sum(clients.map(race, range(requests)))
+    assert 0 < hashed < requests
+    assert counted == {"hashed": hashed, "skipped.stalled": requests - hashed}
+    gateway.holds(0)
+
+
+def test_a_client_that_waits_for_the_upstreams_100_is_not_kept_waiting(start, module, attachment):
+    """Where Envoy leaves 100-continue to the upstream, the upstream must see the headers before there is a body."""
+    gateway = start(chain(attachment, module), manager_options={"proxy_100_continue": True})
+    with http1.Connection(gateway.port) as connection:
+        connection.send_head("POST", "/early", [("Expect", "100-continue"), ("Content-Length", "4")])
+        begin = time.monotonic()
+        assert connection.read_response().received().values(HEADER) == []
+        assert time.monotonic() - begin < DEFAULT_STALL_SECONDS + GRACE_SECONDS
+        connection.send(b"body")

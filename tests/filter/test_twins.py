@@ -1,11 +1,13 @@
 """The pair when it is no pair: whatever stands in the chain, no request hangs, no forged header passes, no hash is wrong."""
 
+import time
+
 import pytest
 from harness import http1, http2
 from harness.envoy import Envoy
 from harness.envoy_config import bootstrap, cluster, http_connection_manager, http_filter, listener, route
 
-from .attachments import HEADER, PAIR, chain, member
+from .attachments import HEADER, PAIR, SINGLE, chain, member
 from .expectations import assert_arrived, assert_hashed, assert_unhashed, body_of
 from .modules import another_build
 from .ways import WAYS
@@ -162,3 +164,24 @@ def test_pairs_of_one_module_on_one_envoy_keep_apart(module, origin, tmp_path):
             assert envoy.stats("wasmcustom.body_hash.")["held"] == 1
             patient.send(b"whole")
             assert patient.read_response().received().values("x-one") != []
+
+
+@pytest.mark.parametrize("flagged", [["tap"], ["gate"], ["tap", "gate"]], ids="-and-".join)
+def test_the_flag_of_single_on_the_twins_changes_nothing(start, module, flagged):
+    twins = chain(PAIR, module)
+    for twin in twins:
+        twin["typed_config"]["config"]["allow_on_headers_stop_iteration"] = twin["name"] in flagged
+    assert_hashed_in_every_way(start(twins))
+
+
+def test_single_without_its_flag_lets_everything_go_after_its_time_limit(start, module):
+    """Envoy before 1.35, or a control plane that does not know the flag: no body is ever shown to the filter."""
+    single = chain(SINGLE, module, stallTimeout=200)
+    del single[0]["typed_config"]["config"]["allow_on_headers_stop_iteration"]
+    gateway = start(single)
+    for way in WAYS.values():
+        for size in (1, 2 << 20):
+            begin = time.monotonic()
+            assert_unhashed(way(gateway.port, body_of(size), FORGED), body_of(size))
+            assert time.monotonic() - begin < 1.2
+    assert gateway.held() == 0
