@@ -9,6 +9,7 @@
 #   node     the OpenAI SDK for Node             (tests/chain/node_modules)
 #   varnish  varnishd and varnishtest            (Debian packages)
 #   lint     shellcheck                          (a Debian package)
+#   bench    wrk                                 (a Debian package)
 #
 # A part that is already there costs next to nothing. Exits 1 and names the part that could not be had.
 set -euo pipefail
@@ -118,6 +119,10 @@ setup_lint() {
   command -v shellcheck >/dev/null || apt_install shellcheck || fail "lint: install shellcheck"
 }
 
+setup_bench() {
+  command -v wrk >/dev/null || apt_install wrk || fail "bench: install wrk 4.1 or later"
+}
+
 apt_install() {
   command -v apt-get >/dev/null || return 1
   local sudo=()
@@ -131,7 +136,7 @@ main() {
   local part
   for part in "$@"; do
     case $part in
-      rust | envoy | envoys | python | node | varnish | lint) "setup_$part" ;;
+      rust | envoy | envoys | python | node | varnish | lint | bench) "setup_$part" ;;
       -h | --help) main ;;
       *) fail "no part is called '$part'" ;;
     esac

@@ -1,0 +1,31 @@
+"""Runs wrk with a body and reads what it measured."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_SCRIPT = Path(__file__).with_name("post.lua")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of wrk."""
+
+    p50_us: int
+    p99_us: int
+    per_second: float
+
+
+def post(port: int, body_bytes: int, connections: int, seconds: float, cores: "set[int]") -> Measured:
+    """POSTs for some seconds; RuntimeError if any request failed, since then nothing was measured."""
+    command = ["wrk", "-t", "1", "-c", connections, "-d", f"{seconds}s", "--timeout", "10s", "-s", _SCRIPT, f"http://127.0.0.1:{port}/"]
+    environment = {**os.environ, "BODY_BYTES": str(body_bytes)}
+    ran = subprocess.run(
+        [str(word) for word in command], env=environment, check=True, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, cores)
+    )
+    measured = json.loads(ran.stdout.splitlines()[-1])
+    if measured.pop("failed"):
+        raise RuntimeError(f"requests failed:\n{ran.stdout}")
+    return Measured(**measured)
