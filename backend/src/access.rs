@@ -1,46 +1,40 @@
-//! Who may do what: whose credential goes upstream, who shares vectors, who may have a hit.
-//!
-//! While callers' own credentials go upstream, only the upstream knows who is allowed what. So
-//! a hit is earned: by a successful embeddings call of this credential for this model, not
-//! longer ago than the configured time. Everybody else counts as a miss and pays.
-
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+//! Who may do what: who is let in, whose credential goes upstream, who shares vectors with whom.
 
 use http::Method;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, InvalidHeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
+use crate::acceptance::Acceptance;
 use crate::client_keys::{ClientKeys, Unreadable};
-use crate::config;
+use crate::config::{self, AccessRule, ScopeRule};
 use crate::credentials::{Credential, CredentialId};
 use crate::error::Error;
 
 /// The scope of vectors that all callers share.
 const SHARED: &str = "shared";
 
-/// Credentials and models that are remembered as accepted. Forgetting one costs it one miss.
-const MAX_ACCEPTED: usize = 65_536;
+/// Where the upstream names the organisation that a credential belongs to.
+const OPENAI_ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
 
 /// The rules of the house.
 #[derive(Debug)]
-pub enum Access {
+pub struct Access {
+    rule: Rule,
+    models: Option<Vec<String>>,
+}
+
+#[derive(Debug)]
+enum Rule {
     /// Callers' credentials go upstream.
     PassThrough {
-        /// Who shares vectors.
-        scope: config::ScopeRule,
-        /// Whom the upstream accepted.
+        scope: ScopeRule,
         acceptance: Acceptance,
     },
     /// The gateway's credential goes upstream.
     Gateway {
-        /// That credential.
-        credential: Box<HeaderMap>,
-        /// Who may call; `None` lets everybody in.
+        own: Box<Credential>,
         clients: Option<ClientKeys>,
-        /// What callers may use.
         routes: Vec<(Method, String)>,
     },
 }
@@ -50,7 +44,9 @@ pub enum Access {
 pub struct Caller {
     /// The name of what the caller presented.
     pub id: CredentialId,
-    /// What goes upstream in its name.
+    /// The name of what goes upstream for it.
+    pub payer: CredentialId,
+    /// What goes upstream for it.
     pub upstream: HeaderMap,
     /// Whose vectors it shares.
     pub scope: String,
@@ -58,29 +54,32 @@ pub struct Caller {
 
 impl Access {
     /// The rules as configured.
-    pub fn new(access: &config::Access) -> Result<Self, InvalidHeaderValue> {
-        Ok(match access {
-            config::Access::PassThrough {
+    pub fn new(config: &config::Access) -> Result<Self, InvalidHeaderValue> {
+        let rule = match &config.rule {
+            AccessRule::PassThrough {
                 scope,
                 credential_ttl,
-            } => Self::PassThrough {
+            } => Rule::PassThrough {
                 scope: *scope,
                 acceptance: Acceptance::new(*credential_ttl),
             },
-            config::Access::Gateway {
+            AccessRule::Gateway {
                 key,
                 client_keys,
                 allowed_routes,
             } => {
-                let mut bearer: HeaderValue =
-                    format!("Bearer {}", key.expose_secret()).try_into()?;
-                bearer.set_sensitive(true);
-                Self::Gateway {
-                    credential: Box::new(HeaderMap::from_iter([(AUTHORIZATION, bearer)])),
+                let bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))?;
+                let mut headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+                Rule::Gateway {
+                    own: Box::new(Credential::take(&mut headers)),
                     clients: client_keys.clone().map(ClientKeys::new),
                     routes: allowed_routes.clone(),
                 }
             }
+        };
+        Ok(Self {
+            rule,
+            models: config.models.clone(),
         })
     }
 
@@ -91,21 +90,29 @@ impl Access {
         path: &str,
         headers: &mut HeaderMap,
     ) -> Result<Caller, Error> {
-        let presented = Credential::take(headers);
-        match self {
-            Self::PassThrough { scope, .. } => Ok(Caller {
-                id: presented.id,
-                scope: match scope {
-                    config::ScopeRule::Credential => presented.id.to_string(),
-                    config::ScopeRule::Shared => SHARED.to_owned(),
-                },
-                upstream: presented.headers,
-            }),
-            Self::Gateway {
-                credential,
+        let Credential {
+            id,
+            headers: upstream,
+        } = Credential::take(headers);
+        match &self.rule {
+            Rule::PassThrough { scope, acceptance } => {
+                let scope = scope_of(*scope, acceptance, id);
+                Ok(Caller {
+                    id,
+                    payer: id,
+                    upstream,
+                    scope,
+                })
+            }
+            Rule::Gateway {
+                own,
                 clients,
                 routes,
             } => {
+                let presented = Credential {
+                    id,
+                    headers: upstream,
+                };
                 let known = |clients: &ClientKeys| clients.contains(presented.key());
                 if !clients.as_ref().is_none_or(known) {
                     return Err(Error::UnknownKey);
@@ -116,19 +123,35 @@ impl Access {
                 {
                     return Err(Error::RouteNotAllowed);
                 }
+                let upstream = own.headers.clone();
                 Ok(Caller {
-                    id: presented.id,
-                    upstream: (**credential).clone(),
+                    id,
+                    payer: own.id,
+                    upstream,
                     scope: SHARED.to_owned(),
                 })
             }
         }
     }
 
+    /// Whether embeddings of this model may be asked for. `None`: nobody can say which it is.
+    pub fn check_model(&self, model: Option<&str>) -> Result<(), Error> {
+        let Some(models) = &self.models else {
+            return Ok(());
+        };
+        let allowed = model.is_some_and(|model| models.iter().any(|allowed| allowed == model));
+        allowed.then_some(()).ok_or(Error::ModelNotAllowed)
+    }
+
+    /// Whether a caller's own credential goes upstream.
+    pub fn passes_credentials(&self) -> bool {
+        matches!(self.rule, Rule::PassThrough { .. })
+    }
+
     /// Reads again who may call, where a file says it.
     pub async fn reload_client_keys(&self) -> Result<(), Unreadable> {
-        match self {
-            Self::Gateway {
+        match &self.rule {
+            Rule::Gateway {
                 clients: Some(clients),
                 ..
             } => clients.reload().await,
@@ -138,25 +161,56 @@ impl Access {
 
     /// Whether a hit may be served to this caller.
     pub fn may_hit(&self, caller: &Caller, model: &str) -> bool {
-        match self {
-            Self::PassThrough { acceptance, .. } => acceptance.holds(caller.id, model),
-            Self::Gateway { .. } => true,
+        match &self.rule {
+            Rule::PassThrough { acceptance, .. } => acceptance.holds(caller.id, model),
+            Rule::Gateway { .. } => true,
         }
     }
 
-    /// The upstream answered this caller's embeddings call for this model.
-    pub fn accepted(&self, caller: &Caller, model: &str) {
-        if let Self::PassThrough { acceptance, .. } = self {
-            acceptance.earn(caller.id, model);
-        }
+    /// The upstream answered an embeddings call of this caller for this model. Returns whose
+    /// vectors these are, if that is not what the caller's scope says.
+    pub fn accepted(
+        &self,
+        caller: &Caller,
+        model: &str,
+        began: Instant,
+        answer: &HeaderMap,
+    ) -> Option<String> {
+        let Rule::PassThrough { scope, acceptance } = &self.rule else {
+            return None;
+        };
+        let named = answer
+            .get(OPENAI_ORGANIZATION)
+            .and_then(|name| name.to_str().ok());
+        acceptance.earn(caller.id, model, began, named);
+        let scope = match scope {
+            ScopeRule::Organization => named.map_or_else(|| caller.id.to_string(), organization),
+            ScopeRule::Credential | ScopeRule::Shared => return None,
+        };
+        (scope != caller.scope).then_some(scope)
     }
 
     /// The upstream does not know this caller, or not any more.
     pub fn rejected(&self, caller: &Caller) {
-        if let Self::PassThrough { acceptance, .. } = self {
+        if let Rule::PassThrough { acceptance, .. } = &self.rule {
             acceptance.lose(caller.id);
         }
     }
+}
+
+fn scope_of(rule: ScopeRule, acceptance: &Acceptance, id: CredentialId) -> String {
+    match rule {
+        ScopeRule::Credential => id.to_string(),
+        ScopeRule::Shared => SHARED.to_owned(),
+        ScopeRule::Organization => acceptance
+            .organization(id)
+            .map_or_else(|| id.to_string(), |name| organization(&name)),
+    }
+}
+
+/// No other scope begins like this.
+fn organization(name: &str) -> String {
+    format!("organization:{name}")
 }
 
 /// `/v1/files/*` stands for everything below `/v1/files/`.
@@ -167,80 +221,9 @@ fn matches(route: &str, path: &str) -> bool {
     }
 }
 
-/// Whom the upstream accepted for which model, and when.
-#[derive(Debug)]
-pub struct Acceptance {
-    ttl: Duration,
-    earned: Mutex<HashMap<CredentialId, HashMap<String, Instant>>>,
-}
-
-impl Acceptance {
-    fn new(ttl: Duration) -> Self {
-        Self {
-            ttl,
-            earned: Mutex::default(),
-        }
-    }
-
-    fn holds(&self, id: CredentialId, model: &str) -> bool {
-        let earned = self.earned.lock().unwrap_or_else(PoisonError::into_inner);
-        earned
-            .get(&id)
-            .and_then(|models| models.get(model))
-            .is_some_and(|at| at.elapsed() < self.ttl)
-    }
-
-    fn earn(&self, id: CredentialId, model: &str) {
-        let mut earned = self.earned.lock().unwrap_or_else(PoisonError::into_inner);
-        if earned.values().map(HashMap::len).sum::<usize>() >= MAX_ACCEPTED {
-            earned.clear();
-        }
-        earned
-            .entry(id)
-            .or_default()
-            .insert(model.to_owned(), Instant::now());
-    }
-
-    fn lose(&self, id: CredentialId) {
-        self.earned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn id(key: &'static str) -> CredentialId {
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, HeaderValue::from_static(key));
-        Credential::take(&mut headers).id
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn acceptance_is_for_one_model_and_ends() {
-        let acceptance = Acceptance::new(Duration::from_secs(3600));
-        acceptance.earn(id("a"), "m");
-        assert!(acceptance.holds(id("a"), "m"));
-        assert!(!acceptance.holds(id("a"), "n"));
-        assert!(!acceptance.holds(id("b"), "m"));
-        tokio::time::advance(Duration::from_secs(3599)).await;
-        assert!(acceptance.holds(id("a"), "m"));
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!acceptance.holds(id("a"), "m"));
-    }
-
-    #[tokio::test]
-    async fn a_rejected_credential_loses_all_its_models() {
-        let acceptance = Acceptance::new(Duration::from_secs(3600));
-        acceptance.earn(id("a"), "m");
-        acceptance.earn(id("a"), "n");
-        acceptance.lose(id("a"));
-        assert!(!acceptance.holds(id("a"), "m"));
-        assert!(!acceptance.holds(id("a"), "n"));
-    }
 
     #[test]
     fn a_route_matches_exactly_or_everything_below() {

@@ -14,6 +14,7 @@ use crate::cache::store::{Store, Unopenable};
 use crate::cache::writer::Writer;
 use crate::client_keys::Unreadable;
 use crate::config::{Config, Limits};
+use crate::embeddings::key::Realm;
 use crate::openai::Client;
 use crate::resolve::Resolver;
 use crate::telemetry::Metrics;
@@ -30,10 +31,6 @@ pub struct App {
     pub upstream: Arc<Client>,
     /// The way to vectors.
     pub resolver: Arc<Resolver>,
-    /// Part of every key.
-    pub namespace: String,
-    /// Part of every key.
-    pub upstream_id: String,
     /// `max-age` of what may be stored in front of us.
     pub response_max_age: Duration,
     /// What is too much.
@@ -42,6 +39,8 @@ pub struct App {
     pub slots: Arc<Semaphore>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    namespace: Arc<str>,
+    upstream_id: Arc<str>,
     tracker: TaskTracker,
     draining: AtomicBool,
 }
@@ -69,21 +68,20 @@ impl App {
         access.reload_client_keys().await?;
         let upstream = Arc::new(Client::new(&config.upstream)?);
         let (store, writer) = open_store(config, &metrics)?;
-        let resolver = Arc::new(Resolver {
-            memory: Memory::new(config.cache.memory_bytes),
-            store,
-            writer,
-            upstream: Arc::clone(&upstream),
-            access: Arc::clone(&access),
-            metrics: Arc::clone(&metrics),
-            tracker: tracker.clone(),
-        });
+        let tiers = (Memory::new(config.cache.memory_bytes), store, writer);
+        let resolver = Arc::new(Resolver::new(
+            tiers,
+            Arc::clone(&upstream),
+            Arc::clone(&access),
+            Arc::clone(&metrics),
+            tracker.clone(),
+        ));
         Ok(Arc::new(Self {
             access,
             upstream,
             resolver,
-            namespace: config.cache.namespace.clone(),
-            upstream_id: config.upstream.id.clone(),
+            namespace: config.cache.namespace.as_str().into(),
+            upstream_id: config.upstream.id.as_str().into(),
             response_max_age: config.cache.response_max_age,
             limits: config.limits.clone(),
             slots: Arc::new(Semaphore::new(config.limits.concurrent_requests)),
@@ -101,6 +99,15 @@ impl App {
             if let Err(error) = self.access.reload_client_keys().await {
                 tracing::warn!(%error, "client keys not read again");
             }
+        }
+    }
+
+    /// Where the vectors of a scope are named.
+    pub fn realm(&self, scope: &str) -> Realm {
+        Realm {
+            namespace: Arc::clone(&self.namespace),
+            upstream: Arc::clone(&self.upstream_id),
+            scope: scope.to_owned(),
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! [`VARIABLES`] names every one of them; `--help` and the table in the README come from it.
 
+mod parts;
 mod reader;
 mod store;
 mod value;
@@ -60,9 +61,18 @@ pub struct Upstream {
     pub idle_timeout: Duration,
 }
 
+/// Who may do what.
+#[derive(Debug)]
+pub struct Access {
+    /// Whose credential goes upstream.
+    pub rule: AccessRule,
+    /// The models that embeddings may be asked of; `None` allows all.
+    pub models: Option<Vec<String>>,
+}
+
 /// Whose credential goes upstream.
 #[derive(Debug)]
-pub enum Access {
+pub enum AccessRule {
     /// The caller's own.
     PassThrough {
         /// Who shares vectors with whom.
@@ -86,6 +96,8 @@ pub enum Access {
 pub enum ScopeRule {
     /// Nobody: each credential has its own.
     Credential,
+    /// Credentials of one organisation, as the upstream names it.
+    Organization,
     /// Everybody whom the upstream accepts.
     Shared,
 }
@@ -216,95 +228,6 @@ impl Config {
             shutdown_grace: shutdown_grace?,
             log_format: log_format?,
             log_filter: log_filter?,
-        })
-    }
-}
-
-impl Upstream {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
-        let id = reader.optional(&var::UPSTREAM_ID, value::text);
-        let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::duration);
-        let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::duration);
-        let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::duration);
-        let base_url = base_url?;
-        Some(Self {
-            id: id.unwrap_or_else(|| base_url.to_string()),
-            base_url,
-            connect_timeout: connect_timeout?,
-            timeout: timeout?,
-            idle_timeout: idle_timeout?,
-        })
-    }
-}
-
-impl Access {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let key = reader.optional(&var::OPENAI_API_KEY, value::secret);
-        let scope = reader.read(&var::CACHE_SCOPE, value::scope);
-        let credential_ttl = reader.read(&var::CREDENTIAL_TTL, value::duration);
-        let client_keys = reader.optional(&var::CLIENT_KEYS_FILE, value::path);
-        let anonymous = reader.read(&var::ALLOW_ANONYMOUS, value::boolean);
-        let allowed_routes = reader.read(&var::ALLOWED_ROUTES, value::routes);
-
-        let Some(key) = key else {
-            return Some(Self::PassThrough {
-                scope: scope?,
-                credential_ttl: credential_ttl?,
-            });
-        };
-        match (&client_keys, anonymous?) {
-            (None, false) => reader.refuse(
-                &var::OPENAI_API_KEY,
-                "everybody could spend this key: also set CLIENT_KEYS_FILE, or \
-                 ALLOW_ANONYMOUS=true if the network decides who may call",
-            ),
-            (Some(_), true) => reader.refuse(
-                &var::ALLOW_ANONYMOUS,
-                "contradicts CLIENT_KEYS_FILE: set one of them",
-            ),
-            _ => {}
-        }
-        Some(Self::Gateway {
-            key,
-            client_keys,
-            allowed_routes: allowed_routes?,
-        })
-    }
-}
-
-impl Cache {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let namespace = reader
-            .optional(&var::CACHE_NAMESPACE, value::text)
-            .unwrap_or_default();
-        let memory_bytes = reader.read(&var::MEMORY_CACHE_BYTES, value::bytes);
-        let response_max_age = reader.read(&var::RESPONSE_MAX_AGE, value::duration);
-        Some(Self {
-            namespace,
-            memory_bytes: memory_bytes?,
-            response_max_age: response_max_age?,
-        })
-    }
-}
-
-impl Limits {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let body_bytes = reader.read(&var::MAX_BODY_BYTES, value::size);
-        let inputs = reader.read(&var::MAX_INPUTS, value::size);
-        let input_bytes = reader.read(&var::MAX_INPUT_BYTES, value::size);
-        let header_bytes = reader.read(&var::MAX_HEADER_BYTES, value::header_size);
-        let concurrent_requests = reader.read(&var::MAX_CONCURRENT_REQUESTS, value::size);
-        let header_timeout = reader.read(&var::HEADER_TIMEOUT, value::duration);
-        let body_timeout = reader.read(&var::BODY_TIMEOUT, value::duration);
-        Some(Self {
-            body_bytes: body_bytes?,
-            inputs: inputs?,
-            input_bytes: input_bytes?,
-            header_bytes: header_bytes?,
-            concurrent_requests: concurrent_requests?,
-            header_timeout: header_timeout?,
-            body_timeout: body_timeout?,
         })
     }
 }

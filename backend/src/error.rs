@@ -40,6 +40,8 @@ pub enum Error {
     DotSegments,
     #[error("This route is not allowed here.")]
     RouteNotAllowed,
+    #[error("This model is not allowed here.")]
+    ModelNotAllowed,
     #[error("The key is missing or not known here.")]
     UnknownKey,
     #[error("The answer is not in the cache.")]
@@ -82,7 +84,7 @@ impl Error {
             | Self::InputTooLarge { .. }
             | Self::DotSegments => StatusCode::BAD_REQUEST,
             Self::UnknownKey => StatusCode::UNAUTHORIZED,
-            Self::RouteNotAllowed => StatusCode::FORBIDDEN,
+            Self::RouteNotAllowed | Self::ModelNotAllowed => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -108,6 +110,7 @@ impl Error {
             Self::NotFound => "not_found",
             Self::DotSegments => "invalid_path",
             Self::RouteNotAllowed => "route_not_allowed",
+            Self::ModelNotAllowed => "model_not_allowed",
             Self::UnknownKey => "invalid_api_key",
             Self::NotCached => "not_cached",
             Self::Busy => "busy",
@@ -129,6 +132,7 @@ impl Error {
         };
         let param = match self {
             Self::TooManyInputs { .. } | Self::InputTooLarge { .. } => Some("input"),
+            Self::ModelNotAllowed => Some("model"),
             _ => None,
         };
         let error = json!({

@@ -3,6 +3,7 @@
 //! [`build_router`] makes the service out of an [`app::App`]; [`server`] runs it on a socket.
 #![forbid(unsafe_code)]
 
+pub mod acceptance;
 pub mod access;
 pub mod app;
 pub mod body_hash;
@@ -59,17 +60,24 @@ pub fn build_router(app: Arc<App>) -> Router {
 }
 
 /// Bounds the requests that run, and counts all answers.
-async fn admit_and_count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn admit_and_count(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let route = match request.uri().path() {
         EMBEDDINGS => Route::Embeddings,
         path if path.starts_with("/v1/") => Route::Passthrough,
         _ => Route::Other,
     };
     let response = match Arc::clone(&app.slots).try_acquire_owned() {
-        Ok(slot) => next
-            .run(request)
-            .await
-            .map(|body| Body::new(Running { body, _slot: slot })),
+        Ok(slot) => {
+            let slot = Arc::new(slot);
+            request.extensions_mut().insert(Arc::clone(&slot));
+            next.run(request)
+                .await
+                .map(|body| Body::new(Running { body, _slot: slot }))
+        }
         Err(_) => Error::Busy.into_response(),
     };
     let labels = RequestLabels {
@@ -83,7 +91,7 @@ async fn admit_and_count(State(app): State<Arc<App>>, request: Request, next: Ne
 /// An answer holds its slot until its last byte is sent.
 struct Running {
     body: Body,
-    _slot: OwnedSemaphorePermit,
+    _slot: Arc<OwnedSemaphorePermit>,
 }
 
 impl http_body::Body for Running {

@@ -1,35 +1,37 @@
-//! From the inputs of a request to their vectors: memory, store, upstream, in this order.
+//! From the inputs of a request to their vectors: memory, somebody else's work, the store, the
+//! upstream, in this order.
 //!
-//! What memory does not have is fetched by a task of its own: a caller that goes away does not
-//! take away what others may want, and what was paid for is kept.
+//! What memory does not have is fetched by a task that belongs to nobody's connection: a caller
+//! that goes away does not take away what others wait for, and what was paid for is kept.
 
-use std::pin::pin;
+mod fetch;
+
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use http::header::HeaderMap;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
+use self::fetch::{Fault, Led};
 use crate::access::{Access, Caller};
+use crate::cache::coalesce::{Claim, Flights, Follow};
 use crate::cache::memory::Memory;
 use crate::cache::store::Store;
 use crate::cache::writer::Writer;
-use crate::embeddings::answer::{self, Answer, Question};
+use crate::embeddings::answer::Unsound;
 use crate::embeddings::entry::Entry;
-use crate::embeddings::key::Key;
+use crate::embeddings::key::{Key, Realm};
 use crate::embeddings::request::{EmbeddingRequest, Input};
-use crate::embeddings::response;
 use crate::error::Error;
 use crate::openai::Client;
-use crate::telemetry::{Metrics, Outcome, UpstreamLabels};
+use crate::telemetry::{Metrics, Outcome};
 
-/// OpenAI's limit on the inputs of one call.
-const MAX_CALL_INPUTS: usize = 2048;
+/// So often an order waits for others' work. If that fails each time for reasons of theirs, it
+/// goes its own way: with N callers in trouble, the last must not wait N times.
+const SHARED_ROUNDS: usize = 2;
 
-/// Calls of one request that run side by side.
-const CALLS_AT_ONCE: usize = 4;
+/// What becomes of an input under way.
+type Landing = Result<(Arc<Entry>, Outcome), Fault>;
 
 /// The tiers and the upstream behind them.
 #[derive(Debug)]
@@ -42,42 +44,56 @@ pub struct Resolver {
     pub writer: Option<Writer>,
     /// What is left.
     pub upstream: Arc<Client>,
-    /// Learns from the upstream's answers.
+    /// Knows who may have a hit, and learns it from the upstream's answers.
     pub access: Arc<Access>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Knows the tasks that outlive their request.
     pub tracker: TaskTracker,
+    flights: Arc<Flights<Landing>>,
 }
 
 /// What a request wants.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Order {
     /// All of the request but its inputs.
     pub request: EmbeddingRequest,
+    /// Where its vectors are named.
+    pub realm: Realm,
     /// Its different inputs.
     pub distinct: Vec<(Key, Input)>,
     /// In whose name.
     pub caller: Caller,
-    /// Whether vectors may come from a tier.
+    /// Whether vectors may come from a tier, or from somebody else's call.
     pub read: bool,
     /// Whether vectors may go into a tier.
     pub write: bool,
     /// Whether the upstream must not be asked.
     pub only_if_cached: bool,
+    /// Its place among the requests that run, held until the last call for it has ended.
+    pub slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// What a request gets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Supply {
     /// One entry for each different input, in order.
     pub entries: Vec<Arc<Entry>>,
     /// Where they came from.
     pub tally: Tally,
-    /// What the upstream charged, in tokens.
-    pub billed_tokens: u64,
     /// What the upstream said besides, if it was asked.
+    pub call: CallNotes,
+}
+
+/// What the upstream said besides the vectors.
+#[derive(Clone, Debug, Default)]
+pub struct CallNotes {
+    /// What it charged, in tokens.
+    pub billed_tokens: u64,
+    /// Those of its headers that are for the caller.
     pub headers: HeaderMap,
+    /// Whose vectors they turned out to be, if that was not known before.
+    pub scope: Option<String>,
 }
 
 /// Different inputs by where their vectors came from.
@@ -87,174 +103,237 @@ pub struct Tally {
     pub memory: usize,
     /// From the store.
     pub store: usize,
+    /// From somebody else's call.
+    pub collapsed: usize,
     /// From the upstream.
     pub miss: usize,
 }
 
-/// A judged answer and what was said besides.
-type Called = Result<(Answer, HeaderMap), Error>;
+/// Entries on their way to becoming a supply.
+struct Found {
+    entries: Vec<Option<Arc<Entry>>>,
+    tally: Tally,
+    call: CallNotes,
+}
 
 impl Resolver {
+    /// A resolver over these tiers. The remaining arguments are what it reports to.
+    pub fn new(
+        (memory, store, writer): (Option<Memory>, Option<Arc<Store>>, Option<Writer>),
+        upstream: Arc<Client>,
+        access: Arc<Access>,
+        metrics: Arc<Metrics>,
+        tracker: TaskTracker,
+    ) -> Self {
+        let flights = Flights::new();
+        Self {
+            memory,
+            store,
+            writer,
+            upstream,
+            access,
+            metrics,
+            tracker,
+            flights,
+        }
+    }
+
     /// Fulfils an order, or explains why not.
-    pub async fn resolve(self: Arc<Self>, order: Order) -> Result<Supply, Error> {
-        let mut found = vec![None; order.distinct.len()];
-        let mut tally = Tally::default();
-        if order.read {
-            tally.memory = self.recall(&order, &mut found);
+    pub async fn resolve(self: &Arc<Self>, order: Order) -> Result<Supply, Error> {
+        let mut found = Found::nothing(order.distinct.len());
+        if self.may_read(&order) {
+            self.recall(&order, &mut found);
         }
-        if tally.memory == found.len() {
-            self.metrics.count_inputs(Outcome::Memory, tally.memory);
-            let entries = found.into_iter().flatten().collect();
-            return Ok(Supply {
-                entries,
-                tally,
-                ..Supply::default()
-            });
+        let order = Arc::new(order);
+        self.fetch_rest(&order, &mut found).await?;
+        if !found.is_uniform() {
+            found = self.fetch_anew(&order, &found).await?;
         }
-        let tracker = self.tracker.clone();
-        let fetched = tracker.spawn(self.fetch(order, found, tally)).await;
-        fetched.unwrap_or(Err(Error::Internal))
+        let Found {
+            entries,
+            tally,
+            call,
+        } = found;
+        self.count(&tally);
+        Ok(Supply {
+            entries: entries.into_iter().flatten().collect(),
+            tally,
+            call,
+        })
     }
 
-    fn recall(&self, order: &Order, found: &mut [Option<Arc<Entry>>]) -> usize {
-        let Some(memory) = &self.memory else { return 0 };
-        for ((key, _), place) in order.distinct.iter().zip(&mut *found) {
-            *place = memory.get(key);
+    /// The model behind the name has changed: what is left of the old one is worthless.
+    async fn fetch_anew(self: &Arc<Self>, order: &Arc<Order>, old: &Found) -> Result<Found, Error> {
+        let order = Arc::new(Order {
+            read: false,
+            ..Order::clone(order)
+        });
+        let mut found = Found::nothing(order.distinct.len());
+        self.fetch_rest(&order, &mut found).await?;
+        found.call.billed_tokens += old.call.billed_tokens;
+        match found.is_uniform() {
+            true => Ok(found),
+            false => Err(Error::Unsound(Arc::new(Unsound::Mixed))),
         }
-        found.iter().flatten().count()
     }
 
-    async fn fetch(
-        self: Arc<Self>,
-        order: Order,
-        mut found: Vec<Option<Arc<Entry>>>,
-        mut tally: Tally,
-    ) -> Result<Supply, Error> {
-        if order.read {
-            tally.store = self.look_up(&order, &mut found).await;
+    /// Goes on until nothing is missing. Ends because the last round waits for nobody else.
+    async fn fetch_rest(
+        self: &Arc<Self>,
+        order: &Arc<Order>,
+        found: &mut Found,
+    ) -> Result<(), Error> {
+        let mut rounds = 0;
+        while !found.is_complete() {
+            let share = order.read && !order.only_if_cached && rounds < SHARED_ROUNDS;
+            self.round(order, found, share).await?;
+            rounds += 1;
         }
-        let missing: Vec<usize> = (0..found.len()).filter(|&i| found[i].is_none()).collect();
-        if order.only_if_cached && !missing.is_empty() {
-            return Err(Error::NotCached);
+        Ok(())
+    }
+
+    /// Tries once to get all that is missing. What fails for somebody else's reason stays
+    /// missing; what fails for a reason of ours is the answer.
+    async fn round(
+        self: &Arc<Self>,
+        order: &Arc<Order>,
+        found: &mut Found,
+        share: bool,
+    ) -> Result<(), Error> {
+        let (led, followed) = self.claim(order, found, share);
+        let task = (!led.is_empty()).then(|| {
+            self.tracker
+                .spawn(Arc::clone(self).fetch(Arc::clone(order), led))
+        });
+        for (place, follow) in followed {
+            match follow.outcome().await {
+                Some(Ok((entry, Outcome::Miss))) => found.put(place, entry, Outcome::Collapsed),
+                Some(Ok((entry, source))) => found.put(place, entry, source),
+                Some(Err(fault)) if fault.concerns(&order.caller) => return Err(fault.error),
+                Some(Err(_)) | None => {}
+            }
         }
-        tally.miss = missing.len();
+        let Some(task) = task else { return Ok(()) };
+        let fetched = task.await.map_err(|_| Error::Internal)?;
+        for (place, entry, source) in fetched.entries {
+            found.put(place, entry, source);
+        }
+        found.call = fetched.call;
+        fetched.failure.map_or(Ok(()), Err)
+    }
+
+    /// Divides what is missing into what we lead and what we follow.
+    fn claim(
+        &self,
+        order: &Order,
+        found: &mut Found,
+        share: bool,
+    ) -> (Vec<Led>, Vec<(usize, Follow<Landing>)>) {
+        let (mut led, mut followed) = (Vec::new(), Vec::new());
+        for place in found.missing() {
+            let key = order.distinct[place].0;
+            if !share {
+                led.push(Led {
+                    place,
+                    flight: None,
+                });
+                continue;
+            }
+            let may_hit = self.access.may_hit(&order.caller, &order.request.model);
+            match self.flights.claim(key, order.caller.payer, may_hit) {
+                Claim::Follow(follow) => followed.push((place, follow)),
+                // Whoever led before us may have landed since we looked.
+                Claim::Lead(lead) => match self.recall_one(&key).filter(|_| may_hit) {
+                    Some(entry) => {
+                        lead.land(Ok((Arc::clone(&entry), Outcome::Memory)));
+                        found.put(place, entry, Outcome::Memory);
+                    }
+                    None => led.push(Led {
+                        place,
+                        flight: Some(lead),
+                    }),
+                },
+            }
+        }
+        (led, followed)
+    }
+
+    fn may_read(&self, order: &Order) -> bool {
+        order.read && self.access.may_hit(&order.caller, &order.request.model)
+    }
+
+    fn recall(&self, order: &Order, found: &mut Found) {
+        for (place, (key, _)) in order.distinct.iter().enumerate() {
+            if let Some(entry) = self.recall_one(key) {
+                found.put(place, entry, Outcome::Memory);
+            }
+        }
+    }
+
+    fn recall_one(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.memory.as_ref()?.get(key)
+    }
+
+    fn count(&self, tally: &Tally) {
         self.metrics.count_inputs(Outcome::Memory, tally.memory);
         self.metrics.count_inputs(Outcome::Store, tally.store);
-        self.metrics.count_inputs(Outcome::Miss, tally.miss);
-
-        let mut supply = Supply {
-            tally,
-            ..Supply::default()
-        };
-        let mut failure = None;
-        let calls: Vec<Vec<usize>> = missing.chunks(MAX_CALL_INPUTS).map(<[_]>::to_vec).collect();
-        let calls = stream::iter(calls).map(|places| self.call(&order, places));
-        let mut answers = pin!(calls.buffer_unordered(CALLS_AT_ONCE));
-        while let Some((places, outcome)) = answers.next().await {
-            match outcome {
-                Ok((answer, headers)) => {
-                    supply.billed_tokens += answer.billed_tokens;
-                    supply.headers = headers;
-                    for (place, entry) in places.into_iter().zip(answer.entries) {
-                        found[place] = Some(self.keep(&order, place, entry));
-                    }
-                }
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        supply.entries = found.into_iter().flatten().collect();
-        failure.map_or(Ok(supply), Err)
-    }
-
-    async fn look_up(&self, order: &Order, found: &mut [Option<Arc<Entry>>]) -> usize {
-        let Some(store) = &self.store else { return 0 };
-        let missing: Vec<usize> = (0..found.len()).filter(|&i| found[i].is_none()).collect();
-        let keys: Vec<Key> = missing
-            .iter()
-            .map(|&place| order.distinct[place].0)
-            .collect();
-        let mut hits = 0;
-        for (place, entry) in missing.into_iter().zip(store.get_all(keys).await) {
-            let Some(entry) = entry.map(Arc::new) else {
-                continue;
-            };
-            hits += 1;
-            if let Some(memory) = &self.memory {
-                memory.put(order.distinct[place].0, Arc::clone(&entry));
-            }
-            found[place] = Some(entry);
-        }
-        hits
-    }
-
-    /// Has the inputs at `places` embedded, and the answer judged.
-    async fn call(&self, order: &Order, places: Vec<usize>) -> (Vec<usize>, Called) {
-        let inputs: Vec<Input> = places
-            .iter()
-            .map(|&place| order.distinct[place].1.clone())
-            .collect();
-        let question = Question {
-            inputs: &inputs,
-            model: &order.request.model,
-            dimensions: order.request.dimensions,
-            asked_ms: unix_ms(),
-        };
-        let body = Bytes::from(response::write_call(&order.request, &inputs));
-        let outcome = self
-            .upstream
-            .embeddings(order.caller.upstream.clone(), body)
-            .await;
-        let outcome = outcome.and_then(|reply| {
-            let answer = answer::check(&reply.body, &question);
-            answer
-                .map(|answer| (answer, reply.headers))
-                .map_err(|e| Error::Unsound(Arc::new(e)))
-        });
-        self.note(order, &outcome);
-        (places, outcome)
-    }
-
-    fn note(&self, order: &Order, outcome: &Called) {
-        let result = match outcome {
-            Ok((answer, _)) => {
-                self.metrics.billed_tokens.inc_by(answer.billed_tokens);
-                self.access.accepted(&order.caller, &order.request.model);
-                "200".to_owned()
-            }
-            Err(Error::Refused(refusal)) => {
-                if matches!(refusal.status.as_u16(), 401 | 403) {
-                    self.access.rejected(&order.caller);
-                }
-                refusal.status.as_u16().to_string()
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the upstream gave no usable answer");
-                error.code().to_owned()
-            }
-        };
         self.metrics
-            .upstream_calls
-            .get_or_create(&UpstreamLabels { result })
-            .inc();
-    }
-
-    fn keep(&self, order: &Order, place: usize, entry: Entry) -> Arc<Entry> {
-        let (key, entry) = (order.distinct[place].0, Arc::new(entry));
-        if order.write {
-            if let Some(memory) = &self.memory {
-                memory.put(key, Arc::clone(&entry));
-            }
-            if let Some(writer) = &self.writer {
-                writer.put(key, Arc::clone(&entry));
-            }
-        }
-        entry
+            .count_inputs(Outcome::Collapsed, tally.collapsed);
+        self.metrics.count_inputs(Outcome::Miss, tally.miss);
     }
 }
 
-fn unix_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+impl Found {
+    fn nothing(count: usize) -> Self {
+        Self {
+            entries: vec![None; count],
+            tally: Tally::default(),
+            call: CallNotes::default(),
+        }
+    }
+
+    fn put(&mut self, place: usize, entry: Arc<Entry>, source: Outcome) {
+        *self.tally.count_of(source) += 1;
+        self.entries[place] = Some(entry);
+    }
+
+    fn missing(&self) -> Vec<usize> {
+        let empty = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry.is_none());
+        empty.map(|(place, _)| place).collect()
+    }
+
+    /// Whether all vectors are of one length.
+    fn is_uniform(&self) -> bool {
+        let mut lengths = self
+            .entries
+            .iter()
+            .flatten()
+            .map(|entry| entry.vector.len());
+        let first = lengths.next();
+        lengths.all(|length| Some(length) == first)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.entries.iter().all(Option::is_some)
+    }
+}
+
+impl Tally {
+    fn count_of(&mut self, source: Outcome) -> &mut usize {
+        match source {
+            Outcome::Memory => &mut self.memory,
+            Outcome::Store => &mut self.store,
+            Outcome::Collapsed => &mut self.collapsed,
+            Outcome::Miss | Outcome::Repeat => &mut self.miss,
+        }
+    }
+
+    /// How many came from a tier.
+    pub fn hits(&self) -> usize {
+        self.memory + self.store
+    }
 }

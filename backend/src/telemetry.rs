@@ -67,6 +67,7 @@ pub struct InputLabels {
 pub enum Outcome {
     Memory,
     Store,
+    Collapsed,
     Miss,
     Repeat,
 }
@@ -126,6 +127,8 @@ pub enum StoreResult {
     Timeout,
     /// The store refused or could not be reached.
     Failed,
+    /// Not tried: the breaker is open.
+    Skipped,
     /// Not tried: too much was waiting.
     Dropped,
 }

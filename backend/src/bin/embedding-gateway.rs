@@ -57,13 +57,14 @@ fn main() -> ExitCode {
 async fn run(config: &Config) -> anyhow::Result<()> {
     telemetry::start_logging(config.log_format, &config.log_filter)?;
     let app = App::start(config).await?;
+    // Before anybody may think that we are ready, and stop us.
+    let stop = stop_signal(&app, config.shutdown_grace)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("LISTEN: {}", config.listen))?;
     let address = listener.local_addr()?;
     tracing::info!(%address, upstream = %config.upstream.base_url, "ready");
 
-    let stop = stop_signal(&app, config.shutdown_grace)?;
     let router = build_router(Arc::clone(&app));
     let deadline = tokio::select! {
         deadline = server::serve(listener, router, &config.limits, stop) => deadline,

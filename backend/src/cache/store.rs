@@ -13,8 +13,10 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
+use super::breaker::{Attempt, Breaker, Change};
 use crate::config::{AwsSettings, StorePlace};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
@@ -42,6 +44,7 @@ pub struct Store {
     objects: Box<dyn ObjectStore>,
     prefix: Path,
     timeout: Duration,
+    breaker: Breaker,
     metrics: Arc<Metrics>,
 }
 
@@ -87,6 +90,7 @@ impl Store {
             objects,
             prefix,
             timeout,
+            breaker: Breaker::new(),
             metrics,
         })
     }
@@ -99,18 +103,37 @@ impl Store {
         look_ups.buffered(LOOKUPS_AT_ONCE).collect().await
     }
 
-    /// Writes one entry.
-    pub async fn put(&self, key: &Key, entry: &Entry) {
+    /// Writes one entry, as soon as the breaker lets it; dropped if `hurry` comes first.
+    pub async fn put(&self, key: &Key, entry: &Entry, hurry: &CancellationToken) {
+        let attempt = loop {
+            match self.breaker.ask() {
+                Ok(attempt) => break attempt,
+                Err(_) if hurry.is_cancelled() => {
+                    return self
+                        .metrics
+                        .count_store(StoreOperation::Put, StoreResult::Dropped);
+                }
+                Err(until) => tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = hurry.cancelled() => {}
+                },
+            }
+        };
         let (path, object) = (self.path(key), entry.to_object(key));
         let result = match timeout(WRITE_TIMEOUT, self.objects.put(&path, object.into())).await {
             Ok(Ok(_)) => StoreResult::Ok,
-            Ok(Err(error)) => self.failed(StoreOperation::Put, &error),
+            Ok(Err(error)) => failed(&error),
             Err(_) => StoreResult::Timeout,
         };
-        self.metrics.count_store(StoreOperation::Put, result);
+        self.report(attempt, StoreOperation::Put, result);
     }
 
     async fn get(&self, key: Key, deadline: Instant) -> Option<Entry> {
+        let Ok(attempt) = self.breaker.ask() else {
+            self.metrics
+                .count_store(StoreOperation::Get, StoreResult::Skipped);
+            return None;
+        };
         let (result, entry) = match timeout_at(deadline, self.read(&key)).await {
             Ok(Ok(bytes)) => match Entry::from_object(&key, &bytes) {
                 Ok(entry) => (StoreResult::Ok, Some(entry)),
@@ -120,10 +143,10 @@ impl Store {
                 }
             },
             Ok(Err(object_store::Error::NotFound { .. })) => (StoreResult::Absent, None),
-            Ok(Err(error)) => (self.failed(StoreOperation::Get, &error), None),
+            Ok(Err(error)) => (failed(&error), None),
             Err(_) => (StoreResult::Timeout, None),
         };
-        self.metrics.count_store(StoreOperation::Get, result);
+        self.report(attempt, StoreOperation::Get, result);
         entry
     }
 
@@ -131,9 +154,16 @@ impl Store {
         self.objects.get(&self.path(key)).await?.bytes().await
     }
 
-    fn failed(&self, operation: StoreOperation, error: &object_store::Error) -> StoreResult {
-        tracing::debug!(?operation, %error, "the store failed");
-        StoreResult::Failed
+    fn report(&self, attempt: Attempt<'_>, operation: StoreOperation, result: StoreResult) {
+        self.metrics.count_store(operation, result);
+        match attempt.report(!matches!(
+            result,
+            StoreResult::Failed | StoreResult::Timeout
+        )) {
+            Change::Opened => tracing::warn!("the store keeps failing and is left alone for now"),
+            Change::Closed => tracing::info!("the store works again"),
+            Change::None => {}
+        }
     }
 
     /// `prefix/v1/ab/abcd…`: two digits of fan-out keep local directories small.
@@ -145,6 +175,11 @@ impl Store {
             .join(&name[..2])
             .join(name.as_str())
     }
+}
+
+fn failed(error: &object_store::Error) -> StoreResult {
+    tracing::debug!(%error, "an operation of the store failed");
+    StoreResult::Failed
 }
 
 fn s3(

@@ -60,7 +60,8 @@ async fn write_all(
     waiting: mpsc::Receiver<(Key, Arc<Entry>)>,
     closing: CancellationToken,
 ) {
-    let entries = stream::unfold((waiting, closing), |(mut waiting, closing)| async {
+    let hurry = &closing;
+    let entries = stream::unfold((waiting, closing.clone()), |(mut waiting, closing)| async {
         let next = tokio::select! {
             biased;
             () = closing.cancelled(), if !waiting.is_closed() => {
@@ -74,7 +75,7 @@ async fn write_all(
     entries
         .for_each_concurrent(WRITES_AT_ONCE, |(key, entry)| {
             let store = &store;
-            async move { store.put(&key, &entry).await }
+            async move { store.put(&key, &entry, hurry).await }
         })
         .await;
 }

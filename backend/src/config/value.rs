@@ -111,8 +111,9 @@ pub(super) fn base_url(value: &str) -> Result<Url, String> {
 pub(super) fn scope(value: &str) -> Result<ScopeRule, String> {
     match value {
         "credential" => Ok(ScopeRule::Credential),
+        "organization" => Ok(ScopeRule::Organization),
         "shared" => Ok(ScopeRule::Shared),
-        _ => Err("must be credential or shared".into()),
+        _ => Err("must be credential, organization or shared".into()),
     }
 }
 
@@ -129,6 +130,20 @@ pub(super) fn log_filter(value: &str) -> Result<String, String> {
         .parse::<EnvFilter>()
         .map_err(|error| error.to_string());
     filter.map(|_| value.to_owned())
+}
+
+/// Names with commas between them.
+pub(super) fn list(value: &str) -> Result<Vec<String>, String> {
+    let names = value
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    if names.is_empty() {
+        Err("names nothing".into())
+    } else {
+        Ok(names)
+    }
 }
 
 /// `POST /v1/embeddings, GET /v1/models, …`

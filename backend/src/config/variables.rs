@@ -39,11 +39,13 @@ variables! {
     UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";
     UPSTREAM_IDLE_TIMEOUT = "10m", "for silence before or within any other answer";
 
-    CACHE_SCOPE = "credential", "who shares vectors when callers' credentials go upstream: credential (nobody) or shared (all whom the upstream accepts)";
+    CACHE_SCOPE = "credential", "who shares vectors when callers' credentials go upstream: credential (nobody), organization (as the upstream names it) or shared (all whom the upstream accepts)";
     CREDENTIAL_TTL = "1h", "how long the upstream's acceptance of a credential entitles it to hits";
     CLIENT_KEYS_FILE = "", "with OPENAI_API_KEY: a file of the SHA-256, in hex, of each key that callers may present; read again when it changes";
     ALLOW_ANONYMOUS = "false", "with OPENAI_API_KEY: true lets every caller in";
     ALLOWED_ROUTES = "POST /v1/embeddings, POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/moderations, GET /v1/models", "with OPENAI_API_KEY: what callers may use; a trailing /* allows everything below";
+
+    ALLOWED_EMBEDDING_MODELS = "", "models that embeddings may be asked of, with commas; all if absent";
 
     CACHE_NAMESPACE = "", "part of every cache key; another name starts an empty cache";
     MEMORY_CACHE_BYTES = "256MiB", "bound of the memory tier; 0 turns it off";

@@ -50,6 +50,8 @@ pub enum Unsound {
     Undecodable(usize),
     #[error("the vector at index {0} is empty, all zero or not finite")]
     Worthless(usize),
+    #[error("vectors of several calls have different dimensions")]
+    Mixed,
     #[error("the vector at index {index} has {found} dimensions instead of {wanted}")]
     Dimensions {
         index: usize,

@@ -5,6 +5,7 @@
 //! The input comes last: all that a batch shares is hashed once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -15,13 +16,13 @@ const KEY_VERSION: &[u8] = b"embedding-gateway key 1";
 
 /// What a request does not say itself.
 #[derive(Clone, Debug)]
-pub struct Realm<'a> {
+pub struct Realm {
     /// The operator's name for this cache; another name is another, empty cache.
-    pub namespace: &'a str,
+    pub namespace: Arc<str>,
     /// Who answers: the normalised base URL, or the operator's name for it.
-    pub upstream: &'a str,
+    pub upstream: Arc<str>,
     /// Who shares the vectors.
-    pub scope: &'a str,
+    pub scope: String,
 }
 
 /// The name of one vector.
@@ -32,6 +33,17 @@ pub struct Key([u8; 32]);
 #[derive(Clone, Debug)]
 pub struct Namer {
     shared: Sha256,
+}
+
+impl Realm {
+    /// The same, but shared with others.
+    #[must_use]
+    pub fn with_scope(&self, scope: &str) -> Self {
+        Self {
+            scope: scope.to_owned(),
+            ..self.clone()
+        }
+    }
 }
 
 impl Key {
@@ -62,7 +74,7 @@ impl fmt::Debug for Key {
 
 impl Namer {
     /// A namer for the inputs of `request` in `realm`.
-    pub fn new(realm: &Realm<'_>, request: &EmbeddingRequest) -> Self {
+    pub fn new(realm: &Realm, request: &EmbeddingRequest) -> Self {
         // `user` and the encoding do not change the vector; the inputs are named one by one.
         let EmbeddingRequest {
             model,

@@ -41,7 +41,7 @@ pub enum Encoding {
 ///
 /// [`super::key`] destructures it: a new field does not compile until someone decides whether
 /// it names another vector.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EmbeddingRequest {
     /// The model that was asked for.
     pub model: String,

@@ -17,7 +17,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::body_hash;
 use crate::embeddings::batch::Batch;
-use crate::embeddings::key::{Namer, Realm};
+use crate::embeddings::key::Namer;
 use crate::embeddings::request::{self, EmbeddingRequest, Parsed};
 use crate::embeddings::response;
 use crate::error::{Error, NO_STORE};
@@ -72,9 +72,13 @@ async fn answer(
 
     match request::parse(&body).map_err(|_| Error::NotJson)? {
         Parsed::Understood(request) if !changes_meaning(&parts) => {
-            embed(app, caller, &parts.headers, verdict, request).await
+            app.access.check_model(Some(&request.model))?;
+            embed(app, caller, &parts, verdict, request).await
         }
-        _ => bypass(app, &caller, parts, body).await,
+        _ => {
+            app.access.check_model(None)?;
+            bypass(app, &caller, parts, body).await
+        }
     }
 }
 
@@ -97,51 +101,44 @@ async fn bypass(app: &App, caller: &Caller, parts: Parts, body: Bytes) -> Result
 async fn embed(
     app: &Arc<App>,
     caller: Caller,
-    sent: &HeaderMap,
+    parts: &Parts,
     verdict: HashVerdict,
     mut request: EmbeddingRequest,
 ) -> Result<Response, Error> {
     check_limits(app, &request)?;
-    let directives = Directives::of(sent);
-    let may_hit = app.access.may_hit(&caller, &request.model);
-    let surrogate_key = tags::all(&request.model, &caller.scope, caller.id);
-    let realm = Realm {
-        namespace: &app.namespace,
-        upstream: &app.upstream_id,
-        scope: &caller.scope,
-    };
-    let namer = Namer::new(&realm, &request);
-    let batch = Batch::new(&namer, std::mem::take(&mut request.inputs));
+    let directives = Directives::of(&parts.headers);
+    let (model, encoding) = (request.model.clone(), request.encoding);
+    let (id, scope) = (caller.id, caller.scope.clone());
+    let realm = app.realm(&scope);
+    let batch = Batch::new(
+        &Namer::new(&realm, &request),
+        std::mem::take(&mut request.inputs),
+    );
     app.metrics.count_inputs(Outcome::Repeat, batch.repeats());
-    let encoding = request.encoding;
     let order = Order {
         request,
+        realm,
         distinct: batch.distinct,
         caller,
-        read: may_hit && !directives.no_cache && !directives.no_store,
+        read: !directives.no_cache && !directives.no_store,
         write: !directives.no_store,
         only_if_cached: directives.only_if_cached,
+        slot: parts.extensions.get().cloned(),
     };
-    let supply = Arc::clone(&app.resolver).resolve(order).await?;
+    let supply = app.resolver.resolve(order).await?;
 
     let body = response::write_answer(&supply.entries, &batch.places, encoding);
-    let storable = verdict == HashVerdict::Match && !directives.no_store;
     let mut response = Response::new(Body::from(body));
-    *response.headers_mut() = supply.headers;
-    describe(
-        response.headers_mut(),
-        app,
-        &supply.tally,
-        directives,
-        storable,
+    let scope = supply.call.scope.unwrap_or(scope);
+    let storable = verdict == HashVerdict::Match && !directives.no_store;
+    let headers = response.headers_mut();
+    *headers = supply.call.headers;
+    describe(headers, app, &supply.tally, directives, storable);
+    headers.insert(
+        headers::X_EMBEDDING_BILLED_TOKENS,
+        supply.call.billed_tokens.into(),
     );
-    let billed = HeaderValue::from(supply.billed_tokens);
-    response
-        .headers_mut()
-        .insert(headers::X_EMBEDDING_BILLED_TOKENS, billed);
-    response
-        .headers_mut()
-        .insert(headers::SURROGATE_KEY, surrogate_key);
+    headers.insert(headers::SURROGATE_KEY, tags::all(&model, &scope, id));
     Ok(response)
 }
 
@@ -161,17 +158,30 @@ fn describe(
 
 /// The parameters of our member in `Cache-Status` (RFC 9211).
 fn status(tally: &Tally, directives: Directives) -> String {
-    let hits = tally.memory + tally.store;
-    let stored = if directives.no_store { "" } else { "; stored" };
-    match (hits, tally.miss) {
-        (_, 0) => "hit".to_owned(),
-        (0, _) if directives.no_store => "fwd=bypass".to_owned(),
-        (0, _) if directives.no_cache => format!("fwd=request{stored}"),
-        (0, _) => format!("fwd=miss{stored}"),
-        (hits, misses) => {
-            format!("fwd=partial{stored}; detail=\"hits={hits} misses={misses}\"")
-        }
+    let hits = tally.hits();
+    if tally.miss == 0 && tally.collapsed == 0 {
+        return "hit".to_owned();
     }
+    let reason = match hits {
+        _ if directives.no_store => "bypass",
+        _ if directives.no_cache => "request",
+        0 => "miss",
+        _ => "partial",
+    };
+    let mut status = format!("fwd={reason}");
+    if !directives.no_store {
+        status += "; stored";
+    }
+    // All that we went upstream for was somebody else's call (RFC 9211, 2.6).
+    if tally.miss == 0 {
+        status += "; collapsed";
+    }
+    let kinds = [hits, tally.collapsed, tally.miss];
+    if kinds.iter().filter(|&&count| count > 0).count() > 1 {
+        let [hits, collapsed, misses] = kinds;
+        status += &format!("; detail=\"hits={hits} collapsed={collapsed} misses={misses}\"");
+    }
+    status
 }
 
 fn append_status(headers: &mut HeaderMap, parameters: &str) {

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::CACHE_CONTROL;
 
-use crate::access::{Access, Caller};
+use crate::access::Caller;
 use crate::app::App;
 use crate::error::{Error, NO_STORE};
 use crate::headers;
@@ -46,7 +46,7 @@ pub async fn forward(app: &App, caller: &Caller, mut request: Request) -> Result
     let sent = request.headers_mut();
     headers::remove_hop_by_hop(sent);
     headers::remove_ours(sent);
-    if matches!(*app.access, Access::Gateway { .. }) {
+    if !app.access.passes_credentials() {
         headers::remove_cookies(sent);
     }
     sent.extend(caller.upstream.clone());

@@ -37,7 +37,7 @@ async fn only_misses_go_upstream_and_repeats_go_once() {
     assert_eq!(upstream.calls()[1].inputs(), ["new 1", "new 2"]);
     assert_eq!(
         answer.header("cache-status"),
-        "embedding-gateway; fwd=partial; stored; detail=\"hits=2 misses=2\""
+        "embedding-gateway; fwd=partial; stored; detail=\"hits=2 collapsed=0 misses=2\""
     );
     assert_eq!(
         answer.json()["usage"],
@@ -155,6 +155,28 @@ fn objects(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
         }
     }
     found
+}
+
+#[tokio::test]
+async fn vectors_of_different_lengths_never_stand_in_one_answer() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    upstream.answers_json(
+        StatusCode::OK,
+        json!({"data": [{"index": 0, "embedding": [1.0]}]}),
+    );
+    gateway.embed(json!({"model": "m", "input": "a"})).await;
+    // The model behind the name was replaced by one with longer vectors.
+    upstream.answers(|call| std::future::ready(crate::upstream::embeddings(&call)));
+    let answer = gateway
+        .embed(json!({"model": "m", "input": ["a", "b"]}))
+        .await;
+    assert_eq!(answer.vectors(), vectors("m", &["a", "b"]));
+    assert_eq!(upstream.calls().last().unwrap().inputs(), ["a", "b"]);
+    let again = gateway
+        .embed(json!({"model": "m", "input": ["a", "b"]}))
+        .await;
+    assert_eq!(again.header("cache-status"), "embedding-gateway; hit");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@
 
 mod bodies;
 mod caching;
+mod coalescing;
 mod credentials;
 mod gateway;
 mod limits;

@@ -1,0 +1,178 @@
+//! A circuit breaker: a store that keeps failing is left alone for a while.
+//!
+//! Closed: all goes through. Open: nothing does. After a pause one operation may try; if it
+//! succeeds the breaker closes, else the pause begins again. Reads and writes share one breaker,
+//! because they share one store.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// So many failures in a row are no accident.
+const FAILURES_TO_OPEN: u32 = 8;
+
+/// Short, so that a store that is back is used again soon; one probe in this time costs nothing.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// While a probe runs, others ask again this much later.
+const PROBE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The breaker of one store.
+#[derive(Debug)]
+pub struct Breaker {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed { failures: u32 },
+    Open { until: Instant },
+    Probing,
+}
+
+/// The right to try once. Dropped without a report, it counts as not tried.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    breaker: &'a Breaker,
+}
+
+/// What an operation did to the breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// The store is left alone from now on.
+    Opened,
+    /// The store is used again.
+    Closed,
+}
+
+impl Breaker {
+    /// Closed.
+    pub fn new() -> Self {
+        Self {
+            state: Mutex::new(State::Closed { failures: 0 }),
+        }
+    }
+
+    /// The right to try now, or when to ask again.
+    pub fn ask(&self) -> Result<Attempt<'_>, Instant> {
+        let mut state = self.state();
+        match *state {
+            State::Closed { .. } => {}
+            State::Open { until } if until <= Instant::now() => *state = State::Probing,
+            State::Open { until } => return Err(until),
+            State::Probing => return Err(Instant::now() + PROBE_PATIENCE),
+        }
+        Ok(Attempt { breaker: self })
+    }
+
+    /// Whether nothing is tried now, but for a probe.
+    pub fn is_open(&self) -> bool {
+        !matches!(*self.state(), State::Closed { .. })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt<'_> {
+    /// Takes note of how it ended.
+    pub fn report(self, success: bool) -> Change {
+        let mut state = self.breaker.state();
+        let (next, change) = match (&*state, success) {
+            (State::Closed { .. }, true) => (State::Closed { failures: 0 }, Change::None),
+            // A late success of an attempt from before is as good as a probe's.
+            (_, true) => (State::Closed { failures: 0 }, Change::Closed),
+            (State::Closed { failures }, false) if failures + 1 < FAILURES_TO_OPEN => (
+                State::Closed {
+                    failures: failures + 1,
+                },
+                Change::None,
+            ),
+            (State::Closed { .. }, false) => (open(), Change::Opened),
+            (State::Open { until }, false) => (State::Open { until: *until }, Change::None),
+            (State::Probing, false) => (open(), Change::None),
+        };
+        *state = next;
+        change
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut state = self.breaker.state();
+        if matches!(*state, State::Probing) {
+            *state = State::Open {
+                until: Instant::now(),
+            };
+        }
+    }
+}
+
+fn open() -> State {
+    State::Open {
+        until: Instant::now() + PAUSE,
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened() -> Breaker {
+        let breaker = Breaker::new();
+        for _ in 1..FAILURES_TO_OPEN {
+            assert_eq!(breaker.ask().unwrap().report(false), Change::None);
+        }
+        assert_eq!(breaker.ask().unwrap().report(false), Change::Opened);
+        breaker
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_in_a_row_open_it() {
+        let breaker = Breaker::new();
+        for _ in 0..100 {
+            for _ in 1..FAILURES_TO_OPEN {
+                breaker.ask().unwrap().report(false);
+            }
+            breaker.ask().unwrap().report(true);
+        }
+        assert!(!breaker.is_open());
+        assert_eq!(opened().ask().unwrap_err(), Instant::now() + PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_pause_one_may_try() {
+        let breaker = opened();
+        tokio::time::advance(PAUSE).await;
+        let probe = breaker.ask().unwrap();
+        assert!(breaker.ask().is_err());
+        assert_eq!(probe.report(true), Change::Closed);
+        assert!(breaker.ask().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_probe_begins_the_pause_again() {
+        let breaker = opened();
+        tokio::time::advance(PAUSE).await;
+        breaker.ask().unwrap().report(false);
+        assert_eq!(breaker.ask().unwrap_err(), Instant::now() + PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_probe_lets_the_next_one_try() {
+        let breaker = opened();
+        tokio::time::advance(PAUSE).await;
+        drop(breaker.ask().unwrap());
+        assert!(breaker.ask().is_ok());
+    }
+}

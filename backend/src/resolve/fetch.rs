@@ -1,0 +1,251 @@
+//! The task that brings what memory does not have: from the store, else from the upstream.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::StatusCode;
+use http::header::HeaderMap;
+use tokio::time::Instant;
+
+use super::{CallNotes, Landing, Order, Resolver};
+use crate::access::Caller;
+use crate::cache::coalesce::Lead;
+use crate::credentials::CredentialId;
+use crate::embeddings::answer::{self, Answer, Question};
+use crate::embeddings::entry::Entry;
+use crate::embeddings::key::{Key, Namer};
+use crate::embeddings::request::Input;
+use crate::embeddings::response;
+use crate::error::Error;
+use crate::telemetry::{Outcome, UpstreamLabels};
+
+/// OpenAI's limit on the inputs of one call.
+const MAX_CALL_INPUTS: usize = 2048;
+
+/// Calls of one request that run side by side.
+const CALLS_AT_ONCE: usize = 4;
+
+/// One input that we are to bring, and those who wait for it, if anybody may.
+#[derive(Debug)]
+pub(super) struct Led {
+    pub(super) place: usize,
+    pub(super) flight: Option<Lead<Landing>>,
+}
+
+/// What waiters learn when the call that they waited for failed.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    pub(super) error: Error,
+    payer: CredentialId,
+}
+
+/// What the task brings.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    pub(super) entries: Vec<(usize, Arc<Entry>, Outcome)>,
+    pub(super) call: CallNotes,
+    pub(super) failure: Option<Error>,
+}
+
+/// A sound answer.
+struct Called {
+    answer: Answer,
+    headers: HeaderMap,
+    /// Whose vectors they are, if the order says otherwise.
+    scope: Option<String>,
+}
+
+impl Fault {
+    /// Whether a waiter would have met the same fault: a limit on, or trouble of, the upstream
+    /// for the same credential. What was wrong with the leader's request is the leader's.
+    pub(super) fn concerns(&self, waiter: &Caller) -> bool {
+        let shared = match &self.error {
+            Error::Refused(refusal) => {
+                refusal.status == StatusCode::TOO_MANY_REQUESTS || refusal.status.is_server_error()
+            }
+            // Some other input of the leader's batch may have spoilt it.
+            Error::Unsound(_) => false,
+            _ => true,
+        };
+        shared && self.payer == waiter.payer
+    }
+}
+
+impl Resolver {
+    /// Brings `led`, tells those who wait, and keeps what it brought.
+    pub(super) async fn fetch(self: Arc<Self>, order: Arc<Order>, led: Vec<Led>) -> Fetched {
+        let mut fetched = Fetched::default();
+        let missing = match self.may_read(&order) {
+            true => self.look_up(&order, led, &mut fetched).await,
+            false => led,
+        };
+        if order.only_if_cached {
+            fetched.failure = (!missing.is_empty()).then_some(Error::NotCached);
+            return fetched;
+        }
+        let calls = stream::iter(in_calls(missing)).map(|led| self.call(&order, led));
+        let mut calls = pin!(calls.buffer_unordered(CALLS_AT_ONCE));
+        while let Some((led, called)) = calls.next().await {
+            match called {
+                Ok(called) => self.land(&order, led, called, &mut fetched),
+                Err(error) => {
+                    let fault = Fault {
+                        error,
+                        payer: order.caller.payer,
+                    };
+                    led.into_iter().for_each(|led| led.fail(&fault));
+                    fetched.failure.get_or_insert(fault.error);
+                }
+            }
+        }
+        fetched
+    }
+
+    /// Looks into the store. Returns what it does not have.
+    async fn look_up(&self, order: &Order, led: Vec<Led>, fetched: &mut Fetched) -> Vec<Led> {
+        let Some(store) = &self.store else { return led };
+        let keys: Vec<Key> = led.iter().map(|led| order.distinct[led.place].0).collect();
+        let mut missing = Vec::new();
+        for (led, entry) in led.into_iter().zip(store.get_all(keys).await) {
+            let Some(entry) = entry.map(Arc::new) else {
+                missing.push(led);
+                continue;
+            };
+            if let Some(memory) = &self.memory {
+                memory.put(order.distinct[led.place].0, Arc::clone(&entry));
+            }
+            led.land(&entry, Outcome::Store, fetched);
+        }
+        missing
+    }
+
+    /// Has some inputs embedded, and the answer judged.
+    async fn call(&self, order: &Order, led: Vec<Led>) -> (Vec<Led>, Result<Called, Error>) {
+        let inputs: Vec<Input> = led
+            .iter()
+            .map(|led| order.distinct[led.place].1.clone())
+            .collect();
+        let question = Question {
+            inputs: &inputs,
+            model: &order.request.model,
+            dimensions: order.request.dimensions,
+            asked_ms: unix_ms(),
+        };
+        let began = Instant::now();
+        let body = Bytes::from(response::write_call(&order.request, &inputs));
+        let replied = self
+            .upstream
+            .embeddings(order.caller.upstream.clone(), body)
+            .await;
+        let called = replied.and_then(|reply| {
+            let answer = answer::check(&reply.body, &question);
+            let answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
+            let model = &order.request.model;
+            let scope = self
+                .access
+                .accepted(&order.caller, model, began, &reply.headers);
+            Ok(Called {
+                answer,
+                headers: reply.headers,
+                scope,
+            })
+        });
+        self.note(order, &called);
+        (led, called)
+    }
+
+    fn note(&self, order: &Order, called: &Result<Called, Error>) {
+        let result = match called {
+            Ok(called) => {
+                self.metrics
+                    .billed_tokens
+                    .inc_by(called.answer.billed_tokens);
+                StatusCode::OK.as_u16().to_string()
+            }
+            Err(Error::Refused(refusal)) => {
+                if matches!(
+                    refusal.status,
+                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+                ) {
+                    self.access.rejected(&order.caller);
+                }
+                refusal.status.as_u16().to_string()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the upstream gave no usable answer");
+                error.code().to_owned()
+            }
+        };
+        self.metrics
+            .upstream_calls
+            .get_or_create(&UpstreamLabels { result })
+            .inc();
+    }
+
+    fn land(&self, order: &Order, led: Vec<Led>, called: Called, fetched: &mut Fetched) {
+        let namer = called
+            .scope
+            .as_ref()
+            .map(|scope| Namer::new(&order.realm.with_scope(scope), &order.request));
+        fetched.call.billed_tokens += called.answer.billed_tokens;
+        fetched.call.headers = called.headers;
+        fetched.call.scope = called.scope;
+        for (led, entry) in led.into_iter().zip(called.answer.entries) {
+            let entry = Arc::new(entry);
+            self.keep(order, led.place, namer.as_ref(), &entry);
+            led.land(&entry, Outcome::Miss, fetched);
+        }
+    }
+
+    /// Puts an entry where the next one who looks finds it.
+    fn keep(&self, order: &Order, place: usize, namer: Option<&Namer>, entry: &Arc<Entry>) {
+        if !order.write {
+            return;
+        }
+        let (key, input) = &order.distinct[place];
+        let key = namer.map_or(*key, |namer| namer.key(input));
+        if let Some(memory) = &self.memory {
+            memory.put(key, Arc::clone(entry));
+        }
+        if let Some(writer) = &self.writer {
+            writer.put(key, Arc::clone(entry));
+        }
+    }
+}
+
+impl Led {
+    fn land(self, entry: &Arc<Entry>, source: Outcome, fetched: &mut Fetched) {
+        if let Some(flight) = self.flight {
+            flight.land(Ok((Arc::clone(entry), source)));
+        }
+        fetched
+            .entries
+            .push((self.place, Arc::clone(entry), source));
+    }
+
+    fn fail(self, fault: &Fault) {
+        if let Some(flight) = self.flight {
+            flight.land(Err(fault.clone()));
+        }
+    }
+}
+
+/// Divides what is missing into calls that the upstream takes.
+fn in_calls(mut led: Vec<Led>) -> Vec<Vec<Led>> {
+    let mut calls = Vec::with_capacity(led.len().div_ceil(MAX_CALL_INPUTS));
+    while !led.is_empty() {
+        let rest = led.split_off(led.len().min(MAX_CALL_INPUTS));
+        calls.push(std::mem::replace(&mut led, rest));
+    }
+    calls
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
