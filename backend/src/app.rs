@@ -9,11 +9,11 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
-use crate::cache::memory::Memory;
-use crate::cache::store::{Store, Unopenable};
-use crate::cache::writer::Writer;
+use crate::cache::Cache;
+use crate::cache::store::Unopenable;
 use crate::client_keys::Unreadable;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, PurgeRule};
+use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Realm;
 use crate::openai::Client;
 use crate::resolve::Resolver;
@@ -31,8 +31,9 @@ pub struct App {
     pub upstream: Arc<Client>,
     /// The way to vectors.
     pub resolver: Arc<Resolver>,
-    /// `max-age` of what may be stored in front of us.
-    pub response_max_age: Duration,
+    response_max_age: Duration,
+    /// Who may purge; `None` is nobody.
+    pub purge_rule: Option<PurgeRule>,
     /// What is too much.
     pub limits: Limits,
     /// Requests that may still begin.
@@ -61,16 +62,15 @@ pub enum Unstartable {
 
 impl App {
     /// Opens what the configuration names and starts the background work.
-    pub async fn start(config: &Config) -> Result<Arc<Self>, Unstartable> {
+    pub async fn start(config: Config) -> Result<Arc<Self>, Unstartable> {
         let metrics = Arc::new(Metrics::new());
         let tracker = TaskTracker::new();
         let access = Arc::new(Access::new(&config.access)?);
         access.reload_client_keys().await?;
         let upstream = Arc::new(Client::new(&config.upstream)?);
-        let (store, writer) = open_store(config, &metrics)?;
-        let tiers = (Memory::new(config.cache.memory_bytes), store, writer);
+        let cache = Cache::open(&config.cache, config.store.as_ref(), &metrics)?;
         let resolver = Arc::new(Resolver::new(
-            tiers,
+            cache,
             Arc::clone(&upstream),
             Arc::clone(&access),
             Arc::clone(&metrics),
@@ -83,8 +83,9 @@ impl App {
             namespace: config.cache.namespace.as_str().into(),
             upstream_id: config.upstream.id.as_str().into(),
             response_max_age: config.cache.response_max_age,
-            limits: config.limits.clone(),
             slots: Arc::new(Semaphore::new(config.limits.concurrent_requests)),
+            limits: config.limits,
+            purge_rule: config.cache.purge,
             metrics,
             tracker,
             draining: AtomicBool::new(false),
@@ -93,6 +94,13 @@ impl App {
 
     /// Watches what may change while we run.
     pub async fn watch(&self) -> Infallible {
+        tokio::select! {
+            never = self.watch_client_keys() => never,
+            never = self.resolver.cache().purges().watch() => never,
+        }
+    }
+
+    async fn watch_client_keys(&self) -> Infallible {
         let mut interval = tokio::time::interval(CLIENT_KEYS_INTERVAL);
         loop {
             interval.tick().await;
@@ -100,6 +108,14 @@ impl App {
                 tracing::warn!(%error, "client keys not read again");
             }
         }
+    }
+
+    /// How long an answer of these entries may be stored in front of us.
+    pub fn max_age(&self, entries: &[Arc<Entry>]) -> Duration {
+        let oldest = entries.iter().map(|entry| entry.created_ms).min();
+        let remaining = oldest.and_then(|created| self.resolver.cache().remaining(created));
+        self.response_max_age
+            .min(remaining.unwrap_or(Duration::MAX))
     }
 
     /// Where the vectors of a scope are named.
@@ -125,20 +141,6 @@ impl App {
     pub async fn finish(&self) {
         self.tracker.close();
         self.tracker.wait().await;
-        if let Some(writer) = &self.resolver.writer {
-            writer.finish().await;
-        }
+        self.resolver.cache().finish().await;
     }
-}
-
-type Tier = (Option<Arc<Store>>, Option<Writer>);
-
-fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Tier, Unopenable> {
-    let Some(configured) = &config.store else {
-        return Ok((None, None));
-    };
-    let store = Store::open(&configured.place, configured.timeout, Arc::clone(metrics))?;
-    let store = Arc::new(store);
-    let writer = Writer::start(Arc::clone(&store), configured.queue, Arc::clone(metrics));
-    Ok((Some(store), Some(writer)))
 }

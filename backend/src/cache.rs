@@ -1,8 +1,173 @@
 //! The tiers and their manners: memory, then the store. Neither can fail a request, and their
 //! types say so: a look-up has an answer or none.
 
+pub mod admission;
 pub mod breaker;
 pub mod coalesce;
 pub mod memory;
+pub mod purge;
 pub mod store;
 pub mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::admission::Admission;
+use self::memory::Memory;
+use self::purge::Purges;
+use self::store::{Store, Unopenable};
+use self::writer::Writer;
+use crate::clock::unix_ms;
+use crate::config;
+use crate::embeddings::entry::Entry;
+use crate::embeddings::key::Key;
+use crate::tags::Tag;
+use crate::telemetry::Metrics;
+
+/// All tiers.
+#[derive(Debug)]
+pub struct Cache {
+    memory: Option<Memory>,
+    stored: Option<Stored>,
+    purges: Arc<Purges>,
+    max_age: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    store: Arc<Store>,
+    writer: Writer,
+    admission: Admission,
+}
+
+/// What an entry must fulfil to be served: not too old, and not purged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    created_after_ms: u64,
+}
+
+impl Freshness {
+    /// Whether an entry may be served.
+    pub fn allows(self, entry: &Entry) -> bool {
+        entry.created_ms > self.created_after_ms
+    }
+}
+
+impl Cache {
+    /// Opens the tiers that are configured.
+    pub fn open(
+        cache: &config::Cache,
+        store: Option<&config::Store>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, Unopenable> {
+        let stored = store
+            .map(|configured| Stored::open(configured, metrics))
+            .transpose()?;
+        let listed = stored.as_ref().map(|stored| Arc::clone(&stored.store));
+        Ok(Self {
+            memory: Memory::new(cache.memory_bytes),
+            stored,
+            purges: Arc::new(Purges::new(listed.filter(|_| cache.purge.is_some()))),
+            max_age: cache.entry_max_age,
+        })
+    }
+
+    /// What entries of a model and a scope must fulfil now.
+    pub fn freshness(&self, model: &Tag, scope: &Tag) -> Freshness {
+        let expired = self
+            .max_age
+            .map_or(0, |age| unix_ms().saturating_sub(millis(age)));
+        Freshness {
+            created_after_ms: expired.max(self.purges.last(model, scope)),
+        }
+    }
+
+    /// The time that an entry has left, if entries have a maximum age.
+    pub fn remaining(&self, created_ms: u64) -> Option<Duration> {
+        let ends = created_ms.saturating_add(millis(self.max_age?));
+        Some(Duration::from_millis(ends.saturating_sub(unix_ms())))
+    }
+
+    /// Looks into memory.
+    pub fn recall(&self, key: &Key, fresh: Freshness) -> Option<Arc<Entry>> {
+        let entry = self
+            .memory
+            .as_ref()?
+            .get(key)
+            .filter(|entry| fresh.allows(entry))?;
+        if let Some(stored) = &self.stored {
+            stored.used_again(key, &entry);
+        }
+        Some(entry)
+    }
+
+    /// Looks into the store, and remembers what is found. The answers stand in the order of the
+    /// keys.
+    pub async fn look_up(&self, keys: Vec<Key>, fresh: Freshness) -> Vec<Option<Arc<Entry>>> {
+        let Some(stored) = self.stored.as_ref().filter(|_| self.purges.are_known()) else {
+            return vec![None; keys.len()];
+        };
+        let found = stored.store.get_all(keys.clone()).await;
+        let fresh = found
+            .into_iter()
+            .map(|entry| entry.filter(|entry| fresh.allows(entry)));
+        let remember = |(key, entry): (Key, Option<Entry>)| {
+            let entry = Arc::new(entry?);
+            self.remember(key, &entry);
+            Some(entry)
+        };
+        keys.into_iter().zip(fresh).map(remember).collect()
+    }
+
+    /// Puts a vector that was paid for where the next one who looks finds it.
+    pub fn keep(&self, key: Key, entry: &Arc<Entry>) {
+        self.remember(key, entry);
+        if let Some(stored) = &self.stored
+            && stored.admission.admits_new(&key, entry)
+        {
+            stored.writer.put(key, Arc::clone(entry));
+        }
+    }
+
+    /// The purges, to add to them.
+    pub fn purges(&self) -> &Arc<Purges> {
+        &self.purges
+    }
+
+    /// Waits for pending writes.
+    pub async fn finish(&self) {
+        if let Some(stored) = &self.stored {
+            stored.writer.finish().await;
+        }
+    }
+
+    fn remember(&self, key: Key, entry: &Arc<Entry>) {
+        if let Some(memory) = &self.memory {
+            memory.put(key, Arc::clone(entry));
+        }
+    }
+}
+
+impl Stored {
+    fn open(configured: &config::Store, metrics: &Arc<Metrics>) -> Result<Self, Unopenable> {
+        let store = Store::open(&configured.place, configured.timeout, Arc::clone(metrics))?;
+        let store = Arc::new(store);
+        let writer = Writer::start(Arc::clone(&store), configured.queue, Arc::clone(metrics));
+        let admission = Admission::new(configured.admission, configured.min_tokens);
+        Ok(Self {
+            store,
+            writer,
+            admission,
+        })
+    }
+
+    fn used_again(&self, key: &Key, entry: &Arc<Entry>) {
+        if self.admission.admits_used(key) {
+            self.writer.put(*key, Arc::clone(entry));
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -111,6 +111,19 @@ pub struct Cache {
     pub memory_bytes: u64,
     /// `max-age` of answers that an HTTP cache may store.
     pub response_max_age: Duration,
+    /// How old an entry may become; `None` is for ever.
+    pub entry_max_age: Option<Duration>,
+    /// Who may purge; `None` is nobody.
+    pub purge: Option<PurgeRule>,
+}
+
+/// Who may purge.
+#[derive(Debug)]
+pub enum PurgeRule {
+    /// Who presents this token.
+    Token(SecretString),
+    /// Everybody: the network decides who may call.
+    Everybody,
 }
 
 /// Where vectors survive a restart.
@@ -122,6 +135,19 @@ pub struct Store {
     pub timeout: Duration,
     /// How many writes may wait.
     pub queue: usize,
+    /// Which vectors are written.
+    pub admission: StoreAdmission,
+    /// Vectors that cost fewer tokens are not written.
+    pub min_tokens: u32,
+}
+
+/// Which vectors are written to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreAdmission {
+    /// All, as soon as they are paid for.
+    Always,
+    /// Those that are asked for a second time.
+    SecondUse,
 }
 
 /// The kinds of store.

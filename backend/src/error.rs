@@ -40,6 +40,10 @@ pub enum Error {
     DotSegments,
     #[error("This route is not allowed here.")]
     RouteNotAllowed,
+    #[error("Surrogate-Key holds something that is no tag.")]
+    InvalidTag,
+    #[error("Purged here, but other gateways do not know of it. Try again.")]
+    PurgeNotSpread,
     #[error("This model is not allowed here.")]
     ModelNotAllowed,
     #[error("The key is missing or not known here.")]
@@ -82,6 +86,7 @@ impl Error {
             | Self::BodyBroken
             | Self::TooManyInputs { .. }
             | Self::InputTooLarge { .. }
+            | Self::InvalidTag
             | Self::DotSegments => StatusCode::BAD_REQUEST,
             Self::UnknownKey => StatusCode::UNAUTHORIZED,
             Self::RouteNotAllowed | Self::ModelNotAllowed => StatusCode::FORBIDDEN,
@@ -91,7 +96,7 @@ impl Error {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unreachable | Self::Unsound(_) | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::PurgeNotSpread => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotCached | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Refused(refusal) => refusal.status,
         }
@@ -110,6 +115,8 @@ impl Error {
             Self::NotFound => "not_found",
             Self::DotSegments => "invalid_path",
             Self::RouteNotAllowed => "route_not_allowed",
+            Self::InvalidTag => "invalid_tag",
+            Self::PurgeNotSpread => "purge_not_spread",
             Self::ModelNotAllowed => "model_not_allowed",
             Self::UnknownKey => "invalid_api_key",
             Self::NotCached => "not_cached",

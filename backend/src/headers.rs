@@ -22,6 +22,9 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// Tags by which a cache in front can purge the answer.
 pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
+/// `true` purges everything.
+pub const X_PURGE_ALL: HeaderName = HeaderName::from_static("x-purge-all");
+
 /// What concerns one connection only (RFC 9110, 7.6.1). `Trailer` announces what does cross.
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
@@ -35,7 +38,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// What the way to us is called, and what only we read: none of the upstream's business.
-const OURS: [HeaderName; 10] = [
+const OURS: [HeaderName; 11] = [
     HOST,
     EXPECT,
     VIA,
@@ -43,6 +46,7 @@ const OURS: [HeaderName; 10] = [
     X_BODY_HASH,
     X_CLIENT_CACHE_CONTROL,
     SURROGATE_KEY,
+    X_PURGE_ALL,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),

@@ -9,6 +9,7 @@ pub mod app;
 pub mod body_hash;
 pub mod cache;
 pub mod client_keys;
+pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod embeddings;
@@ -37,11 +38,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::routes::{health, passthrough};
+use crate::routes::{health, passthrough, purge};
 use crate::telemetry::{RequestLabels, Route};
 
 /// Where embeddings are.
-const EMBEDDINGS: &str = "/v1/embeddings";
+pub(crate) const EMBEDDINGS: &str = "/v1/embeddings";
 
 /// The whole service, as tests and the server drive it.
 pub fn build_router(app: Arc<App>) -> Router {
@@ -56,6 +57,10 @@ pub fn build_router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            purge::handle,
+        ))
         .with_state(app)
 }
 

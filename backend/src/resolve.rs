@@ -15,15 +15,14 @@ use tokio_util::task::TaskTracker;
 use self::fetch::{Fault, Led};
 use crate::access::{Access, Caller};
 use crate::cache::coalesce::{Claim, Flights, Follow};
-use crate::cache::memory::Memory;
-use crate::cache::store::Store;
-use crate::cache::writer::Writer;
+use crate::cache::{Cache, Freshness};
 use crate::embeddings::answer::Unsound;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::{Key, Realm};
 use crate::embeddings::request::{EmbeddingRequest, Input};
 use crate::error::Error;
 use crate::openai::Client;
+use crate::tags::Tag;
 use crate::telemetry::{Metrics, Outcome};
 
 /// So often an order waits for others' work. If that fails each time for reasons of theirs, it
@@ -36,20 +35,12 @@ type Landing = Result<(Arc<Entry>, Outcome), Fault>;
 /// The tiers and the upstream behind them.
 #[derive(Debug)]
 pub struct Resolver {
-    /// The first tier.
-    pub memory: Option<Memory>,
-    /// The second.
-    pub store: Option<Arc<Store>>,
-    /// The second's queue.
-    pub writer: Option<Writer>,
-    /// What is left.
-    pub upstream: Arc<Client>,
-    /// Knows who may have a hit, and learns it from the upstream's answers.
-    pub access: Arc<Access>,
-    /// Counts.
-    pub metrics: Arc<Metrics>,
+    cache: Cache,
+    upstream: Arc<Client>,
+    access: Arc<Access>,
+    metrics: Arc<Metrics>,
     /// Knows the tasks that outlive their request.
-    pub tracker: TaskTracker,
+    tracker: TaskTracker,
     flights: Arc<Flights<Landing>>,
 }
 
@@ -117,9 +108,9 @@ struct Found {
 }
 
 impl Resolver {
-    /// A resolver over these tiers. The remaining arguments are what it reports to.
+    /// A resolver over `cache` and `upstream`. The remaining arguments are what it reports to.
     pub fn new(
-        (memory, store, writer): (Option<Memory>, Option<Arc<Store>>, Option<Writer>),
+        cache: Cache,
         upstream: Arc<Client>,
         access: Arc<Access>,
         metrics: Arc<Metrics>,
@@ -127,15 +118,18 @@ impl Resolver {
     ) -> Self {
         let flights = Flights::new();
         Self {
-            memory,
-            store,
-            writer,
+            cache,
             upstream,
             access,
             metrics,
             tracker,
             flights,
         }
+    }
+
+    /// The tiers.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// Fulfils an order, or explains why not.
@@ -207,6 +201,8 @@ impl Resolver {
         });
         for (place, follow) in followed {
             match follow.outcome().await {
+                // Asked for before a purge, and we came after it.
+                Some(Ok((entry, _))) if !self.freshness(order).allows(&entry) => {}
                 Some(Ok((entry, Outcome::Miss))) => found.put(place, entry, Outcome::Collapsed),
                 Some(Ok((entry, source))) => found.put(place, entry, source),
                 Some(Err(fault)) if fault.concerns(&order.caller) => return Err(fault.error),
@@ -230,6 +226,7 @@ impl Resolver {
         share: bool,
     ) -> (Vec<Led>, Vec<(usize, Follow<Landing>)>) {
         let (mut led, mut followed) = (Vec::new(), Vec::new());
+        let fresh = self.freshness(order);
         for place in found.missing() {
             let key = order.distinct[place].0;
             if !share {
@@ -243,7 +240,7 @@ impl Resolver {
             match self.flights.claim(key, order.caller.payer, may_hit) {
                 Claim::Follow(follow) => followed.push((place, follow)),
                 // Whoever led before us may have landed since we looked.
-                Claim::Lead(lead) => match self.recall_one(&key).filter(|_| may_hit) {
+                Claim::Lead(lead) => match self.cache.recall(&key, fresh).filter(|_| may_hit) {
                     Some(entry) => {
                         lead.land(Ok((Arc::clone(&entry), Outcome::Memory)));
                         found.put(place, entry, Outcome::Memory);
@@ -262,16 +259,20 @@ impl Resolver {
         order.read && self.access.may_hit(&order.caller, &order.request.model)
     }
 
+    fn freshness(&self, order: &Order) -> Freshness {
+        self.cache.freshness(
+            &Tag::model(&order.request.model),
+            &Tag::scope(&order.realm.scope),
+        )
+    }
+
     fn recall(&self, order: &Order, found: &mut Found) {
+        let fresh = self.freshness(order);
         for (place, (key, _)) in order.distinct.iter().enumerate() {
-            if let Some(entry) = self.recall_one(key) {
+            if let Some(entry) = self.cache.recall(key, fresh) {
                 found.put(place, entry, Outcome::Memory);
             }
         }
-    }
-
-    fn recall_one(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.memory.as_ref()?.get(key)
     }
 
     fn count(&self, tally: &Tally) {

@@ -3,3 +3,4 @@
 pub mod embeddings;
 pub mod health;
 pub mod passthrough;
+pub mod purge;

@@ -1,43 +1,105 @@
-//! `Surrogate-Key`: the tags by which a cache in front can purge an answer.
+//! `Surrogate-Key`: the tags by which answers and vectors are purged.
 //!
-//! A tag is made of letters, digits and `._:-` only, so that it can stand in a ban expression as
-//! it is. Any other byte of a name becomes `_`: two names may then share a tag, and a purge
-//! takes one too many rather than one too few.
+//! A tag is made of letters, digits and `._:-` only, so that it can stand in a ban expression
+//! and in an object's name as it is. Any other byte of a name becomes `_`: two names may then
+//! share a tag, and a purge takes one too many rather than one too few.
+
+use std::fmt;
+use std::str::FromStr;
 
 use http::header::HeaderValue;
 
 use crate::credentials::CredentialId;
 
-/// All tags of an answer: its model, the scope of its vectors, the credential it was given to.
-pub fn all(model: &str, scope: &str, credential: CredentialId) -> HeaderValue {
-    let tags = format!(
-        "{} {} credential:{credential}",
-        tag("model", model),
-        tag("scope", scope)
-    );
-    value(&tags)
+/// Longer tags are refused: they could not be a header's or an object's name everywhere.
+const MAX_TAG_BYTES: usize = 256;
+
+/// One tag: a kind and a name, both in their safe spelling.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tag {
+    kind: String,
+    name: String,
 }
 
-/// The tag of everything that was given to one credential.
-pub fn credential(credential: CredentialId) -> HeaderValue {
-    value(&format!("credential:{credential}"))
-}
+/// The text is no tag.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a tag is a kind and a name of letters, digits, `.`, `_` and `-` with a colon between")]
+pub struct NoTag;
 
-/// One tag in its safe spelling.
-pub fn tag(kind: &str, name: &str) -> String {
-    let safe = |c: char| {
-        if c.is_ascii_alphanumeric() || "._-".contains(c) {
-            c
-        } else {
-            '_'
+impl Tag {
+    /// The tag of a name of some kind.
+    pub fn new(kind: &str, name: &str) -> Self {
+        let safe = |c: char| if is_safe(c) { c } else { '_' };
+        Self {
+            kind: kind.to_owned(),
+            name: name.chars().map(safe).collect(),
         }
-    };
-    format!("{kind}:{}", name.chars().map(safe).collect::<String>())
+    }
+
+    /// The tag of everything that comes from one model.
+    pub fn model(model: &str) -> Self {
+        Self::new("model", model)
+    }
+
+    /// The tag of everything that one scope shares.
+    pub fn scope(scope: &str) -> Self {
+        Self::new("scope", scope)
+    }
+
+    /// The tag of everything that was given to one credential.
+    pub fn credential(id: CredentialId) -> Self {
+        Self::new("credential", &id.to_string())
+    }
+
+    /// The tag of everything there is.
+    pub fn all() -> Self {
+        Self::new("all", "all")
+    }
+
+    /// What stands before the colon.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// What stands behind it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
-/// Tags hold nothing that a header could not; an empty header is what is left if they did.
-fn value(tags: &str) -> HeaderValue {
-    HeaderValue::from_str(tags).unwrap_or(HeaderValue::from_static(""))
+impl FromStr for Tag {
+    type Err = NoTag;
+
+    fn from_str(text: &str) -> Result<Self, NoTag> {
+        let (kind, name) = text.split_once(':').ok_or(NoTag)?;
+        let safe = |part: &str| !part.is_empty() && part.chars().all(is_safe);
+        // Object names may not hold dot segments.
+        let dots = |part: &str| matches!(part, "." | "..");
+        if text.len() > MAX_TAG_BYTES || !safe(kind) || !safe(name) || dots(kind) || dots(name) {
+            return Err(NoTag);
+        }
+        Ok(Self {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind, self.name)
+    }
+}
+
+/// Tags as the value of `Surrogate-Key`.
+pub fn header(tags: &[Tag]) -> HeaderValue {
+    let tags: Vec<String> = tags.iter().map(Tag::to_string).collect();
+    // Tags hold nothing that a header could not; an empty header is what is left if they did.
+    HeaderValue::from_str(&tags.join(" ")).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn is_safe(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
 #[cfg(test)]
@@ -46,13 +108,36 @@ mod tests {
 
     #[test]
     fn a_tag_is_safe_in_a_ban_expression() {
+        let tag = |name| Tag::model(name).to_string();
         assert_eq!(
-            tag("model", "text-embedding-3.small"),
+            tag("text-embedding-3.small"),
             "model:text-embedding-3.small"
         );
-        assert_eq!(
-            tag("model", "BAAI/bge m3\r\nX: ü"),
-            "model:BAAI_bge_m3__X___"
-        );
+        assert_eq!(tag("BAAI/bge m3\r\nX: ü"), "model:BAAI_bge_m3__X___");
+    }
+
+    #[test]
+    fn what_we_write_we_read() {
+        for tag in [Tag::model("a/b"), Tag::scope("organization:x"), Tag::all()] {
+            assert_eq!(tag.to_string().parse(), Ok(tag));
+        }
+    }
+
+    #[test]
+    fn what_is_no_tag_is_refused() {
+        let long = format!("model:{}", "x".repeat(MAX_TAG_BYTES));
+        for text in [
+            "",
+            "model",
+            "model:",
+            ":x",
+            "model:a/b",
+            "a:b:c",
+            "model:..",
+            "m:a*",
+            &long,
+        ] {
+            assert_eq!(text.parse::<Tag>(), Err(NoTag), "{text}");
+        }
     }
 }

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    match run(&config) {
+    match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -54,20 +54,22 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(config: &Config) -> anyhow::Result<()> {
+async fn run(config: Config) -> anyhow::Result<()> {
     telemetry::start_logging(config.log_format, &config.log_filter)?;
+    let (listen, limits, grace) = (config.listen, config.limits.clone(), config.shutdown_grace);
+    let base_url = config.upstream.base_url.clone();
     let app = App::start(config).await?;
     // Before anybody may think that we are ready, and stop us.
-    let stop = stop_signal(&app, config.shutdown_grace)?;
-    let listener = TcpListener::bind(config.listen)
+    let stop = stop_signal(&app, grace)?;
+    let listener = TcpListener::bind(listen)
         .await
-        .with_context(|| format!("LISTEN: {}", config.listen))?;
+        .with_context(|| format!("LISTEN: {listen}"))?;
     let address = listener.local_addr()?;
-    tracing::info!(%address, upstream = %config.upstream.base_url, "ready");
+    tracing::info!(%address, upstream = %base_url, "ready");
 
     let router = build_router(Arc::clone(&app));
     let deadline = tokio::select! {
-        deadline = server::serve(listener, router, &config.limits, stop) => deadline,
+        deadline = server::serve(listener, router, &limits, stop) => deadline,
         never = app.watch() => match never {},
     };
     match timeout_at(deadline, app.finish()).await {

@@ -5,14 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{ClientOptions, HttpClient, HttpConnector};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{BackoffConfig, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +20,7 @@ use crate::config::{AwsSettings, StorePlace};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 use crate::openai;
+use crate::tags::Tag;
 use crate::telemetry::{Metrics, StoreOperation, StoreResult};
 
 /// In front of every object of this format, so that a lifecycle rule can tell formats apart.
@@ -34,6 +34,12 @@ const DEADLINE_PER_INPUT: Duration = Duration::from_millis(2);
 
 /// A write is nobody's wait: it may take longer than a look-up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// In front of every marker of a purge.
+const MARKER_PREFIX: &str = "purge";
+
+/// For writing one marker, or for listing all.
+const MARKER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// MinIO and SeaweedFS take any region; AWS names the right one in its error.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -56,8 +62,16 @@ pub enum Unopenable {
     Directory(#[from] std::io::Error),
     #[error(transparent)]
     Client(#[from] object_store::Error),
-    #[error("{0} has no meaning for the S3 client")]
-    Setting(String),
+}
+
+/// The markers of purges could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Unmarked {
+    #[error(transparent)]
+    Failed(#[from] object_store::Error),
+    #[error("the store did not answer in time")]
+    Timeout(#[from] tokio::time::error::Elapsed),
 }
 
 impl Store {
@@ -128,6 +142,32 @@ impl Store {
         self.report(attempt, StoreOperation::Put, result);
     }
 
+    /// Writes the marker of a purge.
+    pub async fn mark(&self, tag: &Tag, time_ms: u64) -> Result<(), Unmarked> {
+        let path = self
+            .markers_path()
+            .join(tag.kind())
+            .join(tag.name())
+            .join(time_ms.to_string());
+        timeout(MARKER_TIMEOUT, self.objects.put(&path, PutPayload::new())).await??;
+        Ok(())
+    }
+
+    /// All markers of purges.
+    pub async fn markers(&self) -> Result<Vec<(Tag, u64)>, Unmarked> {
+        let path = self.markers_path();
+        let listed = self.objects.list(Some(&path)).try_collect::<Vec<_>>();
+        let listed = timeout(MARKER_TIMEOUT, listed).await??;
+        Ok(listed
+            .iter()
+            .filter_map(|object| marker(&object.location))
+            .collect())
+    }
+
+    fn markers_path(&self) -> Path {
+        self.prefix.clone().join(MARKER_PREFIX)
+    }
+
     async fn get(&self, key: Key, deadline: Instant) -> Option<Entry> {
         let Ok(attempt) = self.breaker.ask() else {
             self.metrics
@@ -177,6 +217,18 @@ impl Store {
     }
 }
 
+/// `…/<kind>/<name>/<Unix milliseconds>`
+fn marker(path: &Path) -> Option<(Tag, u64)> {
+    let parts: Vec<_> = path.parts().collect();
+    let [.., kind, name, time] = parts.as_slice() else {
+        return None;
+    };
+    Some((
+        Tag::new(kind.as_ref(), name.as_ref()),
+        time.as_ref().parse().ok()?,
+    ))
+}
+
 fn failed(error: &object_store::Error) -> StoreResult {
     tracing::debug!(%error, "an operation of the store failed");
     StoreResult::Failed
@@ -216,8 +268,9 @@ fn retries() -> RetryConfig {
         retry_timeout: WRITE_TIMEOUT,
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(20),
-            max_backoff: Duration::from_millis(20),
-            base: 1.0,
+            // The client draws from the range between the two, and panics if it is empty.
+            max_backoff: Duration::from_millis(40),
+            base: 2.0,
         },
     }
 }

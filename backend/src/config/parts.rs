@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::variables as var;
-use super::{Access, AccessRule, Cache, Limits, Upstream, value};
+use super::{Access, AccessRule, Cache, Limits, PurgeRule, Upstream, value};
 
 impl Upstream {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -73,10 +73,22 @@ impl Cache {
             .unwrap_or_default();
         let memory_bytes = reader.read(&var::MEMORY_CACHE_BYTES, value::bytes);
         let response_max_age = reader.read(&var::RESPONSE_MAX_AGE, value::duration);
+        let entry_max_age = reader.optional(&var::ENTRY_MAX_AGE, value::duration);
+        let token = reader.optional(&var::ADMIN_TOKEN, value::secret);
+        let everybody = reader.read(&var::ALLOW_ANONYMOUS_PURGE, value::boolean)?;
+        if token.is_some() && everybody {
+            reader.refuse(
+                &var::ALLOW_ANONYMOUS_PURGE,
+                "contradicts ADMIN_TOKEN: set one of them",
+            );
+        }
+        let purge = token.map(PurgeRule::Token);
         Some(Self {
             namespace,
             memory_bytes: memory_bytes?,
             response_max_age: response_max_age?,
+            entry_max_age,
+            purge: purge.or(everybody.then_some(PurgeRule::Everybody)),
         })
     }
 }

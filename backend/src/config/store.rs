@@ -15,6 +15,8 @@ impl Store {
         let endpoint = reader.optional(&var::S3_ENDPOINT, endpoint);
         let timeout = reader.read(&var::STORE_TIMEOUT, value::duration);
         let queue = reader.read(&var::STORE_QUEUE, value::size);
+        let admission = reader.read(&var::STORE_ADMISSION, value::admission);
+        let min_tokens = reader.read(&var::STORE_MIN_TOKENS, value::parsed);
 
         let mut place = match (reader.optional(&var::STORE, place), bucket) {
             (Some(place), bucket) => {
@@ -38,10 +40,13 @@ impl Store {
             *settings = aws_settings(reader);
         }
         let (timeout, queue) = (timeout?, queue?);
+        let (admission, min_tokens) = (admission?, min_tokens?);
         Some(place.map(|place| Self {
             place,
             timeout,
             queue,
+            admission,
+            min_tokens,
         }))
     }
 }

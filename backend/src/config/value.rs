@@ -9,7 +9,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
-use super::{LogFormat, ScopeRule};
+use super::{LogFormat, ScopeRule, StoreAdmission};
 
 /// hyper refuses a smaller buffer for a request's head.
 const MIN_HEADER_BYTES: usize = 8192;
@@ -114,6 +114,14 @@ pub(super) fn scope(value: &str) -> Result<ScopeRule, String> {
         "organization" => Ok(ScopeRule::Organization),
         "shared" => Ok(ScopeRule::Shared),
         _ => Err("must be credential, organization or shared".into()),
+    }
+}
+
+pub(super) fn admission(value: &str) -> Result<StoreAdmission, String> {
+    match value {
+        "always" => Ok(StoreAdmission::Always),
+        "second-use" => Ok(StoreAdmission::SecondUse),
+        _ => Err("must be always or second-use".into()),
     }
 }
 

@@ -50,12 +50,17 @@ variables! {
     CACHE_NAMESPACE = "", "part of every cache key; another name starts an empty cache";
     MEMORY_CACHE_BYTES = "256MiB", "bound of the memory tier; 0 turns it off";
     RESPONSE_MAX_AGE = "1h", "max-age of answers that an HTTP cache in front may store";
+    ENTRY_MAX_AGE = "", "how old a vector may become before it is paid for again; for ever if absent";
+    ADMIN_TOKEN = "", "who presents it as a bearer token may PURGE; nobody may if it and ALLOW_ANONYMOUS_PURGE are absent";
+    ALLOW_ANONYMOUS_PURGE = "false", "true lets everybody PURGE whom the network lets call";
 
     STORE = "", "where vectors survive: s3://bucket/prefix, file:///directory, memory: or none; s3 if S3_BUCKET is set, else none";
     S3_BUCKET = "", "the bucket, if STORE names none";
     S3_ENDPOINT = "", "an S3 server other than AWS, as in http://minio:9000";
     STORE_TIMEOUT = "500ms", "for one look-up in the store; longer counts as a miss";
     STORE_QUEUE = "16384", "writes that may wait for the store; more are dropped and counted";
+    STORE_ADMISSION = "always", "what is written to the store: always (all that is paid for) or second-use (what is asked for twice)";
+    STORE_MIN_TOKENS = "0", "vectors that cost fewer tokens are not written to the store";
 
     MAX_BODY_BYTES = "16MiB", "body of an embeddings request";
     MAX_INPUTS = "16384", "inputs of an embeddings request";

@@ -2,7 +2,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -13,6 +12,7 @@ use tokio::time::Instant;
 use super::{CallNotes, Landing, Order, Resolver};
 use crate::access::Caller;
 use crate::cache::coalesce::Lead;
+use crate::clock::unix_ms;
 use crate::credentials::CredentialId;
 use crate::embeddings::answer::{self, Answer, Question};
 use crate::embeddings::entry::Entry;
@@ -106,18 +106,14 @@ impl Resolver {
 
     /// Looks into the store. Returns what it does not have.
     async fn look_up(&self, order: &Order, led: Vec<Led>, fetched: &mut Fetched) -> Vec<Led> {
-        let Some(store) = &self.store else { return led };
         let keys: Vec<Key> = led.iter().map(|led| order.distinct[led.place].0).collect();
+        let found = self.cache.look_up(keys, self.freshness(order)).await;
         let mut missing = Vec::new();
-        for (led, entry) in led.into_iter().zip(store.get_all(keys).await) {
-            let Some(entry) = entry.map(Arc::new) else {
-                missing.push(led);
-                continue;
-            };
-            if let Some(memory) = &self.memory {
-                memory.put(order.distinct[led.place].0, Arc::clone(&entry));
+        for (led, entry) in led.into_iter().zip(found) {
+            match entry {
+                Some(entry) => led.land(&entry, Outcome::Store, fetched),
+                None => missing.push(led),
             }
-            led.land(&entry, Outcome::Store, fetched);
         }
         missing
     }
@@ -195,23 +191,14 @@ impl Resolver {
         fetched.call.scope = called.scope;
         for (led, entry) in led.into_iter().zip(called.answer.entries) {
             let entry = Arc::new(entry);
-            self.keep(order, led.place, namer.as_ref(), &entry);
+            if order.write {
+                let (key, input) = &order.distinct[led.place];
+                self.cache.keep(
+                    namer.as_ref().map_or(*key, |namer| namer.key(input)),
+                    &entry,
+                );
+            }
             led.land(&entry, Outcome::Miss, fetched);
-        }
-    }
-
-    /// Puts an entry where the next one who looks finds it.
-    fn keep(&self, order: &Order, place: usize, namer: Option<&Namer>, entry: &Arc<Entry>) {
-        if !order.write {
-            return;
-        }
-        let (key, input) = &order.distinct[place];
-        let key = namer.map_or(*key, |namer| namer.key(input));
-        if let Some(memory) = &self.memory {
-            memory.put(key, Arc::clone(entry));
-        }
-        if let Some(writer) = &self.writer {
-            writer.put(key, Arc::clone(entry));
         }
     }
 }
@@ -241,11 +228,4 @@ fn in_calls(mut led: Vec<Led>) -> Vec<Vec<Led>> {
         calls.push(std::mem::replace(&mut led, rest));
     }
     calls
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

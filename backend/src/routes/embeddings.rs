@@ -1,6 +1,7 @@
 //! `POST /v1/embeddings`: each input is paid for once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -24,7 +25,7 @@ use crate::error::{Error, NO_STORE};
 use crate::headers::{self, Directives};
 use crate::resolve::{Order, Tally};
 use crate::routes::passthrough;
-use crate::tags;
+use crate::tags::{self, Tag};
 use crate::telemetry::{BodyHashLabels, HashVerdict, Outcome};
 
 /// Our name in `Cache-Status`.
@@ -41,7 +42,7 @@ pub async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
         Ok(caller) => caller,
         Err(error) => return error.into_response(),
     };
-    let tag = tags::credential(caller.id);
+    let tag = tags::header(&[Tag::credential(caller.id)]);
     let mut response = answer(&app, caller, parts, body)
         .await
         .unwrap_or_else(Error::into_response);
@@ -133,27 +134,24 @@ async fn embed(
     let storable = verdict == HashVerdict::Match && !directives.no_store;
     let headers = response.headers_mut();
     *headers = supply.call.headers;
-    describe(headers, app, &supply.tally, directives, storable);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        CACHE_CONTROL,
+        cache_control(app.max_age(&supply.entries), storable),
+    );
+    append_status(headers, &status(&supply.tally, directives));
     headers.insert(
         headers::X_EMBEDDING_BILLED_TOKENS,
         supply.call.billed_tokens.into(),
     );
-    headers.insert(headers::SURROGATE_KEY, tags::all(&model, &scope, id));
+    let tags = [Tag::model(&model), Tag::scope(&scope), Tag::credential(id)];
+    headers.insert(headers::SURROGATE_KEY, tags::header(&tags));
     Ok(response)
 }
 
-fn describe(
-    headers: &mut HeaderMap,
-    app: &App,
-    tally: &Tally,
-    directives: Directives,
-    storable: bool,
-) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let max_age = format!("max-age={}", app.response_max_age.as_secs());
-    let cache_control = HeaderValue::try_from(max_age).ok().filter(|_| storable);
-    headers.insert(CACHE_CONTROL, cache_control.unwrap_or(NO_STORE));
-    append_status(headers, &status(tally, directives));
+fn cache_control(max_age: Duration, storable: bool) -> HeaderValue {
+    let max_age = HeaderValue::try_from(format!("max-age={}", max_age.as_secs()));
+    max_age.ok().filter(|_| storable).unwrap_or(NO_STORE)
 }
 
 /// The parameters of our member in `Cache-Status` (RFC 9211).

@@ -216,3 +216,73 @@ async fn cache_control_of_a_request_is_honoured() {
             .all(|call| !call.headers.contains_key("cache-control"))
     );
 }
+
+#[tokio::test]
+async fn entries_may_have_a_maximum_age() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("ENTRY_MAX_AGE", "100ms")]).await;
+    let request = || json!({"model": "m", "input": "a"});
+    gateway.embed(request()).await;
+    assert_eq!(
+        gateway.embed(request()).await.header("cache-status"),
+        "embedding-gateway; hit"
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(110)).await;
+    let expired = gateway.embed(request()).await;
+    assert_eq!(
+        expired.header("cache-status"),
+        "embedding-gateway; fwd=miss; stored"
+    );
+}
+
+#[tokio::test]
+async fn another_namespace_or_upstream_is_another_cache() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", directory.path().display());
+    let upstream = Upstream::start().await;
+    for variables in [
+        [("CACHE_NAMESPACE", "")],
+        [("CACHE_NAMESPACE", "two")],
+        [("UPSTREAM_ID", "x")],
+    ] {
+        let all = [&variables[..], &[("STORE", &store)]].concat();
+        let gateway = Gateway::start(&upstream, &all).await;
+        gateway.warm_up().await;
+        let answer = gateway.embed(json!({"model": "m", "input": "a"})).await;
+        assert_eq!(
+            answer.header("cache-status"),
+            "embedding-gateway; fwd=miss; stored"
+        );
+        gateway.app.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn on_second_use_a_vector_is_worth_a_place_in_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", directory.path().display());
+    let upstream = Upstream::start().await;
+    let variables = [("STORE", &*store), ("STORE_ADMISSION", "second-use")];
+    let gateway = Gateway::start(&upstream, &variables).await;
+    gateway
+        .embed(json!({"model": "m", "input": ["once", "twice"]}))
+        .await;
+    gateway.embed(json!({"model": "m", "input": "twice"})).await;
+    gateway.embed(json!({"model": "m", "input": "twice"})).await;
+    gateway.app.finish().await;
+    assert_eq!(objects(directory.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn short_inputs_are_not_worth_a_place_in_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", directory.path().display());
+    let upstream = Upstream::start().await;
+    let variables = [("STORE", &*store), ("STORE_MIN_TOKENS", "4")];
+    let gateway = Gateway::start(&upstream, &variables).await;
+    gateway
+        .embed(json!({"model": "m", "input": [[1, 2, 3], [1, 2, 3, 4]]}))
+        .await;
+    gateway.app.finish().await;
+    assert_eq!(objects(directory.path()).len(), 1);
+}

@@ -214,3 +214,128 @@ async fn with_a_key_of_its_own_the_gateway_serves_known_keys_on_allowed_routes_o
     }
     assert_eq!(upstream.call_count(), 1);
 }
+
+/// The upstream names the organisation "org-<first letter of the key>".
+fn names_organizations(upstream: &Upstream) {
+    upstream.answers(|call| {
+        let mut answer = crate::upstream::embeddings(&call);
+        let key = call.headers["api-key"].to_str().unwrap();
+        let name = format!("org-{}", &key[..1]).parse().unwrap();
+        answer.headers_mut().insert("openai-organization", name);
+        std::future::ready(answer)
+    });
+}
+
+#[tokio::test]
+async fn keys_of_one_organization_share_once_the_upstream_has_named_it() {
+    let upstream = Upstream::start().await;
+    names_organizations(&upstream);
+    let gateway = Gateway::start(&upstream, &[("CACHE_SCOPE", "organization")]).await;
+    let embed = |key: &'static str, input: &'static str| {
+        gateway.send(request(
+            &json!({"model": "m", "input": input}),
+            &[("api-key", key)],
+        ))
+    };
+    // What the first call of a key brings is kept for its organisation at once.
+    let first = embed("a1", "x").await;
+    assert_eq!(first.header("cache-status"), MISS);
+    assert!(
+        first
+            .header("surrogate-key")
+            .contains("scope:organization_org-a")
+    );
+    assert_eq!(embed("a1", "x").await.header("cache-status"), HIT);
+
+    assert_eq!(embed("a2", "y").await.header("cache-status"), MISS);
+    assert_eq!(embed("a2", "x").await.header("cache-status"), HIT);
+    assert_eq!(embed("b1", "y").await.header("cache-status"), MISS);
+    assert_eq!(embed("b1", "x").await.header("cache-status"), MISS);
+}
+
+#[tokio::test]
+async fn a_clients_word_for_its_organization_counts_for_nothing() {
+    let upstream = Upstream::start().await;
+    names_organizations(&upstream);
+    let gateway = Gateway::start(&upstream, &[("CACHE_SCOPE", "organization")]).await;
+    let embed = |credential: &'static [(&str, &str)]| gateway.send(request(&body(), credential));
+    embed(&[("api-key", "a1")]).await;
+    let liar: &[_] = &[("api-key", "b1"), ("openai-organization", "org-a")];
+    assert_eq!(embed(liar).await.header("cache-status"), MISS);
+    let tags = embed(liar).await.header("surrogate-key").to_owned();
+    assert!(tags.contains("scope:organization_org-b"), "{tags}");
+}
+
+#[tokio::test]
+async fn without_a_named_organization_a_credential_is_alone() {
+    let upstream = Upstream::start().await;
+    upstream.answers(|call| {
+        let mut answer = crate::upstream::embeddings(&call);
+        answer.headers_mut().remove("openai-organization");
+        std::future::ready(answer)
+    });
+    let gateway = Gateway::start(&upstream, &[("CACHE_SCOPE", "organization")]).await;
+    for key in ["a1", "a2"] {
+        let first = gateway.send(request(&body(), &[("api-key", key)])).await;
+        assert_eq!(first.header("cache-status"), MISS);
+        let second = gateway.send(request(&body(), &[("api-key", key)])).await;
+        assert_eq!(second.header("cache-status"), HIT);
+    }
+}
+
+#[tokio::test]
+async fn only_allowed_models_are_asked() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("ALLOWED_EMBEDDING_MODELS", "m, other")]).await;
+    assert_eq!(gateway.embed(body()).await.status, StatusCode::OK);
+    for refused in [
+        r#"{"model":"n","input":"a"}"#,
+        r#"{"model":"m","model":"n","input":"a"}"#,
+        r#"{"model":"m","input":{"unknown":1}}"#,
+    ] {
+        let answer = gateway.send(post_raw(refused)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{refused}");
+        assert_eq!(answer.error_code(), "model_not_allowed");
+    }
+    assert_eq!(upstream.call_count(), 1);
+}
+
+#[tokio::test]
+async fn the_file_of_client_keys_is_read_again_when_it_changes() {
+    let upstream = Upstream::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys");
+    let write = |key: &str| {
+        let digest: String = Sha256::digest(key)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        std::fs::write(&path, digest).unwrap();
+    };
+    write("old");
+    let variables = [
+        ("OPENAI_API_KEY", "sk-gateway"),
+        ("CLIENT_KEYS_FILE", path.to_str().unwrap()),
+    ];
+    let gateway = Gateway::start(&upstream, &variables).await;
+    let status = async |key| {
+        gateway
+            .send(request(&body(), &[("api-key", key)]))
+            .await
+            .status
+    };
+    assert_eq!(status("old").await, StatusCode::OK);
+    write("new");
+    let seen = async {
+        while status("new").await != StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), seen)
+        .await
+        .unwrap();
+    assert_eq!(status("old").await, StatusCode::UNAUTHORIZED);
+    // A file that is no list of keys locks nobody out, and lets nobody in.
+    std::fs::write(&path, "sk-plain-key").unwrap();
+    assert_eq!(status("new").await, StatusCode::OK);
+}

@@ -24,7 +24,7 @@ pub const KEY: &str = "Bearer sk-test-key-of-nobody";
 pub struct Gateway {
     pub app: Arc<App>,
     router: Router,
-    limits: embedding_gateway::config::Limits,
+    _watching: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -45,12 +45,15 @@ impl Gateway {
         let all = own.iter().chain(variables);
         let config =
             Config::from_variables(all.map(|&(name, value)| (name.into(), value.into()))).unwrap();
-        let app = App::start(&config).await.unwrap();
+        let app = App::start(config).await.unwrap();
         let router = build_router(Arc::clone(&app));
+        let watched = Arc::clone(&app);
+        let mut watching = JoinSet::new();
+        watching.spawn(async move { match watched.watch().await {} });
         Self {
             app,
             router,
-            limits: config.limits,
+            _watching: watching,
         }
     }
 
@@ -82,7 +85,7 @@ impl Gateway {
     pub async fn serve(&self) -> (SocketAddr, JoinSet<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (router, limits) = (self.router.clone(), self.limits.clone());
+        let (router, limits) = (self.router.clone(), self.app.limits.clone());
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             server::serve(listener, router, &limits, std::future::pending()).await;

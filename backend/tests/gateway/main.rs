@@ -11,6 +11,7 @@
 )]
 
 mod bodies;
+mod bucket;
 mod caching;
 mod coalescing;
 mod credentials;
@@ -18,5 +19,7 @@ mod gateway;
 mod limits;
 mod passthrough;
 mod protocol;
+mod purge;
 mod second_lock;
+mod store;
 mod upstream;

@@ -1,0 +1,136 @@
+//! Purges: from now on, all that is older counts as missing.
+//!
+//! A purge is a marker in the store, an object without content whose name says what and when:
+//! `purge/<kind>/<name>/<Unix milliseconds>`. Every gateway lists the markers every few seconds.
+//! Nothing is deleted: vectors name the time when they were asked for, and what is older than
+//! its marker is not served. Their bytes leave by the bucket's lifecycle rule.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::store::Store;
+use crate::clock::unix_ms;
+use crate::tags::Tag;
+
+/// How often the markers are listed: a purge must be seen everywhere within 5 s.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// What was purged when.
+#[derive(Debug)]
+pub struct Purges {
+    /// Where other gateways' purges are found; `None` if there are none to find.
+    store: Option<Arc<Store>>,
+    markers: RwLock<HashMap<Tag, u64>>,
+    known: AtomicBool,
+}
+
+/// The marker could not be written: other gateways do not know of the purge.
+#[derive(Debug, thiserror::Error)]
+#[error("the purge is not known to other gateways")]
+pub struct NotSpread;
+
+impl Purges {
+    /// Shared with all gateways on one store, or with nobody.
+    pub fn new(store: Option<Arc<Store>>) -> Self {
+        let known = AtomicBool::new(store.is_none());
+        Self {
+            store,
+            markers: RwLock::default(),
+            known,
+        }
+    }
+
+    /// Whether the markers were read at least once. Before, nobody can say what of the store
+    /// may be served.
+    pub fn are_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// When a model, a scope or everything was last purged, in Unix milliseconds.
+    pub fn last(&self, model: &Tag, scope: &Tag) -> u64 {
+        let markers = self.markers.read().unwrap_or_else(PoisonError::into_inner);
+        if markers.is_empty() {
+            return 0;
+        }
+        let times = [model, scope, &Tag::all()].map(|tag| markers.get(tag).copied());
+        times.into_iter().flatten().max().unwrap_or(0)
+    }
+
+    /// Purges everything with one of `tags`, here at once, elsewhere within seconds.
+    pub async fn purge(&self, tags: &[Tag]) -> Result<(), NotSpread> {
+        let now = unix_ms();
+        tags.iter().for_each(|tag| self.note(tag.clone(), now));
+        // What is asked for after the answer to the purge must be younger than the purge.
+        while unix_ms() <= now {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        for tag in tags {
+            store.mark(tag, now).await.map_err(|error| {
+                tracing::warn!(%error, "a purge could not be written to the store");
+                NotSpread
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Learns of other gateways' purges for as long as it is polled.
+    pub async fn watch(&self) -> Infallible {
+        let Some(store) = &self.store else {
+            return std::future::pending().await;
+        };
+        let mut interval = tokio::time::interval(INTERVAL);
+        let mut failing = false;
+        loop {
+            interval.tick().await;
+            match store.markers().await {
+                Ok(markers) => {
+                    markers
+                        .into_iter()
+                        .for_each(|(tag, time)| self.note(tag, time));
+                    self.known.store(true, Ordering::Relaxed);
+                    failing = false;
+                }
+                Err(error) if !failing => {
+                    tracing::warn!(%error, "purges cannot be listed in the store");
+                    failing = true;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn note(&self, tag: Tag, time: u64) {
+        let mut markers = self.markers.write().unwrap_or_else(PoisonError::into_inner);
+        let last = markers.entry(tag).or_default();
+        *last = time.max(*last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_latest_purge_that_concerns_an_entry_counts() {
+        let purges = Purges::new(None);
+        let (model, scope) = (Tag::new("model", "m"), Tag::new("scope", "s"));
+        assert_eq!(purges.last(&model, &scope), 0);
+        purges.note(model.clone(), 5);
+        purges.note(model.clone(), 3);
+        assert_eq!(purges.last(&model, &scope), 5);
+        assert_eq!(purges.last(&Tag::new("model", "n"), &scope), 0);
+        purges.note(scope.clone(), 7);
+        assert_eq!(purges.last(&model, &scope), 7);
+        purges.note(Tag::all(), 9);
+        assert_eq!(
+            purges.last(&Tag::new("model", "n"), &Tag::new("scope", "t")),
+            9
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! `PURGE`: what is cached up to now is not served any more.
+//!
+//! What to purge says `Surrogate-Key`, a list of tags, or `X-Purge-All: true`. Neither means the
+//! path itself: all that we cache was answered at one path, so that is everything or nothing.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::EMBEDDINGS;
+use crate::app::App;
+use crate::config::PurgeRule;
+use crate::error::{Error, NO_STORE};
+use crate::headers::{SURROGATE_KEY, X_PURGE_ALL};
+use crate::tags::Tag;
+
+const PURGE: &str = "PURGE";
+
+/// Takes every `PURGE`, whatever its path, and lets everything else through.
+pub async fn handle(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if request.method().as_str() != PURGE {
+        return next.run(request).await;
+    }
+    purge(&app, request.uri().path(), request.headers())
+        .await
+        .unwrap_or_else(Error::into_response)
+}
+
+async fn purge(app: &App, path: &str, headers: &HeaderMap) -> Result<Response, Error> {
+    admit(app.purge_rule.as_ref(), headers)?;
+    let tags = tags(path, headers)?;
+    app.resolver
+        .cache()
+        .purges()
+        .purge(&tags)
+        .await
+        .map_err(|_| Error::PurgeNotSpread)?;
+    let tags: Vec<String> = tags.iter().map(Tag::to_string).collect();
+    tracing::info!(?tags, "purged");
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CACHE_CONTROL, NO_STORE),
+    ];
+    Ok((headers, json!({ "purged": tags }).to_string()).into_response())
+}
+
+fn admit(rule: Option<&PurgeRule>, headers: &HeaderMap) -> Result<(), Error> {
+    match rule {
+        None => Err(Error::RouteNotAllowed),
+        Some(PurgeRule::Everybody) => Ok(()),
+        Some(PurgeRule::Token(token)) => {
+            let presented = headers
+                .get(AUTHORIZATION)
+                .map_or(&b""[..], HeaderValue::as_bytes);
+            let expected = format!("Bearer {}", token.expose_secret());
+            // Of equal length whatever was presented, so that the comparison tells nothing.
+            let digests = (Sha256::digest(presented), Sha256::digest(expected));
+            let equal = digests.0.as_slice().ct_eq(digests.1.as_slice());
+            bool::from(equal).then_some(()).ok_or(Error::UnknownKey)
+        }
+    }
+}
+
+fn tags(path: &str, headers: &HeaderMap) -> Result<Vec<Tag>, Error> {
+    let all = headers
+        .get_all(X_PURGE_ALL)
+        .iter()
+        .any(|value| value == "true");
+    let mut tags = all.then(Tag::all).into_iter().collect::<Vec<_>>();
+    for value in headers.get_all(SURROGATE_KEY) {
+        let value = value.to_str().map_err(|_| Error::InvalidTag)?;
+        for tag in value.split([' ', ',']).filter(|tag| !tag.is_empty()) {
+            tags.push(tag.parse().map_err(|_| Error::InvalidTag)?);
+        }
+    }
+    if tags.is_empty() && path == EMBEDDINGS {
+        tags.push(Tag::all());
+    }
+    Ok(tags)
+}

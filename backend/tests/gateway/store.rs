@@ -1,0 +1,182 @@
+//! The store cannot hurt: whatever it does, every request is answered, right and in time.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::json;
+
+use crate::bucket::{Bucket, Mood};
+use crate::gateway::Gateway;
+use crate::upstream::{Upstream, vectors};
+
+/// The deadline of a look-up in these tests, and generous time for everything else.
+const IN_TIME: Duration = Duration::from_millis(200 + 800);
+
+fn operations(gateway: &Gateway, operation: &str, result: &str) -> u64 {
+    gateway.metric(&format!(
+        "embedding_gateway_store_operations_total{{operation=\"{operation}\",result=\"{result}\"}}"
+    ))
+}
+
+/// A bucket that holds the vectors of "a" and "b", and a gateway that has not seen them yet.
+async fn stocked() -> (Upstream, Bucket, Gateway) {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    let first = Gateway::start(&upstream, &bucket.variables()).await;
+    first
+        .embed(json!({"model": "m", "input": ["a", "b"]}))
+        .await;
+    first.app.finish().await;
+    let gateway = Gateway::start(&upstream, &bucket.variables()).await;
+    gateway.warm_up().await;
+    (upstream, bucket, gateway)
+}
+
+#[tokio::test]
+async fn two_gateways_on_one_bucket_share_everything() {
+    let (upstream, bucket, gateway) = stocked().await;
+    let calls = upstream.call_count();
+    let answer = gateway
+        .embed(json!({"model": "m", "input": ["b", "a"]}))
+        .await;
+    assert_eq!(answer.vectors(), vectors("m", &["b", "a"]));
+    assert_eq!(answer.header("cache-status"), "embedding-gateway; hit");
+    assert_eq!(upstream.call_count(), calls);
+    let reads = bucket.count(&Method::GET);
+    gateway
+        .embed(json!({"model": "m", "input": ["b", "a"]}))
+        .await;
+    assert_eq!(
+        bucket.count(&Method::GET),
+        reads,
+        "a store hit fills memory"
+    );
+    let name = bucket.objects().into_keys().next().unwrap();
+    assert!(name.starts_with("/vectors/v1/"), "{name}");
+}
+
+#[tokio::test]
+async fn a_sick_store_costs_a_miss_and_is_counted() {
+    let moods = [
+        (Mood::Refusing, "Failed"),
+        (Mood::Failing, "Failed"),
+        (Mood::NoBucket, "Absent"),
+        (Mood::Slow, "Timeout"),
+        (Mood::CuttingOff, "Failed"),
+        (Mood::Truncating, "Unusable"),
+        (Mood::Confused, "Unusable"),
+    ];
+    for (mood, result) in moods {
+        let (_upstream, bucket, gateway) = stocked().await;
+        bucket.set(mood);
+        let began = Instant::now();
+        let answer = gateway
+            .embed(json!({"model": "m", "input": ["a", "b"]}))
+            .await;
+        assert!(began.elapsed() < IN_TIME, "{mood:?}: {:?}", began.elapsed());
+        assert_eq!(answer.vectors(), vectors("m", &["a", "b"]), "{mood:?}");
+        assert_eq!(operations(&gateway, "Get", result), 2, "{mood:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_costs_a_miss() {
+    let (_upstream, mut bucket, gateway) = stocked().await;
+    bucket.stop().await;
+    let began = Instant::now();
+    let answer = gateway
+        .embed(json!({"model": "m", "input": ["a", "b"]}))
+        .await;
+    assert!(began.elapsed() < IN_TIME);
+    assert_eq!(answer.vectors(), vectors("m", &["a", "b"]));
+    assert_eq!(operations(&gateway, "Get", "Failed"), 2);
+}
+
+#[tokio::test]
+async fn a_store_that_keeps_failing_is_left_alone_by_reads_and_writes() {
+    let (_upstream, bucket, gateway) = stocked().await;
+    bucket.set(Mood::Slow);
+    let inputs: Vec<String> = (0..64).map(|n| format!("text {n}")).collect();
+    gateway.embed(json!({"model": "m", "input": inputs})).await;
+    let (reads, writes) = (bucket.count(&Method::GET), bucket.count(&Method::PUT));
+
+    let began = Instant::now();
+    let answer = gateway
+        .embed(json!({"model": "m", "input": ["a", "b"]}))
+        .await;
+    assert_eq!(answer.vectors(), vectors("m", &["a", "b"]));
+    assert!(
+        began.elapsed() < Duration::from_millis(200),
+        "nobody waits for an open breaker"
+    );
+    assert_eq!(operations(&gateway, "Get", "Skipped"), 2);
+    assert_eq!(bucket.count(&Method::GET), reads);
+    assert_eq!(bucket.count(&Method::PUT), writes);
+}
+
+#[tokio::test]
+async fn failing_writes_open_the_breaker_for_reads_too() {
+    let (_upstream, bucket, gateway) = stocked().await;
+    bucket.set(Mood::ReadOnly);
+    let inputs: Vec<String> = (0..20).map(|n| format!("text {n}")).collect();
+    gateway.embed(json!({"model": "m", "input": inputs})).await;
+    let wait = async {
+        while operations(&gateway, "Put", "Failed") < 8 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), wait)
+        .await
+        .unwrap();
+    gateway.embed(json!({"model": "m", "input": "a"})).await;
+    assert_eq!(operations(&gateway, "Get", "Skipped"), 1);
+}
+
+#[tokio::test]
+async fn a_large_batch_does_not_trip_the_deadline_of_a_healthy_store() {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    let inputs: Vec<String> = (0..2048).map(|n| format!("text {n}")).collect();
+    let first = Gateway::start(&upstream, &bucket.variables()).await;
+    first.embed(json!({"model": "m", "input": inputs})).await;
+    first.app.finish().await;
+    let gateway = Gateway::start(&upstream, &bucket.variables()).await;
+    gateway.warm_up().await;
+    bucket.set(Mood::Unhurried);
+    let answer = gateway.embed(json!({"model": "m", "input": inputs})).await;
+    assert_eq!(answer.header("cache-status"), "embedding-gateway; hit");
+    assert_eq!(operations(&gateway, "Get", "Timeout"), 0);
+}
+
+#[tokio::test]
+async fn what_waits_at_the_end_is_written() {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    bucket.set(Mood::Unhurried);
+    let gateway = Gateway::start(&upstream, &bucket.variables()).await;
+    let inputs: Vec<String> = (0..5000).map(|n| format!("text {n}")).collect();
+    gateway.embed(json!({"model": "m", "input": inputs})).await;
+    assert!(bucket.objects().len() < 5000, "some must still wait");
+    gateway.app.finish().await;
+    assert_eq!(bucket.objects().len(), 5000);
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_dropped_and_counted() {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    bucket.set(Mood::Slow);
+    let mut variables = bucket.variables();
+    variables.push(("STORE_QUEUE", "10"));
+    let gateway = Gateway::start(&upstream, &variables).await;
+    let inputs: Vec<String> = (0..100).map(|n| format!("text {n}")).collect();
+    let answer = gateway.embed(json!({"model": "m", "input": inputs})).await;
+    assert_eq!(answer.vectors().len(), 100);
+    assert!(operations(&gateway, "Put", "Dropped") >= 100 - 10 - 32);
+}
+
+#[tokio::test]
+async fn object_names_and_objects_hold_no_input_and_no_key() {
+    let (_upstream, bucket, _gateway) = stocked().await;
+    for (name, object) in bucket.objects() {
+        let text = format!("{name}{}", String::from_utf8_lossy(&object));
+        assert!(!text.contains("sk-test-key-of-nobody"));
+        assert_eq!(object.get(..4), Some(&b"EGV1"[..]));
+    }
+}
