@@ -29,7 +29,7 @@ GATEWAY_CORES = {min(os.sched_getaffinity(0))}
 OTHER_CORES = os.sched_getaffinity(0) - GATEWAY_CORES or GATEWAY_CORES
 
 
-def envoy(listeners: list, clusters: list, folder: Path, cores: "set[int]") -> Envoy:
+def envoy(listeners: list, clusters: list, folder: Path, cores: set[int]) -> Envoy:
     """An Envoy with one worker, pinned."""
     running = Envoy(bootstrap(listeners, clusters), folder)
     for thread in Path(f"/proc/{running.process.pid}/task").iterdir():
@@ -47,7 +47,7 @@ def rounds(count: int, cases: list, measure) -> dict:
     return results
 
 
-def compared(results: dict, case, plain, value: str) -> "tuple[float, float, float]":
+def compared(results: dict, case, plain, value: str) -> tuple[float, float, float]:
     """Medians over the rounds: the value, its difference and its ratio to the plain Envoy's of the same round."""
     pairs = [(getattr(one, value), getattr(other, value)) for one, other in zip(results[case], results[plain], strict=True)]
     return median(one for one, _ in pairs), median(one - other for one, other in pairs), median(one / other for one, other in pairs)

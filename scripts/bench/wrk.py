@@ -18,7 +18,7 @@ class Measured:
     per_second: float
 
 
-def post(port: int, body_bytes: int, connections: int, seconds: float, cores: "set[int]") -> Measured:
+def post(port: int, body_bytes: int, connections: int, seconds: float, cores: set[int]) -> Measured:
     """POSTs for some seconds; RuntimeError if any request failed, since then nothing was measured."""
     command = ["wrk", "-t", "1", "-c", connections, "-d", f"{seconds}s", "--timeout", "10s", "-s", _SCRIPT, f"http://127.0.0.1:{port}/"]
     environment = {**os.environ, "BODY_BYTES": str(body_bytes)}

@@ -24,7 +24,7 @@ def member(role: str, module: Path, *, name: str = "", vm_id: str = VM_ID, **con
     return {"name": name, "typed_config": typed}
 
 
-def chain(attachment: str, module: Path, *, between=(), **configuration) -> "list[dict]":
+def chain(attachment: str, module: Path, *, between=(), **configuration) -> list[dict]:
     """The filters of one attachment, with others between the twins if there are twins."""
     roles = ("tap", "gate") if attachment == PAIR else (SINGLE,)
     first, *second = (member(role, module, **configuration) for role in roles)

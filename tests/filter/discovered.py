@@ -15,7 +15,7 @@ _STATS = "extension_config_discovery.http_filter."
 class DiscoveredFilters:
     """The files of some filters, and the Envoy that watches them."""
 
-    def __init__(self, members: "list[dict]", folder: Path, origin, **options) -> None:
+    def __init__(self, members: list[dict], folder: Path, origin, **options) -> None:
         self._folder = folder
         for member in members:
             self._move_in(member)

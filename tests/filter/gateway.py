@@ -11,7 +11,6 @@ from harness.envoy_config import bootstrap, cluster, connect_route, http_connect
 from harness.origin import Origin
 from harness.waiting import eventually
 
-
 _STATS = "wasmcustom.body_hash."
 _LISTENER = "main"
 # How Envoy's log tells that a wasm module has trapped.
@@ -48,7 +47,7 @@ class Gateway:
         panics = [line for line in self.envoy.process.log_text().splitlines() if _PANIC.search(line)]
         assert panics == []
 
-    def counters(self) -> "dict[str, int]":
+    def counters(self) -> dict[str, int]:
         """The filter's counters that are not 0."""
         return {name: value for name, value in self.envoy.stats(_STATS).items() if value and name != "held"}
 

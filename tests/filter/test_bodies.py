@@ -2,7 +2,7 @@
 
 import pytest
 from harness import http1, http2
-from harness.http1_wire import LAST_CHUNK, END, chunk, head
+from harness.http1_wire import END, LAST_CHUNK, chunk, head
 
 from .attachments import DEFAULT_CAP, chain
 from .expectations import assert_hashed, assert_unhashed, body_of

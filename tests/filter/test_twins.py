@@ -134,7 +134,7 @@ def test_twins_that_select_differently_hang_nobody(start, module):
         for client in (http1, http2):
             for path in ("/a", "/b"):
                 received = assert_arrived(client.request(gateway.port, "POST", path, FORGED, b"body"), b"body")
-                assert received.values(HEADER) == [] or path.startswith(tap_prefix) and path.startswith(gate_prefix)
+                assert received.values(HEADER) == [] or (path.startswith(tap_prefix) and path.startswith(gate_prefix))
         gateway.holds(0)
 
 
@@ -145,25 +145,53 @@ def test_twins_with_different_headers_pass_no_forgery_of_either(start, module):
     assert received.values("x-tap") == []
 
 
-def test_pairs_of_one_module_on_one_envoy_keep_apart(module, origin, tmp_path):
+@pytest.fixture
+def two_listeners(origin, version, tmp_path):
+    """Starts an Envoy with the listeners `one` and `two`, each with filters of its own."""
+    running = []
+
+    def begin(one, two) -> Envoy:
+        listeners = [listener(name, http_connection_manager(filters, [route("origin")])) for name, filters in (("one", one), ("two", two))]
+        running.append(Envoy(bootstrap(listeners, [cluster("origin", origin.port)]), tmp_path, version=version))
+        return running[-1]
+
+    yield begin
+    for each in running:
+        each.stop()
+
+
+def test_pairs_of_one_module_on_one_envoy_keep_apart(two_listeners, module):
     """Two listeners, one VM: each keeps its own header, cap and time limit."""
     one = chain(PAIR, module, header="x-one", maxBodyBytes=10, stallTimeout=60_000)
-    two = chain(PAIR, module, header="x-two", maxBodyBytes=1000, stallTimeout=200)
-    for each in two:
-        each["name"] = each["typed_config"]["config"]["name"] = each["typed_config"]["config"]["root_id"] = each["name"] + "-two"
-    listeners = [listener(name, http_connection_manager(filters, [route("origin")])) for name, filters in (("one", one), ("two", two))]
-    with Envoy(bootstrap(listeners, [cluster("origin", origin.port)]), tmp_path) as envoy:
-        for way in WAYS.values():
-            assert_hashed(way(envoy.port("one"), b"x" * 10), b"x" * 10, header="x-one")
-            assert_unhashed(way(envoy.port("one"), b"x" * 11), b"x" * 11, header="x-one")
-            assert_hashed(way(envoy.port("two"), b"x" * 11), b"x" * 11, header="x-two")
-        with http1.Connection(envoy.port("one")) as patient, http1.Connection(envoy.port("two")) as hasty:
-            for connection in (patient, hasty):
-                connection.send_head("POST", "/early", [("Content-Length", "5")])
-            assert hasty.read_response().received().values("x-two") == []
-            assert envoy.stats("wasmcustom.body_hash.")["held"] == 1
-            patient.send(b"whole")
-            assert patient.read_response().received().values("x-one") != []
+    two = [member(role, module, name=f"{role}-two", header="x-two", maxBodyBytes=1000, stallTimeout=200) for role in ("tap", "gate")]
+    envoy = two_listeners(one, two)
+    for way in WAYS.values():
+        assert_hashed(way(envoy.port("one"), b"x" * 10), b"x" * 10, header="x-one")
+        assert_unhashed(way(envoy.port("one"), b"x" * 11), b"x" * 11, header="x-one")
+        assert_hashed(way(envoy.port("two"), b"x" * 11), b"x" * 11, header="x-two")
+    with http1.Connection(envoy.port("one")) as patient, http1.Connection(envoy.port("two")) as hasty:
+        for connection in (patient, hasty):
+            connection.send_head("POST", "/early", [("Content-Length", "5")])
+        assert hasty.read_response().received().values("x-two") == []
+        assert envoy.stats("wasmcustom.body_hash.")["held"] == 1
+        patient.send(b"whole")
+        assert patient.read_response().received().values("x-one") != []
+
+
+def test_a_tap_of_another_vm_is_never_mistaken_for_one_of_this_vm(two_listeners, module, other_module):
+    """Each VM numbers its streams from the start, so sooner or later two taps in two VMs bear the same number."""
+    torn = [member("tap", other_module, **PATIENT), member("gate", module, **PATIENT)]
+    whole = [member(role, module, name=f"{role}-two", **PATIENT) for role in ("tap", "gate")]
+    envoy = two_listeners(torn, whole)
+    for _ in range(20):  # The VM of the whole pair is well ahead in its numbers,
+        assert_hashed(http1.request(envoy.port("two"), "POST", body=b"body"), b"body")
+    with http1.Connection(envoy.port("two")) as held:
+        held.send_head("POST", "/", [("Content-Length", "10")])
+        held.send(b"whole")
+        for _ in range(100):  # and the other VM passes the number of the tap that now waits.
+            assert_unhashed(http1.request(envoy.port("one"), "POST", "/", FORGED, b"body"), b"body")
+        held.send(b" body")
+        assert_hashed(held.read_response(), b"whole body")
 
 
 @pytest.mark.parametrize("flagged", [["tap"], ["gate"], ["tap", "gate"]], ids="-and-".join)

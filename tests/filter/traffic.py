@@ -43,7 +43,7 @@ class Tally:
     unhashed: int = 0
     hung_up: int = 0
     slowest: float = 0.0
-    wrong: "list[str]" = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
     @property
     def requests(self) -> int:
@@ -69,7 +69,7 @@ class Tally:
         else:
             self._judge_header(received.values(HEADER), 0 < len(body) <= DEFAULT_CAP, digest, what)
 
-    def _judge_header(self, values: "list[str]", to_be_hashed: bool, digest: str, what: str) -> None:
+    def _judge_header(self, values: list[str], to_be_hashed: bool, digest: str, what: str) -> None:
         if values == [] and to_be_hashed:
             self.passed += 1
         elif values == []:
@@ -107,7 +107,7 @@ class Client:
             self._connection.close()
         self._connection = None
 
-    def _draw(self) -> "tuple[bytes, list]":
+    def _draw(self) -> tuple[bytes, list]:
         body = body_of(self._random.choice(_SIZES))
         return body, [FORGED] * self._random.randrange(3)
 

@@ -64,7 +64,7 @@ def _send_frames(connection: http2.Connection, stream: int, body: bytes) -> None
         start, turn = start + size, turn + 1
 
 
-WAYS: "dict[str, Callable]" = {
+WAYS: dict[str, Callable] = {
     way.__name__: way for way in (with_length, chunked, chunked_with_trailers, expecting_100, over_http2, over_http2_with_trailers)
 }
 WITH_TRAILERS = (chunked_with_trailers.__name__, over_http2_with_trailers.__name__)

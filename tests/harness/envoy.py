@@ -59,12 +59,12 @@ class Envoy:
                 return status["local_address"]["socket_address"]["port_value"]
         raise KeyError(listener)
 
-    def stats(self, prefix: str) -> "dict[str, int]":
+    def stats(self, prefix: str) -> dict[str, int]:
         """Counters and gauges whose names start with `prefix`, by the rest of their names."""
         lines = (line.partition(": ") for line in self.get(f"/stats?filter=^{prefix}").splitlines())
         return {name.removeprefix(prefix): int(value) for name, _, value in lines if value.isdigit()}
 
-    def _read_address(self, file: Path) -> "str | None":
+    def _read_address(self, file: Path) -> str | None:
         self._check_alive()
         return file.read_text().strip() if file.exists() else None
 

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterable
 from contextlib import contextmanager
 
-from .http1_wire import LAST_CHUNK, END, chunk, head, latin1, parse_fields
+from .http1_wire import END, LAST_CHUNK, chunk, head, latin1, parse_fields
 from .received import Response, values
 
 HOST = ("Host", "test.local")
@@ -43,7 +43,7 @@ class Connection:
     def send_head(self, method: str, path: str = "/", headers: Iterable = (), host=HOST) -> None:
         self.send(head(latin1(method) + b" " + latin1(path) + b" HTTP/1.1", [host, *headers]))
 
-    def send_chunked(self, parts: "Iterable[bytes]", trailers: "Iterable | None" = None) -> None:
+    def send_chunked(self, parts: Iterable[bytes], trailers: Iterable | None = None) -> None:
         """The rest of a chunked request: every part a chunk, then the end."""
         last = LAST_CHUNK + (head(b"", trailers).removeprefix(END) if trailers else END)
         with _as_far_as_wanted():
@@ -51,7 +51,7 @@ class Connection:
                 self.send(chunk(part))
             self.send(last)
 
-    def request(self, method: str, path: str = "/", headers: Iterable = (), body: "bytes | None" = None) -> Response:
+    def request(self, method: str, path: str = "/", headers: Iterable = (), body: bytes | None = None) -> Response:
         """A whole request, with Content-Length when it has a body."""
         length = [] if body is None else [("Content-Length", str(len(body)))]
         with _as_far_as_wanted():
@@ -73,7 +73,7 @@ class Connection:
             response.body, response.trailers = self._read_body(headers)
         return response
 
-    def read_head(self) -> "tuple[int, list]":
+    def read_head(self) -> tuple[int, list]:
         """Status and headers of the next answer, interim ones too."""
         start = self._reader.readline()
         if not start:
@@ -95,13 +95,13 @@ class Connection:
             self._reader.readline()
         return data
 
-    def _read_fields(self) -> "list[tuple[str, str]]":
+    def _read_fields(self) -> list[tuple[str, str]]:
         lines = []
         while (line := self._reader.readline()) not in (END, b""):
             lines.append(line)
         return parse_fields(lines)
 
-    def _read_body(self, headers) -> "tuple[bytes, list]":
+    def _read_body(self, headers) -> tuple[bytes, list]:
         if values(headers, "transfer-encoding"):
             body = b"".join(iter(self.read_chunk, b""))
             return body, self._read_fields()
@@ -118,7 +118,7 @@ def _as_far_as_wanted():
         pass
 
 
-def request(port: int, method: str, path: str = "/", headers: Iterable = (), body: "bytes | None" = None) -> Response:
+def request(port: int, method: str, path: str = "/", headers: Iterable = (), body: bytes | None = None) -> Response:
     """One request on a connection of its own."""
     with Connection(port) as connection:
         return connection.request(method, path, headers, body)

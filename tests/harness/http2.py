@@ -24,12 +24,12 @@ class StreamReset(Exception):
 
 @dataclass
 class _Stream:
-    headers: "list | None" = None
+    headers: list | None = None
     body: bytearray = field(default_factory=bytearray)
     trailers: list = field(default_factory=list)
-    interim: "list[int]" = field(default_factory=list)
+    interim: list[int] = field(default_factory=list)
     ended: bool = False
-    reset: "str | None" = None
+    reset: str | None = None
 
 
 class Connection:
@@ -42,7 +42,7 @@ class Connection:
             header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False, validate_inbound_headers=False
         )
         self._state = h2.connection.H2Connection(config)
-        self._streams: "dict[int, _Stream]" = {}
+        self._streams: dict[int, _Stream] = {}
         self._state.initiate_connection()
         self._state.update_settings({SettingCodes.ENABLE_PUSH: 0})
         self.flush()
@@ -60,7 +60,7 @@ class Connection:
         self._socket.sendall(self._state.data_to_send())
 
     def open(
-        self, method: str, path: str = "/", headers: Iterable = (), *, end: bool = False, authority: str = AUTHORITY, protocol: "str | None" = None
+        self, method: str, path: str = "/", headers: Iterable = (), *, end: bool = False, authority: str = AUTHORITY, protocol: str | None = None
     ) -> int:
         """A new stream with its headers; its number."""
         pseudo = [(":method", method), (":authority", authority)]
@@ -74,7 +74,7 @@ class Connection:
         self.flush()
         return number
 
-    def data(self, number: int, data: bytes, *, end: bool = False, padding: "int | None" = None) -> None:
+    def data(self, number: int, data: bytes, *, end: bool = False, padding: int | None = None) -> None:
         """One DATA frame where it fits, else as many as flow control asks for. What the server no longer wants is left out."""
         cost = 0 if padding is None else padding + 1
         while not self._gone(number) and len(data) > (room := self._room(number) - cost):
@@ -127,7 +127,7 @@ class Connection:
     def wait_body(self, number: int, size: int) -> None:
         self.wait(number, lambda stream: len(stream.body) >= size)
 
-    def request(self, method: str, path: str = "/", headers: Iterable = (), body: "bytes | None" = None) -> Response:
+    def request(self, method: str, path: str = "/", headers: Iterable = (), body: bytes | None = None) -> Response:
         """A whole request in one DATA frame, without Content-Length."""
         number = self.open(method, path, headers, end=body is None)
         if body is not None:
@@ -182,7 +182,7 @@ def _decode(pairs) -> list:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs]
 
 
-def request(port: int, method: str, path: str = "/", headers: Iterable = (), body: "bytes | None" = None) -> Response:
+def request(port: int, method: str, path: str = "/", headers: Iterable = (), body: bytes | None = None) -> Response:
     """One request on a connection of its own."""
     with Connection(port) as connection:
         return connection.request(method, path, headers, body)

@@ -8,7 +8,7 @@ TOOLS = ROOT / ".tools"
 _SETUP = (ROOT / "scripts/setup.sh").read_text()
 
 
-def _pinned(name: str) -> "list[str]":
+def _pinned(name: str) -> list[str]:
     """The versions that scripts/setup.sh, which installs them, pins under this name."""
     line = re.search(rf"^readonly {name}=\(?([^)\n]*)\)?$", _SETUP, re.MULTILINE)
     return line.group(1).split()

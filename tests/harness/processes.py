@@ -27,7 +27,7 @@ class Process:
         return self._child.pid
 
     @property
-    def exit_code(self) -> "int | None":
+    def exit_code(self) -> int | None:
         return self._child.poll()
 
     def wait(self, timeout: float) -> int:

@@ -3,10 +3,10 @@
 import json
 from dataclasses import dataclass, field
 
-Pairs = "list[tuple[str, str]]"
+Pairs = list[tuple[str, str]]
 
 
-def values(pairs: Pairs, name: str) -> "list[str]":
+def values(pairs: Pairs, name: str) -> list[str]:
     """Every value of one header, in order; names are compared without case."""
     return [value for key, value in pairs if key.lower() == name.lower()]
 
@@ -19,9 +19,9 @@ class Response:
     headers: Pairs
     body: bytes = b""
     trailers: Pairs = field(default_factory=list)
-    interim: "list[int]" = field(default_factory=list)
+    interim: list[int] = field(default_factory=list)
 
-    def values(self, name: str) -> "list[str]":
+    def values(self, name: str) -> list[str]:
         return values(self.headers, name)
 
     def received(self) -> "Received":
@@ -44,8 +44,8 @@ class Received:
     complete: bool
 
     @classmethod
-    def from_json(cls, text: "bytes | str") -> "Received":
+    def from_json(cls, text: bytes | str) -> "Received":
         return cls(**json.loads(text))
 
-    def values(self, name: str) -> "list[str]":
+    def values(self, name: str) -> list[str]:
         return values(self.headers, name)

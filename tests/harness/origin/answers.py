@@ -73,7 +73,7 @@ class Answer:
     """A whole answer."""
 
     status: int
-    headers: "list[tuple[str, str]]"
+    headers: list[tuple[str, str]]
     body: bytes
 
 

@@ -40,7 +40,7 @@ async def _read_head(first: bytes, reader) -> Arriving:
     return Arriving(protocol, method, path, authority, headers)
 
 
-async def _read_lines(reader) -> "list[bytes]":
+async def _read_lines(reader) -> list[bytes]:
     lines = []
     while (line := await reader.readline()) not in (END, b""):
         lines.append(line)

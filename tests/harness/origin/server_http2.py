@@ -38,7 +38,7 @@ class _Outgoing:
     def __init__(self) -> None:
         self.data = bytearray()
         self.ended = False
-        self.trailers: "list | None" = None
+        self.trailers: list | None = None
 
 
 class _Connection:
@@ -50,8 +50,8 @@ class _Connection:
         self._state.local_settings = Settings(client=False, initial_values=_SETTINGS)
         self._state.initiate_connection()
         self._state.increment_flow_control_window(_WINDOW_BYTES)
-        self._requests: "dict[int, Arriving]" = {}
-        self._outgoing: "dict[int, _Outgoing]" = {}
+        self._requests: dict[int, Arriving] = {}
+        self._outgoing: dict[int, _Outgoing] = {}
 
     def receive(self, data: bytes) -> None:
         try:
