@@ -3,11 +3,12 @@
 import hashlib
 
 import pytest
-from filter.gateway import Gateway
-from filter.ways import WAYS, WITH_TRAILERS, TRAILER
 from harness import http1, http2
 from harness.envoy import Refused
 from harness.envoy_config import http_filter
+
+from .gateway import Gateway
+from .ways import TRAILER, WAYS, WITH_TRAILERS
 
 
 @pytest.fixture(scope="module")
