@@ -1,9 +1,13 @@
 //! What SDKs rely on: encodings, errors in the upstream's own words, headers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use axum::body::Body;
 use axum::response::Response;
 use http::{Request, StatusCode};
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::gateway::{Gateway, post};
 use crate::upstream::{Upstream, vectors};
@@ -186,4 +190,98 @@ async fn health_and_readiness_are_told() {
             .starts_with("application/openmetrics-text")
     );
     assert!(metrics.body.ends_with(b"# EOF\n"));
+}
+
+/// The shapes that upstreams answer in. Written after their documentation and source.
+#[tokio::test]
+async fn the_shapes_of_known_upstreams_are_understood() {
+    let answers = [
+        include_str!("answers/openai.json"),
+        include_str!("answers/azure.json"),
+        include_str!("answers/vllm.json"),
+        include_str!("answers/tei.json"),
+    ];
+    for text in answers {
+        let upstream = Upstream::start().await;
+        let gateway = Gateway::start(&upstream, &[]).await;
+        upstream.answers_json(StatusCode::OK, serde_json::from_str(text).unwrap());
+        let request = json!({"model": "m", "input": ["a", "b"]});
+        let miss = gateway.embed(request.clone()).await;
+        assert_eq!(
+            miss.vectors(),
+            [[0.1, -0.5, 0.3], [0.25, 0.05, 0.6]],
+            "{text}"
+        );
+        assert_eq!(miss.json()["usage"]["total_tokens"], 4);
+        let hit = gateway.embed(request).await;
+        assert_eq!(hit.body, miss.body);
+        assert_eq!(upstream.call_count(), 1);
+    }
+}
+
+/// Counts connections, and closes each before a word is said.
+async fn hangs_up_at_once() -> (String, std::sync::Arc<AtomicUsize>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // With TLS, a connection counts only once the handshake is done.
+    let url = format!("https://{}/v1", listener.local_addr().unwrap());
+    let count = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&count);
+    let mut accepting = JoinSet::new();
+    accepting.spawn(async move {
+        loop {
+            drop(listener.accept().await.unwrap());
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (url, count, accepting)
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_is_tried_once_more() {
+    let (url, connections, _accepting) = hangs_up_at_once().await;
+    let gateway = Gateway::start_at(&url, &[]).await;
+    let answer = gateway.embed(json!({"model": "m", "input": "a"})).await;
+    assert_eq!(answer.error_code(), "upstream_unreachable");
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+    let chat = Request::post("/v1/chat/completions")
+        .body(Body::from("{}"))
+        .unwrap();
+    assert_eq!(
+        gateway.send(chat).await.error_code(),
+        "upstream_unreachable"
+    );
+    assert_eq!(connections.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn an_answer_is_never_tried_again() {
+    for status in [408, 409, 429, 500, 502, 503] {
+        let upstream = Upstream::start().await;
+        let gateway = Gateway::start(&upstream, &[]).await;
+        upstream.answers_json(StatusCode::from_u16(status).unwrap(), json!({"error": {}}));
+        assert_eq!(
+            gateway
+                .embed(json!({"model": "m", "input": "a"}))
+                .await
+                .status,
+            status
+        );
+        assert_eq!(upstream.call_count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn large_batches_are_answered_whole() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    for count in [1_usize, 2048, 2049, 10_000] {
+        let texts: Vec<String> = (0..count).map(|n| format!("{count} {n}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let before = upstream.call_count();
+        let answer = gateway.embed(json!({"model": "m", "input": texts})).await;
+        assert_eq!(answer.vectors(), vectors("m", &texts));
+        assert_eq!(upstream.call_count() - before, count.div_ceil(2048));
+        let total = texts.iter().map(|text| text.len()).sum::<usize>();
+        assert_eq!(answer.json()["usage"]["total_tokens"], total);
+    }
 }
