@@ -19,7 +19,10 @@ class Refused(Exception):
 
 
 class Envoy:
-    """One Envoy process with its files in `folder`. Use as a context manager, or call `stop`."""
+    """One Envoy process with its files in `folder`. Use as a context manager, or call `stop`.
+
+    It runs in the root of the repository: relative paths in a configuration start there.
+    """
 
     def __init__(self, configuration: dict, folder: Path, *, version: str = paths.ENVOY_VERSION, concurrency: int = 1) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,6 +33,7 @@ class Envoy:
             [paths.envoy_binary(version), "-c", config, "--disable-hot-restart", "--concurrency", concurrency]
             + ["--admin-address-path", admin, *_LOG_LEVELS],
             folder / "envoy.log",
+            cwd=paths.ROOT,
         )
         try:
             self.admin = eventually(lambda: self._read_address(admin), START_SECONDS, "Envoy's admin address")
