@@ -24,6 +24,8 @@ pub enum Error {
     NotJson,
     #[error("The request body is larger than {limit} bytes.")]
     BodyTooLarge { limit: usize },
+    #[error("The request's headers are larger than {limit} bytes.")]
+    HeadersTooLarge { limit: usize },
     #[error("The request body did not arrive in time.")]
     BodyTimeout,
     #[error("The request body broke off.")]
@@ -40,7 +42,7 @@ pub enum Error {
     DotSegments,
     #[error("This route is not allowed here.")]
     RouteNotAllowed,
-    #[error("Surrogate-Key holds something that is no tag.")]
+    #[error("Surrogate-Key must hold tags, and X-Purge-All true.")]
     InvalidTag,
     #[error("Purged here, but other gateways do not know of it. Try again.")]
     PurgeNotSpread,
@@ -93,6 +95,7 @@ impl Error {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unreachable | Self::Unsound(_) | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
@@ -107,6 +110,7 @@ impl Error {
         match self {
             Self::NotJson => "invalid_json",
             Self::BodyTooLarge { .. } => "body_too_large",
+            Self::HeadersTooLarge { .. } => "headers_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::BodyBroken => "body_broken",
             Self::TooManyInputs { .. } => "too_many_inputs",

@@ -140,6 +140,14 @@ pub fn for_caller(answer: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// What headers take on the wire: name, colon, blank, value and the end of the line.
+pub fn size(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
+}
+
 /// The length that a body was announced with.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

@@ -16,6 +16,7 @@ pub mod embeddings;
 pub mod error;
 pub mod headers;
 pub mod openai;
+mod percent;
 pub mod resolve;
 pub mod routes;
 pub mod server;
@@ -65,32 +66,35 @@ pub fn build_router(app: Arc<App>) -> Router {
 }
 
 /// Bounds the requests that run, and counts all answers.
-async fn admit_and_count(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn admit_and_count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = match request.uri().path() {
         EMBEDDINGS => Route::Embeddings,
         path if path.starts_with("/v1/") => Route::Passthrough,
         _ => Route::Other,
     };
-    let response = match Arc::clone(&app.slots).try_acquire_owned() {
-        Ok(slot) => {
-            let slot = Arc::new(slot);
-            request.extensions_mut().insert(Arc::clone(&slot));
-            next.run(request)
-                .await
-                .map(|body| Body::new(Running { body, _slot: slot }))
-        }
-        Err(_) => Error::Busy.into_response(),
-    };
+    let response = admit(&app, request, next)
+        .await
+        .unwrap_or_else(Error::into_response);
     let labels = RequestLabels {
         route,
         status: response.status().as_u16(),
     };
     app.metrics.requests.get_or_create(&labels).inc();
     response
+}
+
+async fn admit(app: &App, mut request: Request, next: Next) -> Result<Response, Error> {
+    let limit = app.limits.header_bytes;
+    if headers::size(request.headers()) > limit {
+        return Err(Error::HeadersTooLarge { limit });
+    }
+    let slot = Arc::clone(&app.slots)
+        .try_acquire_owned()
+        .map_err(|_| Error::Busy)?;
+    let slot = Arc::new(slot);
+    request.extensions_mut().insert(Arc::clone(&slot));
+    let response = next.run(request).await;
+    Ok(response.map(|body| Body::new(Running { body, _slot: slot })))
 }
 
 /// An answer holds its slot until its last byte is sent.

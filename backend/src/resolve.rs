@@ -5,21 +5,20 @@
 //! that goes away does not take away what others wait for, and what was paid for is kept.
 
 mod fetch;
+mod order;
 
 use std::sync::Arc;
 
-use http::header::HeaderMap;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 use self::fetch::{Fault, Led};
-use crate::access::{Access, Caller};
+use self::order::Found;
+pub use self::order::{CallNotes, Order, Supply, Tally};
+use crate::access::Access;
 use crate::cache::coalesce::{Claim, Flights, Follow};
 use crate::cache::{Cache, Freshness};
 use crate::embeddings::answer::Unsound;
 use crate::embeddings::entry::Entry;
-use crate::embeddings::key::{Key, Realm};
-use crate::embeddings::request::{EmbeddingRequest, Input};
 use crate::error::Error;
 use crate::openai::Client;
 use crate::tags::Tag;
@@ -42,69 +41,6 @@ pub struct Resolver {
     /// Knows the tasks that outlive their request.
     tracker: TaskTracker,
     flights: Arc<Flights<Landing>>,
-}
-
-/// What a request wants.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// All of the request but its inputs.
-    pub request: EmbeddingRequest,
-    /// Where its vectors are named.
-    pub realm: Realm,
-    /// Its different inputs.
-    pub distinct: Vec<(Key, Input)>,
-    /// In whose name.
-    pub caller: Caller,
-    /// Whether vectors may come from a tier, or from somebody else's call.
-    pub read: bool,
-    /// Whether vectors may go into a tier.
-    pub write: bool,
-    /// Whether the upstream must not be asked.
-    pub only_if_cached: bool,
-    /// Its place among the requests that run, held until the last call for it has ended.
-    pub slot: Option<Arc<OwnedSemaphorePermit>>,
-}
-
-/// What a request gets.
-#[derive(Debug)]
-pub struct Supply {
-    /// One entry for each different input, in order.
-    pub entries: Vec<Arc<Entry>>,
-    /// Where they came from.
-    pub tally: Tally,
-    /// What the upstream said besides, if it was asked.
-    pub call: CallNotes,
-}
-
-/// What the upstream said besides the vectors.
-#[derive(Clone, Debug, Default)]
-pub struct CallNotes {
-    /// What it charged, in tokens.
-    pub billed_tokens: u64,
-    /// Those of its headers that are for the caller.
-    pub headers: HeaderMap,
-    /// Whose vectors they turned out to be, if that was not known before.
-    pub scope: Option<String>,
-}
-
-/// Different inputs by where their vectors came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// From memory.
-    pub memory: usize,
-    /// From the store.
-    pub store: usize,
-    /// From somebody else's call.
-    pub collapsed: usize,
-    /// From the upstream.
-    pub miss: usize,
-}
-
-/// Entries on their way to becoming a supply.
-struct Found {
-    entries: Vec<Option<Arc<Entry>>>,
-    tally: Tally,
-    call: CallNotes,
 }
 
 impl Resolver {
@@ -281,60 +217,5 @@ impl Resolver {
         self.metrics
             .count_inputs(Outcome::Collapsed, tally.collapsed);
         self.metrics.count_inputs(Outcome::Miss, tally.miss);
-    }
-}
-
-impl Found {
-    fn nothing(count: usize) -> Self {
-        Self {
-            entries: vec![None; count],
-            tally: Tally::default(),
-            call: CallNotes::default(),
-        }
-    }
-
-    fn put(&mut self, place: usize, entry: Arc<Entry>, source: Outcome) {
-        *self.tally.count_of(source) += 1;
-        self.entries[place] = Some(entry);
-    }
-
-    fn missing(&self) -> Vec<usize> {
-        let empty = self
-            .entries
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| entry.is_none());
-        empty.map(|(place, _)| place).collect()
-    }
-
-    /// Whether all vectors are of one length.
-    fn is_uniform(&self) -> bool {
-        let mut lengths = self
-            .entries
-            .iter()
-            .flatten()
-            .map(|entry| entry.vector.len());
-        let first = lengths.next();
-        lengths.all(|length| Some(length) == first)
-    }
-
-    fn is_complete(&self) -> bool {
-        self.entries.iter().all(Option::is_some)
-    }
-}
-
-impl Tally {
-    fn count_of(&mut self, source: Outcome) -> &mut usize {
-        match source {
-            Outcome::Memory => &mut self.memory,
-            Outcome::Store => &mut self.store,
-            Outcome::Collapsed => &mut self.collapsed,
-            Outcome::Miss | Outcome::Repeat => &mut self.miss,
-        }
-    }
-
-    /// How many came from a tier.
-    pub fn hits(&self) -> usize {
-        self.memory + self.store
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -68,17 +69,19 @@ pub async fn serve(
 
 impl Connections {
     async fn serve(self: Arc<Self>, stream: TcpStream) {
-        let spoke = tokio::select! {
-            spoke = speaks(&stream, self.patience) => spoke,
-            () = self.stopping.cancelled() => false,
-        };
-        if !spoke {
-            return;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "small answers may be late");
         }
-        let service = TowerToHyperService::new(self.router.clone());
+        let begun = CancellationToken::new();
+        let (router, begins) = (TowerToHyperService::new(self.router.clone()), begun.clone());
+        let service = service_fn(move |request| {
+            begins.cancel();
+            router.call(request)
+        });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = runs_out(self.patience, &begun) => return,
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -87,6 +90,14 @@ impl Connections {
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke");
         }
+    }
+}
+
+/// Returns if no request begins in time. Telling HTTP/1 from HTTP/2 has no time-out of its own,
+/// and a client may stop in the middle of its first line.
+async fn runs_out(patience: Duration, begun: &CancellationToken) {
+    if timeout(patience, begun.cancelled()).await.is_ok() {
+        std::future::pending().await
     }
 }
 
@@ -115,13 +126,4 @@ fn connection_builder(limits: &Limits) -> Builder<TokioExecutor> {
         .keep_alive_interval(limits.header_timeout)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
     builder
-}
-
-/// Whether the client says anything: telling HTTP/1 from HTTP/2 has no time-out of its own.
-async fn speaks(stream: &TcpStream, patience: Duration) -> bool {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "small answers may be late");
-    }
-    let first = timeout(patience, stream.peek(&mut [0])).await;
-    matches!(first, Ok(Ok(1..)))
 }

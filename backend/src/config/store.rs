@@ -1,12 +1,72 @@
 //! `STORE`, and what of it the S3 variables may say instead.
 
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
 use reqwest::Url;
 
 use super::reader::Reader;
+use super::value;
 use super::variables as var;
-use super::{AwsSettings, Store, StorePlace, value};
 
 const AWS_PREFIX: &str = "AWS_";
+
+/// Where vectors survive a restart.
+#[derive(Debug)]
+pub struct Store {
+    /// What kind of store, and where.
+    pub place: StorePlace,
+    /// For the look-up of one entry, all attempts together.
+    pub timeout: Duration,
+    /// How many writes may wait.
+    pub queue: usize,
+    /// Which vectors are written.
+    pub admission: StoreAdmission,
+    /// Vectors that cost fewer tokens are not written.
+    pub min_tokens: u32,
+}
+
+/// Which vectors are written to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreAdmission {
+    /// All, as soon as they are paid for.
+    Always,
+    /// Those that are asked for a second time.
+    SecondUse,
+}
+
+/// The kinds of store.
+#[derive(Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// An S3 bucket.
+    S3 {
+        /// The bucket's name.
+        bucket: String,
+        /// In front of every object name; may be empty.
+        prefix: String,
+        /// Another server than AWS.
+        endpoint: Option<String>,
+        /// The standard `AWS_*` variables.
+        settings: AwsSettings,
+    },
+    /// A local directory.
+    Directory(PathBuf),
+    /// Nothing that survives: for tests.
+    Memory,
+}
+
+/// `AWS_*` variables by name; secrets among them, so they are not shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct AwsSettings(pub Vec<(String, String)>);
+
+impl fmt::Debug for AwsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
 
 impl Store {
     /// `Some(None)`: configured, and there is none.

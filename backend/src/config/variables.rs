@@ -57,7 +57,7 @@ variables! {
     STORE = "", "where vectors survive: s3://bucket/prefix, file:///directory, memory: or none; s3 if S3_BUCKET is set, else none";
     S3_BUCKET = "", "the bucket, if STORE names none";
     S3_ENDPOINT = "", "an S3 server other than AWS, as in http://minio:9000";
-    STORE_TIMEOUT = "500ms", "for one look-up in the store; longer counts as a miss";
+    STORE_TIMEOUT = "500ms", "for a look-up in the store, and 2 ms more for each input of a batch; longer counts as a miss";
     STORE_QUEUE = "16384", "writes that may wait for the store; more are dropped and counted";
     STORE_ADMISSION = "always", "what is written to the store: always (all that is paid for) or second-use (what is asked for twice)";
     STORE_MIN_TOKENS = "0", "vectors that cost fewer tokens are not written to the store";

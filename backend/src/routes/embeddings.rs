@@ -144,7 +144,8 @@ async fn embed(
         headers::X_EMBEDDING_BILLED_TOKENS,
         supply.call.billed_tokens.into(),
     );
-    let tags = [Tag::model(&model), Tag::scope(&scope), Tag::credential(id)];
+    let mut tags = vec![Tag::model(&model), Tag::scope(&scope), Tag::credential(id)];
+    tags.dedup();
     headers.insert(headers::SURROGATE_KEY, tags::header(&tags));
     Ok(response)
 }

@@ -11,6 +11,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::error::{Error, NO_STORE};
 use crate::headers;
+use crate::percent::decoded;
 
 /// Where the API begins.
 const API: &str = "/v1";
@@ -72,29 +73,9 @@ fn has_dot_segments(path: &str) -> bool {
         if segments.any(|segment| matches!(segment, b"." | b"..")) {
             return true;
         }
-        path = percent_decoded(&path);
+        path = decoded(&path);
     }
     false
-}
-
-fn percent_decoded(path: &[u8]) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let [first, after @ ..] = rest {
-        rest = after;
-        let escaped = match after {
-            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        if let Some((high, low)) = escaped {
-            decoded.extend(u8::try_from(16 * high + low));
-            rest = &after[2..];
-        } else {
-            decoded.push(*first);
-        }
-    }
-    decoded
 }
 
 #[cfg(test)]

@@ -69,11 +69,11 @@ fn admit(rule: Option<&PurgeRule>, headers: &HeaderMap) -> Result<(), Error> {
 }
 
 fn tags(path: &str, headers: &HeaderMap) -> Result<Vec<Tag>, Error> {
-    let all = headers
-        .get_all(X_PURGE_ALL)
-        .iter()
-        .any(|value| value == "true");
-    let mut tags = all.then(Tag::all).into_iter().collect::<Vec<_>>();
+    let mut tags = Vec::new();
+    for value in headers.get_all(X_PURGE_ALL) {
+        let all = value.as_bytes().eq_ignore_ascii_case(b"true");
+        tags.push(all.then(Tag::all).ok_or(Error::InvalidTag)?);
+    }
     for value in headers.get_all(SURROGATE_KEY) {
         let value = value.to_str().map_err(|_| Error::InvalidTag)?;
         for tag in value.split([' ', ',']).filter(|tag| !tag.is_empty()) {

@@ -95,7 +95,9 @@ async fn what_is_no_tag_is_refused() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream, &[EVERYBODY]).await;
     status(&gateway, "m").await;
-    for tag in ["m", "model:a/b", "model:m; x", "model:m *"] {
+    let no = purge(&gateway, "/", &[("x-purge-all", "no")]).await;
+    assert_eq!(no.status, StatusCode::BAD_REQUEST);
+    for tag in ["m", "model:", "model:m; x", "model:m *", "model:m\""] {
         let answer = purge(&gateway, "/v1/embeddings", &[("surrogate-key", tag)]).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{tag}");
         assert_eq!(answer.error_code(), "invalid_tag");

@@ -1,0 +1,145 @@
+//! What only a socket shows: clients that dawdle, or send more than they should.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::gateway::Gateway;
+use crate::upstream::Upstream;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Sends text as it is and reads until the gateway closes the connection.
+async fn exchange(address: SocketAddr, sent: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The gateway may have heard enough before all is said.
+    let _sent = stream.write_all(sent.as_bytes()).await;
+    let mut seen = Vec::new();
+    let _closed = timeout(PATIENCE, stream.read_to_end(&mut seen))
+        .await
+        .unwrap();
+    String::from_utf8(seen).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_finish_its_headers_is_cut_off() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("HEADER_TIMEOUT", "100ms")]).await;
+    let (address, _serving) = gateway.serve().await;
+    for begun in [
+        "",
+        "P",
+        "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nx-slow: ",
+    ] {
+        exchange(address, begun).await;
+    }
+    let idle = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    assert!(exchange(address, idle).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_answered_with_408() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("BODY_TIMEOUT", "100ms")]).await;
+    let (address, _serving) = gateway.serve().await;
+    let begun = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
+    let answer = exchange(address, begun).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("body_timeout"));
+}
+
+#[tokio::test]
+async fn an_announced_body_over_the_limit_is_answered_before_it_comes() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let (address, _serving) = gateway.serve().await;
+    let begun = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 99999999\r\n\r\n";
+    let answer = exchange(address, begun).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn headers_have_room_and_a_limit() {
+    let upstream = Upstream::start().await;
+    upstream.answers(|_| std::future::ready(Response::new(Body::empty())));
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let (address, _serving) = gateway.serve().await;
+    let with = |bytes: usize| {
+        let long = "x".repeat(bytes);
+        format!("GET /v1/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-long: {long}\r\n\r\n")
+    };
+    assert!(
+        exchange(address, &with(60 * 1024))
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    let refused = exchange(address, &with(100 * 1024)).await;
+    assert!(refused.starts_with("HTTP/1.1 431") && refused.contains("headers_too_large"));
+    // What is far too much is not even read.
+    assert!(
+        exchange(address, &with(1024 * 1024))
+            .await
+            .starts_with("HTTP/1.1 431")
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_falls_silent_is_cut() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("UPSTREAM_IDLE_TIMEOUT", "100ms")]).await;
+    upstream.answers(|_| {
+        let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from("data: one\n\n"))]);
+        let body = Body::from_stream(first.chain(stream::pending()));
+        std::future::ready(Response::new(body))
+    });
+    let (address, _serving) = gateway.serve().await;
+    let answer = exchange(address, "GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.contains("data: one"), "{answer}");
+    assert!(
+        !answer.ends_with("0\r\n\r\n"),
+        "the end must not look like one"
+    );
+}
+
+#[tokio::test]
+async fn small_answers_have_a_length() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let (address, _serving) = gateway.serve().await;
+    let body = r#"{"model":"m","input":"a"}"#;
+    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    for request in [
+        format!("{head}content-length: {}\r\n\r\n{body}", body.len()),
+        format!("{head}content-length: 1\r\n\r\n{{"),
+    ] {
+        let answer = exchange(address, &request).await;
+        assert!(answer.contains("\r\ncontent-length: "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_too() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let (address, _serving) = gateway.serve().await;
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .no_proxy()
+        .build()
+        .unwrap();
+    let request = client.post(format!("http://{address}/v1/embeddings"));
+    let answer = request
+        .body(r#"{"model":"m","input":"a"}"#)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.version(), http::Version::HTTP_2);
+    assert_eq!(answer.status(), 200);
+}

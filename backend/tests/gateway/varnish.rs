@@ -1,0 +1,34 @@
+//! What the gateway and the cache in front of it must agree on.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use embedding_gateway::credentials::CREDENTIAL_HEADERS;
+use embedding_gateway::tags::PUNCTUATION;
+
+fn vcl(file: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kustomize/overlays/dev/varnish");
+    std::fs::read_to_string(folder.join(file)).unwrap()
+}
+
+#[test]
+fn a_credential_is_the_same_headers_in_both() {
+    let hashed = |text: &str| -> BTreeSet<String> {
+        let names = text.split("hash_data(req.http.").skip(1);
+        names
+            .map(|rest| rest.split(')').next().unwrap().to_lowercase())
+            .collect()
+    };
+    let mut expected: BTreeSet<String> = CREDENTIAL_HEADERS
+        .iter()
+        .map(|name| name.as_str().to_owned())
+        .collect();
+    expected.insert("x-body-hash".into());
+    assert_eq!(hashed(&vcl("default.vcl")), expected);
+}
+
+#[test]
+fn a_tag_holds_the_same_characters_in_both() {
+    let class = format!("[A-Za-z0-9{PUNCTUATION}]");
+    assert!(vcl("purge.vcl").contains(&class), "{class}");
+}
