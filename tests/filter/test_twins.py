@@ -119,9 +119,11 @@ def test_more_members_than_needed_hang_nobody(start, module):
 
 
 def test_twins_with_different_caps_obey_the_smaller(start, module):
+    # The last way sends the body and its end at once: the end is the first that the twins see.
+    ways = [*WAYS.values(), lambda port, body: http2.request(port, "POST", body=body)]
     for tap_cap, gate_cap in ((10, 20), (20, 10)):
         gateway = start([member("tap", module, maxBodyBytes=tap_cap, **PATIENT), member("gate", module, maxBodyBytes=gate_cap, **PATIENT)])
-        for way in WAYS.values():
+        for way in ways:
             assert_hashed(way(gateway.port, b"x" * 10), b"x" * 10)
             for size in (11, 20, 21):
                 assert_unhashed(way(gateway.port, b"x" * size), b"x" * size)

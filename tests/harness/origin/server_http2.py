@@ -56,7 +56,7 @@ class _Connection:
     def receive(self, data: bytes) -> None:
         try:
             for event in self._state.receive_data(data):
-                self._take(event)
+                self._take_unless_reset(event)
         except h2.exceptions.ProtocolError as error:
             raise ConnectionAbortedError from error
         self._flush()
@@ -64,13 +64,23 @@ class _Connection:
     def to_send(self) -> bytes:
         return self._state.data_to_send()
 
+    def _take_unless_reset(self, event) -> None:
+        """The state knows of a reset before the events that came with it are taken: their stream may be gone."""
+        try:
+            self._take(event)
+        except h2.exceptions.ProtocolError:
+            self._forget(event.stream_id)
+
+    def _forget(self, number: int) -> None:
+        self._requests.pop(number, None)
+        self._outgoing.pop(number, None)
+
     def _take(self, event) -> None:
         number = getattr(event, "stream_id", None)
         if isinstance(event, h2.events.RequestReceived):
             self._begin(number, event.headers)
         elif isinstance(event, h2.events.StreamReset):
-            self._requests.pop(number, None)
-            self._outgoing.pop(number, None)
+            self._forget(number)
         elif number not in self._requests:
             return
         elif isinstance(event, h2.events.DataReceived):
