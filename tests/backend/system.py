@@ -1,0 +1,189 @@
+"""The programs of these tests: gateways, the offline stand-in behind them, and a real S3 server beside them."""
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.paths import ROOT, TOOLS
+from harness.processes import Process
+from harness.waiting import eventually
+
+RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+GATEWAY = RELEASE / "embedding-gateway"
+STANDIN = RELEASE / "examples/openai-standin"
+WEED = TOOLS / "venv/bin/weed"
+
+# A debug line a request and 5,000 objects on two cores that others use too.
+START_SECONDS = 30
+REQUEST_SECONDS = 60
+
+ACCESS_KEY, SECRET_KEY, BUCKET = "access", "secret", "vectors"
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def cache_status(self) -> str:
+        return self.headers["cache-status"]
+
+
+def send(url: str, method: str, path: str, body=None, headers: dict[str, str] | None = None) -> Answer:
+    """One request on a connection of its own."""
+    address = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=REQUEST_SECONDS)
+    data = json.dumps(body) if isinstance(body, (dict, list)) else body
+    try:
+        connection.request(method, path, data, headers or {})
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.headers, answer.read())
+    finally:
+        connection.close()
+
+
+class Gateway:
+    """One gateway. It logs all that it would ever log."""
+
+    def __init__(self, folder: Path, upstream: str, **variables: str) -> None:
+        folder.mkdir(parents=True)
+        self.log = folder / "gateway.log"
+        inherited = {"PATH": os.environ["PATH"]}
+        own = {"LISTEN": "127.0.0.1:0", "OPENAI_BASE_URL": f"{upstream}/v1", "RUST_LOG": "trace", "LOG_FORMAT": "json"}
+        self.process = Process([GATEWAY], self.log, env=inherited | own | variables)
+        self.url = "http://" + eventually(self._address, START_SECONDS, "the gateway's address")
+
+    def _address(self) -> str | None:
+        assert self.process.exit_code is None, self.process.log_text()
+        for line in self.process.log_text().splitlines():
+            if '"message":"ready"' in line:
+                return json.loads(line)["address"]
+        return None
+
+    def embed(self, inputs, key: str = "sk-acme-1", model: str = "text-embedding-3-small", **headers: str) -> Answer:
+        return send(
+            self.url,
+            "POST",
+            "/v1/embeddings",
+            {"model": model, "input": inputs, "dimensions": 8},
+            {"authorization": f"Bearer {key}", "content-type": "application/json"} | headers,
+        )
+
+    def purge(self, token: str, **headers: str) -> Answer:
+        return send(self.url, "PURGE", "/v1/embeddings", None, {"authorization": f"Bearer {token}"} | headers)
+
+    def metrics(self) -> str:
+        return send(self.url, "GET", "/metrics").body.decode()
+
+    def metric(self, line: str) -> int:
+        """The value of one line of /metrics, 0 if it is not there."""
+        values = [found.removeprefix(line) for found in self.metrics().splitlines() if found.startswith(line)]
+        return int(values[0]) if values else 0
+
+    def stored(self, result: str, operation: str = "Put") -> int:
+        labels = f'{{operation="{operation}",result="{result}"}}'
+        return self.metric(f"embedding_gateway_store_operations_total{labels}")
+
+    def stop(self, timeout: float = 30) -> int:
+        """SIGTERM; the exit code."""
+        os.kill(self.process.pid, signal.SIGTERM)
+        return self.process.wait(timeout)
+
+
+class Standin:
+    """The upstream."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.process = Process([STANDIN], folder / "standin.log")
+        self.url = eventually(self._url, START_SECONDS, "the stand-in's address")
+
+    def _url(self) -> str | None:
+        words = self.process.log_text().split()
+        return next((word for word in words if word.startswith("http://")), None)
+
+    def texts(self) -> dict[str, int]:
+        """How often each text was asked for, by its SHA-256."""
+        return send(self.url, "GET", "/stats").json["embeddings"]["texts"]
+
+    def times_asked(self, text: str) -> int:
+        return self.texts().get(hashlib.sha256(text.encode()).hexdigest(), 0)
+
+    def set_keys(self, **rules) -> None:
+        assert send(self.url, "PUT", "/keys", rules, {"content-type": "application/json"}).status < 300
+
+
+class S3Server:
+    """A SeaweedFS with one bucket; it may be stopped and started again on the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "data").mkdir(parents=True)
+        self.folder = folder
+        self.ports = free_ports(8)
+        identity = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
+        actions = ["Admin", "Read", "Write", "List"]
+        identities = [{"name": "gateway", "credentials": [identity], "actions": actions}]
+        (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+        self.process = None
+        self.start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.ports[6]}"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def variables(self, **more: str) -> dict[str, str]:
+        """What a gateway needs to know."""
+        return {
+            "S3_ENDPOINT": self.endpoint,
+            "S3_BUCKET": BUCKET,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        } | more
+
+    def start(self) -> None:
+        names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc"]
+        names += ["filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"]
+        ports = [f"-{name}={port}" for name, port in zip(names, self.ports, strict=True)]
+        fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+        files = [f"-dir={self.data}", f"-s3.config={self.folder / 's3.json'}", "-master.volumeSizeLimitMB=64"]
+        self.process = Process([WEED, "server", *fixed, *ports, *files], self.folder / "weed.log", cwd=self.folder)
+        eventually(self._makes_bucket, START_SECONDS, "the bucket")
+
+    def _makes_bucket(self) -> bool:
+        filer = f"http://127.0.0.1:{self.ports[4]}"
+        try:
+            # The filer keeps a bucket as a folder, and takes one without a signature; 409 if it is there already.
+            made = send(filer, "POST", f"/buckets/{BUCKET}/").status in (201, 409)
+            # Who does not sign is refused; a server that is not there yet answers nothing, or 5xx.
+            return made and send(self.endpoint, "GET", f"/{BUCKET}").status == 403
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        self.process.stop()
