@@ -1,5 +1,6 @@
 """Fixtures of the filter's table: the module under test and Envoys that run it."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 from harness import paths
 
 from .attachments import ATTACHMENTS, chain, room
+from .discovered import DiscoveredFilters
 from .gateway import Gateway, installed
+from .modules import another_build
 
 # The longest row takes about a minute on two shared cores; whatever takes longer hangs.
 ROW_SECONDS = 150
@@ -59,3 +62,26 @@ def start(origin, version, tmp_path_factory):
 def gateway(start, module, attachment, version) -> Gateway:
     """The filter as it is by default, in each attachment."""
     return start(chain(attachment, module), **room(attachment, version))
+
+
+@pytest.fixture
+def new_module(module, tmp_path):
+    """Makes a build that Envoy takes for another module, each time another one."""
+    numbers = itertools.count()
+    return lambda: another_build(module, tmp_path / f"filter-{next(numbers)}.wasm")
+
+
+@pytest.fixture
+def discovered(module, origin, version, tmp_path):
+    """Starts the filters of an attachment as discovered ones."""
+    running = []
+
+    def start(attachment: str, *, configuration=None, **options) -> DiscoveredFilters:
+        members = chain(attachment, module, **(configuration or {}))
+        filters = DiscoveredFilters(members, tmp_path, origin, version=version, **options, **room(attachment, version))
+        running.append(filters)
+        return filters
+
+    yield start
+    for each in running:
+        each.gateway.stop()

@@ -42,14 +42,8 @@ from .test_twins import (
     test_a_tap_alone_lets_everything_go,
     test_a_twin_of_another_module_is_no_twin,
 )
-from .test_updates import (
-    discovered,
-    new_module,
-    step,
-    test_a_request_held_during_an_update_ends_right,
-    test_single_is_changed_and_replaced_under_traffic,
-    test_the_pair_is_changed_and_replaced_under_traffic,
-)
+from .test_updates import test_single_is_changed_and_replaced_under_traffic, test_the_pair_is_changed_and_replaced_under_traffic
+from .test_updates_midway import step, test_a_request_held_during_an_update_ends_right
 from .ways import WAYS
 
 pytestmark = pytest.mark.compat

@@ -1,0 +1,121 @@
+"""Requests that are under way while a configuration, a module or a listener changes: each ends as it would have ended."""
+
+import json
+import os
+import time
+
+import pytest
+from harness import http1, http2
+from harness.envoy import Envoy
+from harness.envoy_config import bootstrap, cluster, http_connection_manager, listener, route
+from harness.waiting import eventually
+
+from .attachments import ATTACHMENTS, DEFAULT_STALL_SECONDS, HEADER, PAIR, SINGLE, chain
+from .discovered import changed
+from .expectations import assert_arrived, assert_hashed
+
+SHORT_MILLISECONDS = 300
+STEPS = {
+    "the_tap_is_changed": (PAIR, ["tap"], False),
+    "the_gate_is_changed": (PAIR, ["gate"], False),
+    "both_are_changed": (PAIR, ["tap", "gate"], False),
+    "the_tap_is_replaced": (PAIR, ["tap"], True),
+    "the_gate_is_replaced": (PAIR, ["gate"], True),
+    "both_are_replaced": (PAIR, ["gate", "tap"], True),
+    "single_is_changed": (SINGLE, [SINGLE], False),
+    "single_is_replaced": (SINGLE, [SINGLE], True),
+}
+
+
+@pytest.fixture(params=STEPS)
+def step(request, module, new_module):
+    attachment, roles, replaces = STEPS[request.param]
+    new = new_module() if replaces else module
+    return attachment, lambda filters, *stall: [filters.update(changed(role, new, *stall)) for role in roles]
+
+
+def test_a_request_held_during_an_update_ends_right(discovered, step):
+    attachment, update = step
+    filters = discovered(attachment)
+    gateway = filters.gateway
+    with http1.Connection(gateway.port) as one, http2.Connection(gateway.port) as two:
+        one.send_head("POST", "/", [(HEADER, "forged"), ("Content-Length", "10")])
+        one.send(b"whole")
+        stream = two.open("POST", "/", [(HEADER, "forged")])
+        two.data(stream, b"whole")
+        gateway.holds(2)
+        update(filters)
+        one.send(b" body")
+        two.data(stream, b" body", end=True)
+        for response in (one.read_response(), two.response(stream)):
+            assert_hashed(response, b"whole body")
+    gateway.holds(0)
+
+
+def test_a_request_that_stalls_during_an_update_is_let_go(discovered, step):
+    attachment, update = step
+    filters = discovered(attachment)
+    with http1.Connection(filters.gateway.port) as connection:
+        connection.send_head("POST", "/early", [("Content-Length", "10")])
+        connection.send(b"half")
+        filters.gateway.holds(1)
+        update(filters)
+        begin = time.monotonic()
+        assert connection.read_response().received().values(HEADER) == []
+        assert time.monotonic() - begin < DEFAULT_STALL_SECONDS + 1
+    filters.gateway.holds(0)
+
+
+def test_a_request_that_stalls_after_an_update_is_let_go(discovered, step):
+    attachment, update = step
+    filters = discovered(attachment, configuration={"stallTimeout": SHORT_MILLISECONDS})
+    for _ in range(3):
+        update(filters, SHORT_MILLISECONDS)
+        with http1.Connection(filters.gateway.port) as connection:
+            connection.send_head("POST", "/early", [("Content-Length", "10")])
+            begin = time.monotonic()
+            assert connection.read_response().received().values(HEADER) == []
+            assert time.monotonic() - begin < SHORT_MILLISECONDS / 1000 + 1
+        received = assert_arrived(http1.request(filters.gateway.port, "POST", body=b"body"), b"body")
+        assert received.values(HEADER) in ([], [received.sha256])
+    filters.gateway.holds(0)
+
+
+def test_a_client_that_hangs_up_during_an_update_leaves_nothing_held(discovered, step):
+    attachment, update = step
+    filters = discovered(attachment)
+    with http1.Connection(filters.gateway.port) as connection:
+        connection.send_head("POST", "/", [("Content-Length", "10")])
+        filters.gateway.holds(1)
+        update(filters)
+    filters.gateway.holds(0)
+
+
+@pytest.mark.parametrize("attachment", ATTACHMENTS)
+def test_a_listener_that_is_replaced_finishes_what_it_holds(module, origin, tmp_path, attachment):
+    """LDS from a file: the old listener drains, the new one has its own filters."""
+
+    def move_in(**configuration) -> None:
+        filters = chain(attachment, module, **configuration)
+        manager = http_connection_manager(filters, [route("origin")])
+        resource = {"@type": "type.googleapis.com/envoy.config.listener.v3.Listener", **listener("main", manager)}
+        (tmp_path / "unfinished").write_text(json.dumps({"resources": [resource]}))
+        os.replace(tmp_path / "unfinished", tmp_path / "listeners.json")
+
+    move_in()
+    lds = {"resource_api_version": "V3", "path_config_source": {"path": str(tmp_path / "listeners.json")}}
+    configuration = bootstrap(clusters=[cluster("origin", origin.port)], dynamic_resources={"lds_config": lds})
+    with Envoy(configuration, tmp_path) as envoy:
+        port = envoy.port("main")
+        with http1.Connection(port) as held, http1.Connection(port) as stalled:
+            held.send_head("POST", "/", [("Content-Length", "10")])
+            stalled.send_head("POST", "/early", [("Content-Length", "10")])
+            eventually(lambda: envoy.stats("wasmcustom.body_hash.")["held"] == 2)
+            move_in(header="x-other")
+            eventually(lambda: envoy.stats("listener_manager.")["listener_modified"] == 1)
+            eventually(lambda: envoy.stats("listener_manager.")["total_listeners_warming"] == 0)
+            assert_hashed(http1.request(envoy.port("main"), "POST", body=b"new"), b"new", header="x-other")
+            held.send(b"whole body")
+            assert_hashed(held.read_response(), b"whole body")
+            assert stalled.read_response().received().values(HEADER) == []
+        eventually(lambda: envoy.stats("wasmcustom.body_hash.")["held"] == 0)
