@@ -45,11 +45,14 @@ impl Root {
 
 impl Drop for Root {
     fn drop(&mut self) {
-        with_worker(|worker| {
-            if let Some(heir) = worker.roots.remove(self.id) {
-                worker.meeting.adopt(self.id, heir);
-            }
+        let ready = with_worker(|worker| {
+            worker.roots.remove(self.id);
+            worker.meeting.abandon(self.id)
         });
+        // Our own queue is dead with us: another root's rings for them.
+        for _ in 0..ready.unwrap_or_default() {
+            wake(Some(Wake(self.id)));
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub fn reason_to_skip(config: &Config, head: &impl Head, ends_here: bool) -> Opt
     } else if ends_here {
         Some(Reason::NoBody)
     } else {
-        by_length(config, head)
+        by_length(config, head).or_else(|| waits_for_upstream(head).then_some(Reason::Expect))
     }
 }
 
@@ -63,6 +63,13 @@ fn is_grpc(head: &impl Head) -> bool {
             .get(..GRPC.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
     })
+}
+
+/// Envoy answers `100-continue` itself and removes it before any filter runs. Where it is told not
+/// to (`proxy_100_continue`), no body comes before the upstream has seen the headers.
+fn waits_for_upstream(head: &impl Head) -> bool {
+    head.get("expect")
+        .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// A length that is no number is Envoy's to refuse; the body is then counted as it comes.

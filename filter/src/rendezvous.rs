@@ -187,6 +187,12 @@ impl Rendezvous {
         );
     }
 
+    /// Whether `stream` is held.
+    #[must_use]
+    pub fn holds(&self, stream: ContextId) -> bool {
+        self.held.contains_key(&stream)
+    }
+
     /// More of a held request's own body has come. False when it is not, or no longer, held.
     pub fn touch(&mut self, stream: ContextId) -> bool {
         self.held
@@ -211,17 +217,12 @@ impl Rendezvous {
     /// A tick of `root`: what has waited too long becomes ready. Says how many requests of all
     /// roots are ready now, each of which wants a wake: an earlier one may have been lost.
     pub fn tick(&mut self, root: ContextId) -> usize {
-        let mut stalled = Vec::new();
-        for (stream, held) in self.held.iter_mut().filter(|(_, held)| held.root == root) {
+        for held in self.held.values_mut().filter(|held| held.root == root) {
             held.idle_ticks = held.idle_ticks.saturating_add(1);
-            if held.outcome.is_none() && held.idle_ticks > TICKS_PER_STALL_TIMEOUT {
-                stalled.push(*stream);
-            }
         }
-        for stream in stalled {
-            let _ready = self.settle(stream, Outcome::Skipped(Reason::Stalled));
-        }
-        self.ready.len()
+        self.settle_all(Reason::Stalled, |held| {
+            held.root == root && held.idle_ticks > TICKS_PER_STALL_TIMEOUT
+        })
     }
 
     /// Whether `root` still has a request to watch.
@@ -230,11 +231,11 @@ impl Rendezvous {
         self.held.values().any(|held| held.root == root)
     }
 
-    /// `root` is gone; `heir` watches over its requests.
-    pub fn adopt(&mut self, root: ContextId, heir: ContextId) {
-        for held in self.held.values_mut().filter(|held| held.root == root) {
-            held.root = heir;
-        }
+    /// `root` is gone, and nobody would notice if its requests stalled: they become ready. Says
+    /// how many are, as [`Rendezvous::tick`] does. Envoy keeps a root for as long as it has
+    /// streams; this is for an Envoy that does not.
+    pub fn abandon(&mut self, root: ContextId) -> usize {
+        self.settle_all(Reason::Aborted, |held| held.root == root)
     }
 
     /// A tap is gone. A gate that still waits for it has nothing left to wait for.
@@ -256,6 +257,18 @@ impl Rendezvous {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.taps.is_empty() && self.held.is_empty() && self.ready.is_empty()
+    }
+
+    fn settle_all(&mut self, reason: Reason, which: impl Fn(&Held) -> bool) -> usize {
+        let waiting = self
+            .held
+            .iter_mut()
+            .filter(|(_, held)| held.outcome.is_none() && which(held));
+        for (stream, held) in waiting {
+            held.outcome = Some(Outcome::Skipped(reason));
+            self.ready.push_back(*stream);
+        }
+        self.ready.len()
     }
 
     fn settle(&mut self, stream: ContextId, outcome: Outcome) -> Option<Wake> {

@@ -29,10 +29,9 @@ impl Roots {
         });
     }
 
-    /// `id` is gone. Returns the newest root that is left.
-    pub fn remove(&mut self, id: ContextId) -> Option<ContextId> {
+    /// `id` is gone.
+    pub fn remove(&mut self, id: ContextId) {
         self.0.retain(|root| root.id != id);
-        self.0.last().map(|root| root.id)
     }
 
     /// The queue that wakes `id`, or else the newest root.
@@ -71,10 +70,10 @@ mod tests {
         roots.add(2, 12);
         roots.add(3, 13);
         assert_eq!(roots.queue_of(2), Some(12));
-        assert_eq!(roots.remove(2), Some(3));
+        roots.remove(2);
         assert_eq!(roots.queue_of(2), Some(13));
-        assert_eq!(roots.remove(3), Some(1));
-        assert_eq!(roots.remove(1), None);
+        roots.remove(3);
+        assert_eq!(roots.queue_of(2), Some(11));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub enum Reason {
     Upgrade,
     /// gRPC: the server may answer before the client ends.
     Grpc,
+    /// It waits for the upstream's `100 Continue`, and sends its body only then.
+    Expect,
     /// There is nothing to hash.
     NoBody,
     /// The body is longer than `maxBodyBytes`.
@@ -39,17 +41,19 @@ pub enum Reason {
     TwinAbsent,
     /// No byte arrived for `stallTimeout`.
     Stalled,
-    /// The stream ended before its body did, or Envoy did not hand over the body.
+    /// The stream, or what watched over it, ended before its body did, or Envoy did not hand over
+    /// the body.
     Aborted,
 }
 
 impl Reason {
     /// Every reason, in the order of the variants.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotSelected,
         Self::Connect,
         Self::Upgrade,
         Self::Grpc,
+        Self::Expect,
         Self::NoBody,
         Self::TooLarge,
         Self::TwinAbsent,
@@ -65,6 +69,7 @@ impl Reason {
             Self::Connect => "body_hash.skipped.connect",
             Self::Upgrade => "body_hash.skipped.upgrade",
             Self::Grpc => "body_hash.skipped.grpc",
+            Self::Expect => "body_hash.skipped.expect",
             Self::NoBody => "body_hash.skipped.no_body",
             Self::TooLarge => "body_hash.skipped.too_large",
             Self::TwinAbsent => "body_hash.skipped.twin_absent",

@@ -68,6 +68,17 @@ fn what_has_no_end_to_wait_for_is_never_held() {
 }
 
 #[test]
+fn who_waits_for_the_upstreams_100_is_not_held() {
+    assert_eq!(
+        skip(TAP, &[("expect", b"100-Continue ")]),
+        Some(Reason::Expect)
+    );
+    assert_eq!(skip(TAP, &[("expect", b"")]), None);
+    let empty = [("expect", &b"100-continue"[..]), ("content-length", b"0")];
+    assert_eq!(skip(TAP, &empty), Some(Reason::NoBody));
+}
+
+#[test]
 fn the_length_alone_can_decide() {
     assert_eq!(skip(TAP, &[("content-length", b"0")]), Some(Reason::NoBody));
     assert_eq!(

@@ -131,6 +131,7 @@ struct Proxy {
     turns: usize,
     next_id: ContextId,
     gone: Vec<usize>,
+    root_gone: bool,
 }
 
 impl Proxy {
@@ -310,6 +311,7 @@ impl Proxy {
             Outcome::Skipped(Reason::NoBody) => assert!(stream.ended && len == 0),
             Outcome::Skipped(Reason::TooLarge) => assert!(len > stream.smallest_cap),
             Outcome::Skipped(Reason::Stalled) => {}
+            Outcome::Skipped(Reason::Aborted) => assert!(self.root_gone),
             Outcome::Skipped(other) => panic!("skipped for {other:?}"),
         }
         stream.at_gate = Gate::Passed(outcome);
@@ -479,25 +481,21 @@ fn a_gate_whose_tap_is_gone_does_not_wait_for_it() {
 }
 
 #[test]
-fn an_heir_watches_over_the_requests_of_a_root_that_is_gone() {
-    let mut meeting = Rendezvous::default();
-    let config = config("single", 10);
-    let (_single, _) = Single::begin(
-        Place {
-            stream: 9,
-            root: 1,
-            config: &config,
-        },
-        &Post,
-        false,
-        &mut meeting,
-    );
-    meeting.adopt(1, 2);
-    assert!(!meeting.watches(1) && meeting.watches(2));
+fn a_root_that_goes_leaves_no_request_behind() {
+    let mut proxy = Proxy::default();
+    proxy.open(true, false, ROOTS[0], 100, 100);
+    proxy.open(false, false, ROOTS[0], 100, 100);
+    proxy.open(true, false, ROOTS[1], 100, 100);
+    proxy.root_gone = true;
+    proxy.turns = proxy.meeting.abandon(ROOTS[0]);
+    assert_eq!(proxy.turns, 2);
+    while proxy.turns > 0 {
+        proxy.turn();
+    }
+    assert!(!proxy.meeting.watches(ROOTS[0]) && proxy.meeting.watches(ROOTS[1]));
+    let aborted = Gate::Passed(Outcome::Skipped(Reason::Aborted));
     assert_eq!(
-        (0..=TICKS_PER_STALL_TIMEOUT)
-            .map(|_| meeting.tick(2))
-            .last(),
-        Some(1)
+        [0, 1].map(|index| proxy.streams[index].at_gate),
+        [aborted; 2]
     );
 }

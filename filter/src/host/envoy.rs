@@ -51,6 +51,15 @@ pub(super) fn remove_header(name: &str) {
     }
 }
 
+/// Removes every value of a trailer, in the trailers callback: a server may read trailers as if
+/// they were headers.
+pub(super) fn remove_trailer(name: &str) {
+    unheeded(hostcalls::remove_map_value(
+        MapType::HttpRequestTrailers,
+        name,
+    ));
+}
+
 /// Sets a header, in the headers callback or while the request is held.
 pub(super) fn set_header(name: &str, value: &str) {
     unheeded(hostcalls::set_map_value(

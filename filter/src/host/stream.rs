@@ -116,6 +116,15 @@ impl Stream {
         }
     }
 
+    /// Envoy shows a gate nothing of the request that it holds, unless the gate was given the flag
+    /// of `single`. To go on here would then let the request leave before its header is written.
+    fn while_held(&self) -> Action {
+        match with_worker(|worker| worker.meeting.holds(self.id)) {
+            Some(true) => Action::Pause,
+            _ => Action::Continue,
+        }
+    }
+
     /// Starts the timer of our root, which stops it when nothing is held any more.
     fn watch(&self, config: &Config) {
         if with_worker(|worker| worker.roots.start_ticking(self.root)) == Some(true) {
@@ -169,11 +178,15 @@ impl HttpContext for Stream {
                 });
                 after_body(config, join.flatten())
             }
+            (Phase::Gate, _) => self.while_held(),
             _ => Action::Continue,
         }
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        if let Some(config) = &self.config {
+            envoy::remove_trailer(&config.header);
+        }
         match (&mut self.phase, &self.config) {
             (Phase::Tap(tap), _) => {
                 wake(with_worker(|worker| tap.on_end(&mut worker.meeting)).flatten());
@@ -183,6 +196,7 @@ impl HttpContext for Stream {
                 let join = with_worker(|worker| single.on_end(&mut worker.meeting));
                 after_body(config, join.flatten())
             }
+            (Phase::Gate, _) => self.while_held(),
             _ => Action::Continue,
         }
     }
