@@ -4,7 +4,8 @@
 //! - [`config`] reads the plugin's configuration and refuses what it cannot mean;
 //! - [`policy`] names the requests that must never be held;
 //! - [`digest`] hashes a body piece by piece, up to a cap;
-//! - [`tap`] and [`gate`] are the two filters of the pair, [`rendezvous`] is where they meet;
+//! - [`tap`] and [`gate`] are the two filters of the pair: [`ticket`] tells one of the other,
+//!   [`rendezvous`] is where they meet;
 //! - [`single`] is the one filter for an Envoy that allows it;
 //! - [`roots`] knows which root contexts of this VM can still be woken;
 //! - [`stats`] names every way a request can end.
@@ -20,6 +21,7 @@ pub mod roots;
 pub mod single;
 pub mod stats;
 pub mod tap;
+pub mod ticket;
 
 #[cfg(target_arch = "wasm32")]
 mod host;

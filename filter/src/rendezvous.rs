@@ -2,8 +2,8 @@
 //!
 //! One [`Rendezvous`] serves all streams of one VM, which is one worker thread. It owns what must
 //! outlive a single callback: what each tap has seen, which requests are held, and which of them
-//! are ready to go. Nothing here outlives its stream: [`Rendezvous::leave`] is called for every
-//! stream that ends, however it ends.
+//! are ready to go. Nothing here outlives its stream: [`Rendezvous::leave_tap`] or
+//! [`Rendezvous::leave`] is called for every stream that ends, however it ends.
 //!
 //! Time is counted in ticks of the root context that holds a request, so no clock is read.
 
@@ -20,40 +20,6 @@ pub type ContextId = u32;
 /// Ticks in one `stallTimeout`. A request is let go with the first tick after that many, hence
 /// not before the time-out and at most a quarter of it later.
 pub const TICKS_PER_STALL_TIMEOUT: u32 = 4;
-
-/// The note that a tap leaves in its stream's filter state, for the gate behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// Tells this VM from every other one, also from an older one of the same module.
-    pub vm: [u8; 16],
-    /// The tap's context in that VM.
-    pub tap: ContextId,
-}
-
-impl Ticket {
-    /// The bytes for the filter state.
-    #[must_use]
-    pub fn to_bytes(self) -> Vec<u8> {
-        [&self.vm[..], &self.tap.to_le_bytes()[..]].concat()
-    }
-
-    /// Reads what [`Ticket::to_bytes`] wrote; anything else is no ticket.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (vm, tap) = bytes.split_first_chunk::<16>()?;
-        Some(Self {
-            vm: *vm,
-            tap: ContextId::from_le_bytes(tap.try_into().ok()?),
-        })
-    }
-
-    /// The tap, if it lives in the VM `vm`. A ticket of another VM is void: while a module is
-    /// being replaced, the twin may live in the old VM, and nobody there could resume us.
-    #[must_use]
-    pub fn redeem(self, vm: [u8; 16]) -> Option<ContextId> {
-        (self.vm == vm).then_some(self.tap)
-    }
-}
 
 /// What a gate does with its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,13 +83,7 @@ pub struct Rendezvous {
 impl Rendezvous {
     /// A tap begins. `outcome` is known at once when it will not hash this request.
     pub fn announce(&mut self, tap: ContextId, outcome: Option<Outcome>) {
-        self.taps.insert(
-            tap,
-            Tapped {
-                outcome,
-                ..Tapped::default()
-            },
-        );
+        self.taps.entry(tap).or_default().outcome = outcome;
     }
 
     /// A tap has seen `seen` bytes in all, and the body goes on.
@@ -167,14 +127,12 @@ impl Rendezvous {
     }
 
     /// A request is held without a tap: it watches its own body.
-    pub fn hold(
-        &mut self,
-        Place {
+    pub fn hold(&mut self, place: Place<'_>) {
+        let Place {
             stream,
             root,
             config,
-        }: Place<'_>,
-    ) {
+        } = place;
         let config = Rc::clone(config);
         self.held.insert(
             stream,
@@ -287,34 +245,5 @@ fn within_cap(outcome: Outcome, seen: u64, config: &Config) -> Outcome {
     match outcome {
         Outcome::Hashed(_) if seen > config.max_body_bytes => Outcome::Skipped(Reason::TooLarge),
         outcome => outcome,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Ticket;
-
-    const TICKET: Ticket = Ticket {
-        vm: [7; 16],
-        tap: 0x0102_0304,
-    };
-
-    #[test]
-    fn a_ticket_survives_the_filter_state() {
-        assert_eq!(Ticket::from_bytes(&TICKET.to_bytes()), Some(TICKET));
-    }
-
-    #[test]
-    fn what_is_no_ticket_is_none() {
-        let bytes = TICKET.to_bytes();
-        assert_eq!(Ticket::from_bytes(&[]), None);
-        assert_eq!(Ticket::from_bytes(&bytes[..19]), None);
-        assert_eq!(Ticket::from_bytes(&[&bytes[..], b"x"].concat()), None);
-    }
-
-    #[test]
-    fn a_ticket_is_void_in_another_vm() {
-        assert_eq!(TICKET.redeem([7; 16]), Some(TICKET.tap));
-        assert_eq!(TICKET.redeem([8; 16]), None);
     }
 }

@@ -12,10 +12,11 @@ use super::wake;
 use super::worker::with_worker;
 use crate::config::{Config, Role};
 use crate::gate;
-use crate::rendezvous::{ContextId, Join, Place, TICKS_PER_STALL_TIMEOUT, Ticket};
+use crate::rendezvous::{ContextId, Join, Place, TICKS_PER_STALL_TIMEOUT};
 use crate::single::Single;
 use crate::stats::{Outcome, Reason};
 use crate::tap::Tap;
+use crate::ticket::Ticket;
 
 /// See the module.
 pub(super) struct Stream {
