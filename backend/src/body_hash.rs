@@ -9,6 +9,7 @@ use http::header::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use crate::headers::X_BODY_HASH;
+use crate::hex;
 use crate::telemetry::HashVerdict;
 
 /// Compares the header with the body that arrived.
@@ -16,20 +17,11 @@ pub fn verdict(headers: &HeaderMap, body: &[u8]) -> HashVerdict {
     let mut claims = headers.get_all(X_BODY_HASH).iter();
     match (claims.next(), claims.next()) {
         (None, _) => HashVerdict::Absent,
-        (Some(claim), None) if is_hex_of(claim.as_bytes(), &Sha256::digest(body)) => {
+        (Some(claim), None) if *claim.as_bytes() == hex::digits(&Sha256::digest(body).into()) => {
             HashVerdict::Match
         }
         _ => HashVerdict::Mismatch,
     }
-}
-
-fn is_hex_of(text: &[u8], digest: &[u8]) -> bool {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS[usize::from(nibble)];
-    let expected = digest
-        .iter()
-        .flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]);
-    text.iter().copied().eq(expected)
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ use crate::clock::unix_ms;
 use crate::config;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
-use crate::tags::Tag;
 use crate::telemetry::Metrics;
 
 /// All tiers.
@@ -73,7 +72,7 @@ impl Cache {
     }
 
     /// What entries of a model and a scope must fulfil now.
-    pub fn freshness(&self, model: &Tag, scope: &Tag) -> Freshness {
+    pub fn freshness(&self, model: &str, scope: &str) -> Freshness {
         let expired = self
             .max_age
             .map_or(0, |age| unix_ms().saturating_sub(millis(age)));

@@ -7,6 +7,8 @@ use std::fmt;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 
+use crate::hex;
+
 /// What together makes up a caller's credential.
 pub const CREDENTIAL_HEADERS: [HeaderName; 5] = [
     AUTHORIZATION,
@@ -80,7 +82,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 /// 64 lower-case hex digits.
 impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        hex::write(&self.0, f)
     }
 }
 

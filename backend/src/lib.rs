@@ -15,6 +15,7 @@ pub mod credentials;
 pub mod embeddings;
 pub mod error;
 pub mod headers;
+mod hex;
 pub mod openai;
 mod percent;
 pub mod resolve;

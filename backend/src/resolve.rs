@@ -21,7 +21,6 @@ use crate::embeddings::answer::Unsound;
 use crate::embeddings::entry::Entry;
 use crate::error::Error;
 use crate::openai::Client;
-use crate::tags::Tag;
 use crate::telemetry::{Metrics, Outcome};
 
 /// So often an order waits for others' work. If that fails each time for reasons of theirs, it
@@ -196,10 +195,8 @@ impl Resolver {
     }
 
     fn freshness(&self, order: &Order) -> Freshness {
-        self.cache.freshness(
-            &Tag::model(&order.request.model),
-            &Tag::scope(&order.realm.scope),
-        )
+        self.cache
+            .freshness(&order.request.model, &order.realm.scope)
     }
 
     fn recall(&self, order: &Order, found: &mut Found) {

@@ -50,12 +50,13 @@ impl Purges {
     }
 
     /// When a model, a scope or everything was last purged, in Unix milliseconds.
-    pub fn last(&self, model: &Tag, scope: &Tag) -> u64 {
+    pub fn last(&self, model: &str, scope: &str) -> u64 {
         let markers = self.markers.read().unwrap_or_else(PoisonError::into_inner);
         if markers.is_empty() {
             return 0;
         }
-        let times = [model, scope, &Tag::all()].map(|tag| markers.get(tag).copied());
+        let tags = [Tag::model(model), Tag::scope(scope), Tag::all()];
+        let times = tags.map(|tag| markers.get(&tag).copied());
         times.into_iter().flatten().max().unwrap_or(0)
     }
 
@@ -119,18 +120,14 @@ mod tests {
     #[tokio::test]
     async fn the_latest_purge_that_concerns_an_entry_counts() {
         let purges = Purges::new(None);
-        let (model, scope) = (Tag::new("model", "m"), Tag::new("scope", "s"));
-        assert_eq!(purges.last(&model, &scope), 0);
-        purges.note(model.clone(), 5);
-        purges.note(model.clone(), 3);
-        assert_eq!(purges.last(&model, &scope), 5);
-        assert_eq!(purges.last(&Tag::new("model", "n"), &scope), 0);
-        purges.note(scope.clone(), 7);
-        assert_eq!(purges.last(&model, &scope), 7);
+        assert_eq!(purges.last("m", "s"), 0);
+        purges.note(Tag::model("m"), 5);
+        purges.note(Tag::model("m"), 3);
+        assert_eq!(purges.last("m", "s"), 5);
+        assert_eq!(purges.last("n", "s"), 0);
+        purges.note(Tag::scope("s"), 7);
+        assert_eq!(purges.last("m", "s"), 7);
         purges.note(Tag::all(), 9);
-        assert_eq!(
-            purges.last(&Tag::new("model", "n"), &Tag::new("scope", "t")),
-            9
-        );
+        assert_eq!(purges.last("n", "t"), 9);
     }
 }

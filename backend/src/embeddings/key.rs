@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::hex;
+
 use super::request::{EmbeddingRequest, Input, InputKind, tokens};
 
 /// Changes when the meaning of any part below changes. It starts an empty cache for everybody.
@@ -62,7 +64,7 @@ impl From<[u8; 32]> for Key {
 /// 64 lower-case hex digits.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        hex::write(&self.0, f)
     }
 }
 

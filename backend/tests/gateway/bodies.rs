@@ -54,3 +54,36 @@ fn arbitrary_bodies_are_answered() {
     );
     drop(upstream);
 }
+
+#[tokio::test]
+async fn bad_input_is_answered_at_once_and_leaves_no_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", directory.path().display());
+    let upstream = Upstream::start().await;
+    upstream.answers_json(StatusCode::BAD_REQUEST, json!({"error": {"message": "no"}}));
+    let gateway = Gateway::start(&upstream, &[("STORE", &store)]).await;
+    let deep = "[".repeat(100_000);
+    let open = format!(r#"{{"model":"m","input":{deep}"#);
+    let closed = format!("{open}{}}}", "]".repeat(100_000));
+    for body in [
+        "",
+        "{",
+        "\u{0}",
+        "{}",
+        r#"{"model":"m","input":[[]]}"#,
+        &open,
+        &closed,
+    ] {
+        let began = std::time::Instant::now();
+        let answer = gateway.send(post_raw(body.to_owned())).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.json()["error"]["message"].is_string());
+        assert!(
+            began.elapsed() < std::time::Duration::from_millis(50),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+    gateway.app.finish().await;
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
