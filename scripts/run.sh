@@ -89,6 +89,7 @@ stop_all() {
     kill -KILL "$pid" 2>/dev/null && say "${names[$pid]}: had to be killed"
     wait "$pid" 2>/dev/null || true
   done
+  [ -z "${varnish_dir:-}" ] || rm -rf "$varnish_dir"
 }
 
 start_upstream() {
@@ -114,9 +115,13 @@ start_backend() {
 }
 
 start_varnish() {
-  mkdir -p "$RUN/varnish"
-  sed "s/@PORT@/$backend_port/" "$VARNISH/backend.local.vcl" >"$RUN/varnish/backend.vcl"
-  start varnish env LISTEN="127.0.0.1:$varnish_port" WORK_DIR="$RUN/varnish/work" VCL_PATH="$RUN/varnish:$VARNISH" "$VARNISH/start.sh"
+  # Started by root, varnishd compiles its VCL as another user, who may not read our folders.
+  varnish_dir=$(mktemp -d)
+  chmod 755 "$varnish_dir"
+  cp "$VARNISH"/*.vcl "$VARNISH/start.sh" "$varnish_dir"
+  sed "s/@PORT@/$backend_port/" "$VARNISH/backend.local.vcl" >"$varnish_dir/backend.vcl"
+  chmod 644 "$varnish_dir"/*.vcl
+  start varnish env LISTEN="127.0.0.1:$varnish_port" WORK_DIR="$varnish_dir/work" "$varnish_dir/start.sh"
   await varnish "http://127.0.0.1:$varnish_port/healthz"
 }
 
