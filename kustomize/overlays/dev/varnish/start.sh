@@ -30,6 +30,7 @@ parameters() {
 -p timeout_idle=65
 -p backend_idle_timeout=30
 -p nuke_limit=10000
+-p rush_exponent=16
 -p ban_lurker_age=1
 LIST
 }

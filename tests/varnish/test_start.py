@@ -1,0 +1,89 @@
+"""What start.sh promises: memory that is bounded, room for large headers, a name for each pod."""
+
+import socket
+import time
+
+from .varnish import EMBEDDINGS, Varnish, body_hash
+
+MIB = 1024 * 1024
+# Threads, their stacks and workspaces, and what the allocator keeps.
+OVERHEAD = 48 * MIB
+
+
+def idle_upload(varnish: Varnish, number: int) -> socket.socket:
+    """Announces a body of 1 MiB, sends half of it and then nothing more."""
+    upload = socket.create_connection(("127.0.0.1", varnish.port), timeout=20)
+    head = f"POST {EMBEDDINGS} HTTP/1.1\r\nHost: a\r\nX-Body-Hash: {body_hash(number)}\r\nContent-Length: {MIB}\r\n\r\n"
+    upload.sendall(head.encode() + b"x" * (MIB // 2))
+    return upload
+
+
+def test_idle_uploads_take_no_more_than_their_bound_and_others_are_served_meanwhile(start):
+    varnish = start(BODY_MEMORY="64m")
+    assert not varnish.embed(0).hit
+    before = varnish.resident_bytes()
+
+    uploads = [idle_upload(varnish, number) for number in range(1, 201)]
+    deadline = time.monotonic() + 20
+    while varnish.counter("MAIN.s_pass") < 200 - 64 and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    served_at = time.monotonic()
+    for number in (0, 1000, 1001):
+        assert varnish.embed(number).status == 200
+    assert time.monotonic() - served_at < 5
+    held = varnish.counter("SMA.body.g_bytes")
+    assert 32 * MIB < held <= 64 * MIB, "the store for bodies was not filled, or has no bound"
+    assert varnish.resident_bytes() - before < 64 * MIB + OVERHEAD
+    for upload in uploads:
+        upload.close()
+
+
+def test_room_returns_when_the_uploads_are_gone(start):
+    varnish = start(BODY_MEMORY="32m")
+    varnish.embed(0)
+    uploads = [idle_upload(varnish, number) for number in range(1, 41)]
+    deadline = time.monotonic() + 20
+    while varnish.embed(0).hit and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not varnish.embed(0).hit, "a full store sends everything past the cache"
+
+    for upload in uploads:
+        upload.close()
+    while not varnish.embed(0).hit and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert varnish.embed(0).hit
+
+
+def test_a_large_answer_finds_room_in_a_store_full_of_small_ones(start):
+    varnish = start(MEMORY="8m")
+    for number in range(100):
+        varnish.embed(number, {"X-Answer-Bytes": "100000"})
+    assert varnish.counter("MAIN.n_lru_nuked") > 0, "the store is not full"
+
+    large = varnish.embed(1000, {"X-Answer-Bytes": "7000000"})
+    assert (large.status, len(large.body)) == (200, 7_000_000)
+    assert varnish.embed(1000).hit
+
+
+def test_an_answer_that_is_larger_than_the_whole_store_fails_alone(start):
+    varnish = start(MEMORY="4m")
+    assert varnish.embed(0, {"X-Answer-Bytes": "6000000"}).status == 503
+    assert varnish.embed(1).status == 200
+
+
+def test_ninety_headers_and_64_kib_of_them_are_served_from_the_cache(start, backend):
+    """By default Varnish takes 64 lines, and a header of 8 KiB."""
+    varnish = start()
+    many = [(f"X-Filler-{number}", "a") for number in range(90)]
+    long = [("Authorization", "a" * 32 * 1024), ("api-key", "a" * 32 * 1024)]
+    for number, headers in enumerate((many, long)):
+        assert varnish.embed(number, headers).status == 200
+        assert varnish.embed(number, headers).hit
+    assert backend.asked == 2
+
+
+def test_the_answer_to_a_purge_names_the_pod(start):
+    varnish = start(IDENTITY="varnish-7")
+    said = varnish.request("PURGE", "/", {"Surrogate-Key": "model:m"})
+    assert said.json == {"pod": "varnish-7", "banned": {"tags": ["model:m"]}}

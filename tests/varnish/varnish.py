@@ -1,0 +1,155 @@
+"""varnishd as `start.sh` starts it, in front of a backend that counts."""
+
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from harness.processes import Process
+
+ROOT = Path(__file__).resolve().parents[2]
+VCL = ROOT / "kustomize/overlays/dev/varnish"
+# A busy machine needs seconds to compile the VCL.
+START_SECONDS = 30
+EMBEDDINGS = "/v1/embeddings"
+
+
+def body_hash(number: int) -> str:
+    """A well-formed hash for each number: Varnish does not compare it with the body."""
+    return f"{number:064x}"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+    def handle_error(self, *_) -> None:
+        """A client that leaves in mid-request is part of the tests, and no news."""
+
+
+class Backend:
+    """Answers everything with 200 and as many bytes as `X-Answer-Bytes` asks for; says how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        backend = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if self.path != "/readyz":
+                    backend.asked += 1
+                self.send_response(200)
+                self.send_header("Cache-Control", "max-age=3600")
+                self.send_header("Surrogate-Key", self.headers.get("X-Answer-Tags", "model:m"))
+                self.send_header("Content-Length", self.headers.get("X-Answer-Bytes", "2"))
+                self.end_headers()
+                self.wfile.write(b"x" * int(self.headers.get("X-Answer-Bytes", "2")))
+
+            do_GET = do_POST = answer
+
+            def log_message(self, *_) -> None:
+                pass
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def hit(self) -> bool:
+        return "Varnish; hit" in (self.headers["Cache-Status"] or "")
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.body)
+
+
+@dataclass
+class Varnish:
+    """A running varnishd: its port, and what it says of itself."""
+
+    port: int
+    work_dir: Path
+    process: Process
+
+    def request(self, method: str, path: str, headers: dict | list = (), body: bytes = b"", timeout: float = 20) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.putrequest(method, path)
+            for name, value in headers.items() if isinstance(headers, dict) else headers:
+                connection.putheader(name, value)
+            if body:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body or None)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    def embed(self, number: int = 0, headers: dict | list = ()) -> Answer:
+        """A request for embeddings whose body hash is `number`."""
+        pairs = list(headers.items()) if isinstance(headers, dict) else list(headers)
+        return self.request("POST", EMBEDDINGS, [("X-Body-Hash", body_hash(number)), *pairs], b"{}")
+
+    def counter(self, name: str) -> int:
+        said = subprocess.run(
+            ["varnishstat", "-n", self.work_dir, "-1", "-f", name], check=True, capture_output=True, text=True, timeout=10
+        )
+        return int(said.stdout.split()[1])
+
+    def admin(self, *command: str) -> str:
+        done = subprocess.run(
+            ["varnishadm", "-n", self.work_dir, *command], check=True, capture_output=True, text=True, timeout=30
+        )
+        return done.stdout
+
+    def resident_bytes(self) -> int:
+        """Resident memory of the process that serves, the one child of the one that was started."""
+        child = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0]
+        kibibytes = re.search(r"^VmRSS:\s+(\d+)", Path(f"/proc/{child}/status").read_text(), re.MULTILINE)[1]
+        return int(kibibytes) * 1024
+
+
+def start(folder: Path, backend_port: int, listen: str = "127.0.0.1", port: int = 0, **environment: str) -> Varnish:
+    """Starts varnishd and waits until it answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    local = (VCL / "backend.local.vcl").read_text().replace("@PORT@", str(backend_port))
+    (folder / "backend.vcl").write_text(local)
+    work_dir = folder / "work"
+    settings = {"LISTEN": f"{listen}:{port}", "WORK_DIR": str(work_dir), "VCL_PATH": f"{folder}:{VCL}"}
+    process = Process([VCL / "start.sh"], folder / "varnish.log", env=os.environ | settings | environment)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.exit_code is None, process.log_text()
+        with socket.socket() as probe:
+            if probe.connect_ex((listen, port)) == 0:
+                return Varnish(port, work_dir, process)
+        time.sleep(0.02)
+    raise AssertionError(f"varnishd does not listen: {process.log_text()}")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
