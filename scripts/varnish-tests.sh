@@ -22,7 +22,7 @@ all_names() { (cd "$VCL/vtc" && printf '%s\n' silence_*.vtc *.vtc) | sed 's/[.]v
 # Prints the whole log of a test that fails, and nothing of one that passes.
 run() {
   varnishtest -k -j "$(($(nproc) + 2))" -t "$SECONDS_A_TEST" \
-    -D vcl="$VCL" -D start="$("$VCL/start.sh" --parameters | tr '\n' ' ')" \
+    -D vcl="$PUBLIC" -D start="$("$VCL/start.sh" --parameters | tr '\n' ' ')" \
     -D hash="$HASH" -D upper_hash="${HASH^^}" -D other_hash="$OTHER_HASH" \
     "$@" >"$LOG" 2>&1 || grep -v '^#    top  TEST .* passed' "$LOG" || true
 }
@@ -36,9 +36,13 @@ main() {
     [ -f "$VCL/vtc/$name.vtc" ] || { echo "varnish-tests.sh: no test is called '$name'" >&2; exit 2; }
   done
   LOG=$(mktemp)
-  trap 'rm -f "$LOG"' EXIT
+  # Started by root, varnishd compiles its VCL as another user, who may not read this checkout.
+  PUBLIC=$(mktemp -d)
+  trap 'rm -rf "$LOG" "$PUBLIC"' EXIT
+  cp -R "$VCL/." "$PUBLIC"
+  chmod -R a+rX "$PUBLIC"
   varnishd -V 2>&1 | head -n 1
-  cd "$VCL/vtc"
+  cd "$PUBLIC/vtc"
   run "${names[@]/%/.vtc}"
   passed=$(grep -c '^#    top  TEST .* passed' "$LOG" || true)
   echo "varnish-tests.sh: $passed passed, $((${#names[@]} - passed)) failed"

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -132,13 +133,15 @@ class Varnish:
 
 def start(folder: Path, backend_port: int, listen: str = "127.0.0.1", port: int = 0, **environment: str) -> Varnish:
     """Starts varnishd and waits until it answers."""
-    folder.mkdir(parents=True, exist_ok=True)
+    # A copy: started by root, varnishd compiles its VCL as another user, who may not read this checkout.
+    shutil.copytree(VCL, folder, dirs_exist_ok=True)
+    folder.chmod(0o755)
     port = port or free_port()
     local = (VCL / "backend.local.vcl").read_text().replace("@PORT@", str(backend_port))
     (folder / "backend.vcl").write_text(local)
     work_dir = folder / "work"
-    settings = {"LISTEN": f"{listen}:{port}", "WORK_DIR": str(work_dir), "VCL_PATH": f"{folder}:{VCL}"}
-    process = Process([VCL / "start.sh"], folder / "varnish.log", env=os.environ | settings | environment)
+    settings = {"LISTEN": f"{listen}:{port}", "WORK_DIR": str(work_dir), "VCL_PATH": str(folder)}
+    process = Process([folder / "start.sh"], folder / "varnish.log", env=os.environ | settings | environment)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert process.exit_code is None, process.log_text()
