@@ -7,6 +7,8 @@
 #   envoys   the other Envoys the filter is tested on
 #   python   a virtual environment with tests/requirements.txt (.tools/venv)
 #   node     the OpenAI SDK for Node             (tests/chain/node_modules)
+#   browser  Chromium                            (a Debian package), playwright-core and axe-core (tests/page/node_modules)
+#   prometheus  Prometheus, promtool and an exporter for varnishstat (Debian packages, unpacked into .tools/)
 #   varnish  varnishd and varnishtest            (Debian packages)
 #   lint     shellcheck                          (a Debian package)
 #   bench    wrk                                 (a Debian package)
@@ -100,14 +102,49 @@ install_node() {
   "$own" --version >/dev/null || fail "node: $NODE_VERSION does not run here"
 }
 
-setup_node() {
+# install_packages FOLDER: what its package-lock.json names.
+install_packages() {
   command -v npm >/dev/null || apt_install nodejs npm || fail "node: no npm on the PATH"
   install_node
-  local folder="$ROOT/tests/chain" stamp
+  local folder="$ROOT/$1" stamp
   stamp="$folder/node_modules/.installed"
   [ -f "$stamp" ] && cmp -s "$stamp" "$folder/package-lock.json" && return
-  (cd "$folder" && npm ci --silent --no-audit --no-fund --ignore-scripts) || fail "node: npm ci failed in tests/chain"
+  (cd "$folder" && npm ci --silent --no-audit --no-fund --ignore-scripts) || fail "node: npm ci failed in $1"
   cp "$folder/package-lock.json" "$stamp"
+}
+
+setup_node() { install_packages tests/chain; }
+
+setup_browser() {
+  command -v chromium >/dev/null || apt_install chromium || fail "browser: install Chromium"
+  install_packages tests/page
+}
+
+# Unpacked and not installed: the packages would start services of their own on this machine.
+setup_prometheus() {
+  local folder="$TOOLS/prometheus" program found
+  for program in prometheus promtool prometheus-varnish-exporter; do
+    [ -x "$TOOLS/bin/$program" ] && continue
+    mkdir -p "$TOOLS/bin"
+    if found=$(command -v "$program"); then
+      ln -sf "$found" "$TOOLS/bin/$program"
+      continue
+    fi
+    [ -d "$folder" ] || unpack_debian "$folder" prometheus prometheus-varnish-exporter
+    ln -sf "../prometheus/usr/bin/$program" "$TOOLS/bin/$program"
+    "$TOOLS/bin/$program" --version >/dev/null 2>&1 || fail "prometheus: $program does not run here"
+  done
+}
+
+# unpack_debian FOLDER PACKAGE...
+unpack_debian() {
+  local folder=$1 archives archive
+  shift
+  archives=$(mktemp -d)
+  (cd "$archives" && { apt_get download "$@" || { apt_get update && apt_get download "$@"; }; }) >/dev/null 2>&1 ||
+    fail "could not download the Debian packages $*"
+  for archive in "$archives"/*.deb; do dpkg-deb --extract "$archive" "$folder"; done
+  rm -rf "$archives"
 }
 
 setup_varnish() {
@@ -123,12 +160,16 @@ setup_bench() {
   command -v wrk >/dev/null || apt_install wrk || fail "bench: install wrk 4.1 or later"
 }
 
+apt_get() {
+  local sudo=()
+  [ "$(id -u)" -eq 0 ] || [ "$1" = download ] || sudo=(sudo -n)
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@"
+}
+
 apt_install() {
   command -v apt-get >/dev/null || return 1
-  local sudo=()
-  [ "$(id -u)" -eq 0 ] || sudo=(sudo -n)
-  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -q "$@" >/dev/null 2>&1 && return
-  "${sudo[@]}" apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -q "$@" >/dev/null
+  apt_get install -y "$@" >/dev/null 2>&1 && return
+  apt_get update >/dev/null && apt_get install -y "$@" >/dev/null
 }
 
 main() {
@@ -136,7 +177,7 @@ main() {
   local part
   for part in "$@"; do
     case $part in
-      rust | envoy | envoys | python | node | varnish | lint | bench) "setup_$part" ;;
+      rust | envoy | envoys | python | node | browser | prometheus | varnish | lint | bench) "setup_$part" ;;
       -h | --help) main ;;
       *) fail "no part is called '$part'" ;;
     esac
