@@ -5,7 +5,8 @@
 #        start.sh --parameters     prints the stores and parameters, and starts nothing
 #   MEMORY       for stored answers
 #   BODY_MEMORY  for request bodies while they are read or sent on; without room in it a request goes past the cache
-#   TRANSIENT_MEMORY  for answers that pass, while their readers lag; when it is full, such an answer is cut
+#   TRANSIENT_MEMORY  for what passes: request bodies, up to 1 MiB of each, and answers whose readers lag; when it is full,
+#                such a request gets 503 and such an answer is cut
 #   LISTEN       address:port
 #   WORK_DIR     the only directory that is written to
 #   VCL_PATH     where default.vcl and what it includes are looked for, in this order
@@ -30,6 +31,7 @@ parameters() {
 -p timeout_idle=65
 -p backend_idle_timeout=30
 -p nuke_limit=10000
+-p fetch_maxchunksize=1m
 -p rush_exponent=16
 -p ban_lurker_age=1
 LIST
