@@ -17,7 +17,7 @@ use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Realm;
 use crate::openai::Client;
 use crate::resolve::Resolver;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Gauges, Metrics};
 
 /// How often the file of client keys is looked at.
 const CLIENT_KEYS_INTERVAL: Duration = Duration::from_secs(2);
@@ -124,6 +124,16 @@ impl App {
             namespace: Arc::clone(&self.namespace),
             upstream: Arc::clone(&self.upstream_id),
             scope: scope.to_owned(),
+        }
+    }
+
+    /// How full everything is.
+    pub fn gauges(&self) -> Gauges {
+        let cache = self.resolver.cache();
+        Gauges {
+            in_flight_requests: self.limits.concurrent_requests - self.slots.available_permits(),
+            memory: cache.memory_gauges(),
+            store: cache.store_gauges(),
         }
     }
 

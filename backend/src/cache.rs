@@ -21,7 +21,7 @@ use crate::clock::unix_ms;
 use crate::config;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
-use crate::telemetry::Metrics;
+use crate::telemetry::{MemoryGauges, Metrics, StoreGauges};
 
 /// All tiers.
 #[derive(Debug)]
@@ -126,6 +126,22 @@ impl Cache {
         {
             stored.writer.put(key, Arc::clone(entry));
         }
+    }
+
+    /// How full memory is.
+    pub fn memory_gauges(&self) -> MemoryGauges {
+        self.memory
+            .as_ref()
+            .map_or_else(MemoryGauges::default, Memory::gauges)
+    }
+
+    /// How the store does, if there is one.
+    pub fn store_gauges(&self) -> Option<StoreGauges> {
+        let stored = self.stored.as_ref()?;
+        Some(StoreGauges {
+            breaker: stored.store.breaker_state(),
+            writes_pending: stored.writer.pending(),
+        })
     }
 
     /// The purges, to add to them.

@@ -6,9 +6,11 @@
 
 mod fetch;
 mod order;
+mod waits;
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use self::fetch::{Fault, Led};
@@ -98,8 +100,8 @@ impl Resolver {
             ..Order::clone(order)
         });
         let mut found = Found::nothing(order.distinct.len());
+        found.call = old.call.clone();
         self.fetch_rest(&order, &mut found).await?;
-        found.call.billed_tokens += old.call.billed_tokens;
         match found.is_uniform() {
             true => Ok(found),
             false => Err(Error::Unsound(Arc::new(Unsound::Mixed))),
@@ -135,7 +137,12 @@ impl Resolver {
                 .spawn(Arc::clone(self).fetch(Arc::clone(order), led))
         });
         for (place, follow) in followed {
-            match follow.outcome().await {
+            let began = Instant::now();
+            let outcome = follow.outcome().await;
+            if !matches!(outcome, Some(Ok((_, Outcome::Memory | Outcome::Store)))) {
+                found.call.waits.add(began, Instant::now());
+            }
+            match outcome {
                 // Asked for before a purge, and we came after it.
                 Some(Ok((entry, _))) if !self.freshness(order).allows(&entry) => {}
                 Some(Ok((entry, Outcome::Miss))) => found.put(place, entry, Outcome::Collapsed),
@@ -149,7 +156,7 @@ impl Resolver {
         for (place, entry, source) in fetched.entries {
             found.put(place, entry, source);
         }
-        found.call = fetched.call;
+        found.call.add(fetched.call);
         fetched.failure.map_or(Ok(()), Err)
     }
 
@@ -209,10 +216,10 @@ impl Resolver {
     }
 
     fn count(&self, tally: &Tally) {
-        self.metrics.count_inputs(Outcome::Memory, tally.memory);
-        self.metrics.count_inputs(Outcome::Store, tally.store);
-        self.metrics
-            .count_inputs(Outcome::Collapsed, tally.collapsed);
-        self.metrics.count_inputs(Outcome::Miss, tally.miss);
+        let inputs = &self.metrics.inputs;
+        inputs.add(Outcome::Memory, tally.memory as u64);
+        inputs.add(Outcome::Store, tally.store as u64);
+        inputs.add(Outcome::Collapsed, tally.collapsed as u64);
+        inputs.add(Outcome::Miss, tally.miss as u64);
     }
 }

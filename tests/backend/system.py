@@ -102,7 +102,7 @@ class Gateway:
         values = [found.removeprefix(line) for found in self.metrics().splitlines() if found.startswith(line)]
         return int(values[0]) if values else 0
 
-    def stored(self, result: str, operation: str = "Put") -> int:
+    def stored(self, result: str, operation: str = "put") -> int:
         labels = f'{{operation="{operation}",result="{result}"}}'
         return self.metric(f"embedding_gateway_store_operations_total{labels}")
 

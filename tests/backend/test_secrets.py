@@ -48,7 +48,7 @@ def test_keys_and_inputs_appear_nowhere(start, s3, standin, tmp_path):
     seen = []
     for gateway in passing:
         seen += exercise(gateway, CALLERS)
-        eventually(lambda gateway=gateway: gateway.stored("Ok") >= 1, what="a write")
+        eventually(lambda gateway=gateway: gateway.stored("ok") >= 1, what="a write")
     seen += exercise(own, [CLIENTS_KEY, *CALLERS])
     unreachable.embed(INPUT, key=CALLERS[0])
     gateways = [*passing, own, unreachable]

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::telemetry::BreakerState;
+
 /// So many failures in a row are no accident.
 const FAILURES_TO_OPEN: u32 = 8;
 
@@ -68,9 +70,13 @@ impl Breaker {
         Ok(Attempt { breaker: self })
     }
 
-    /// Whether nothing is tried now, but for a probe.
-    pub fn is_open(&self) -> bool {
-        !matches!(*self.state(), State::Closed { .. })
+    /// What is tried now: everything, nothing, or a probe.
+    pub fn describe(&self) -> BreakerState {
+        match *self.state() {
+            State::Closed { .. } => BreakerState::Closed,
+            State::Open { .. } => BreakerState::Open,
+            State::Probing => BreakerState::HalfOpen,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -146,7 +152,7 @@ mod tests {
             }
             breaker.ask().unwrap().report(true);
         }
-        assert!(!breaker.is_open());
+        assert_eq!(breaker.describe(), BreakerState::Closed);
         assert_eq!(opened().ask().unwrap_err(), Instant::now() + PAUSE);
     }
 
@@ -154,7 +160,9 @@ mod tests {
     async fn after_a_pause_one_may_try() {
         let breaker = opened();
         tokio::time::advance(PAUSE).await;
+        assert_eq!(breaker.describe(), BreakerState::Open);
         let probe = breaker.ask().unwrap();
+        assert_eq!(breaker.describe(), BreakerState::HalfOpen);
         assert!(breaker.ask().is_err());
         assert_eq!(probe.report(true), Change::Closed);
         assert!(breaker.ask().is_ok());

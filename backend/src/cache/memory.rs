@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
+use crate::telemetry::MemoryGauges;
 
 /// Key, entry, reference counts, the model's name and the cache's own books.
 const FIXED_BYTES: u64 = 320;
@@ -52,6 +53,15 @@ impl Memory {
     /// What the entries take.
     pub fn bytes(&self) -> u64 {
         self.entries.weight()
+    }
+
+    /// How full it is.
+    pub fn gauges(&self) -> MemoryGauges {
+        MemoryGauges {
+            bytes: self.bytes(),
+            limit_bytes: self.entries.capacity(),
+            entries: self.entries.len(),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub use self::open::Unopenable;
 use super::breaker::{Attempt, Breaker, Change};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
-use crate::telemetry::{Metrics, StoreOperation, StoreResult};
+use crate::telemetry::{BreakerState, Metrics, StoreOperation, StoreResult};
 
 /// In front of every object of this format, so that a lifecycle rule can tell formats apart.
 const FORMAT_PREFIX: &str = "v1";
@@ -58,9 +58,8 @@ impl Store {
             match self.breaker.ask() {
                 Ok(attempt) => break attempt,
                 Err(_) if hurry.is_cancelled() => {
-                    return self
-                        .metrics
-                        .count_store(StoreOperation::Put, StoreResult::Dropped);
+                    self.metrics.writes_dropped.inc();
+                    return;
                 }
                 Err(until) => tokio::select! {
                     () = sleep_until(until) => {}
@@ -68,21 +67,23 @@ impl Store {
                 },
             }
         };
+        let began = Instant::now();
         let (path, object) = (self.path(key), entry.to_object(key));
         let result = match timeout(WRITE_TIMEOUT, self.objects.put(&path, object.into())).await {
             Ok(Ok(_)) => StoreResult::Ok,
             Ok(Err(error)) => failed(&error),
             Err(_) => StoreResult::Timeout,
         };
-        self.report(attempt, StoreOperation::Put, result);
+        self.report(attempt, StoreOperation::Put, result, began);
     }
 
     async fn get(&self, key: Key, deadline: Instant) -> Option<Entry> {
         let Ok(attempt) = self.breaker.ask() else {
             self.metrics
-                .count_store(StoreOperation::Get, StoreResult::Skipped);
+                .count_store(StoreOperation::Get, StoreResult::Skipped, None);
             return None;
         };
+        let began = Instant::now();
         let (result, entry) = match timeout_at(deadline, self.read(&key)).await {
             Ok(Ok(bytes)) => match Entry::from_object(&key, &bytes) {
                 Ok(entry) => (StoreResult::Ok, Some(entry)),
@@ -95,7 +96,7 @@ impl Store {
             Ok(Err(error)) => (failed(&error), None),
             Err(_) => (StoreResult::Timeout, None),
         };
-        self.report(attempt, StoreOperation::Get, result);
+        self.report(attempt, StoreOperation::Get, result, began);
         entry
     }
 
@@ -103,8 +104,20 @@ impl Store {
         self.objects.get(&self.path(key)).await?.bytes().await
     }
 
-    fn report(&self, attempt: Attempt<'_>, operation: StoreOperation, result: StoreResult) {
-        self.metrics.count_store(operation, result);
+    /// Whether it is used.
+    pub fn breaker_state(&self) -> BreakerState {
+        self.breaker.describe()
+    }
+
+    fn report(
+        &self,
+        attempt: Attempt<'_>,
+        operation: StoreOperation,
+        result: StoreResult,
+        began: Instant,
+    ) {
+        self.metrics
+            .count_store(operation, result, Some(began.elapsed()));
         match attempt.report(!matches!(
             result,
             StoreResult::Failed | StoreResult::Timeout

@@ -1,6 +1,7 @@
 //! Writes to the store, in the background and bounded. At shutdown what waits is written.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
@@ -10,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::store::Store;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
-use crate::telemetry::{Metrics, StoreOperation, StoreResult};
+use crate::telemetry::Metrics;
 
 /// Writes that run side by side.
 const WRITES_AT_ONCE: usize = 32;
@@ -21,6 +22,7 @@ pub struct Writer {
     queue: mpsc::Sender<(Key, Arc<Entry>)>,
     closing: CancellationToken,
     running: TaskTracker,
+    pending: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
@@ -30,22 +32,31 @@ impl Writer {
         let (queue, waiting) = mpsc::channel(capacity);
         let closing = CancellationToken::new();
         let running = TaskTracker::new();
-        running.spawn(write_all(store, waiting, closing.clone()));
+        let pending = Arc::default();
+        let writing = write_all(store, waiting, closing.clone(), Arc::clone(&pending));
+        running.spawn(writing);
         running.close();
         Self {
             queue,
             closing,
             running,
+            pending,
             metrics,
         }
     }
 
     /// Has an entry written, or counts it as dropped.
     pub fn put(&self, key: Key, entry: Arc<Entry>) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
         if self.queue.try_send((key, entry)).is_err() {
-            self.metrics
-                .count_store(StoreOperation::Put, StoreResult::Dropped);
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.writes_dropped.inc();
         }
+    }
+
+    /// How many entries wait or are being written.
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
     }
 
     /// Takes nothing more, and returns when what waited is written.
@@ -59,8 +70,9 @@ async fn write_all(
     store: Arc<Store>,
     waiting: mpsc::Receiver<(Key, Arc<Entry>)>,
     closing: CancellationToken,
+    pending: Arc<AtomicUsize>,
 ) {
-    let hurry = &closing;
+    let (hurry, pending) = (&closing, &pending);
     let entries = stream::unfold((waiting, closing.clone()), |(mut waiting, closing)| async {
         let next = tokio::select! {
             biased;
@@ -75,7 +87,10 @@ async fn write_all(
     entries
         .for_each_concurrent(WRITES_AT_ONCE, |(key, entry)| {
             let store = &store;
-            async move { store.put(&key, &entry, hurry).await }
+            async move {
+                store.put(&key, &entry, hurry).await;
+                pending.fetch_sub(1, Ordering::Relaxed);
+            }
         })
         .await;
 }

@@ -40,10 +40,7 @@ pub fn write_answer(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding
         places.first().map_or("", |&place| &entries[place].model),
     );
     body.extend_from_slice(br#","usage":{"prompt_tokens":"#);
-    let tokens: u64 = places
-        .iter()
-        .map(|&place| u64::from(entries[place].tokens))
-        .sum();
+    let tokens = nominal_tokens(entries, places);
     push_integer(&mut body, tokens);
     body.extend_from_slice(br#","total_tokens":"#);
     push_integer(&mut body, tokens);
@@ -81,6 +78,12 @@ pub fn write_call<'a>(
     }
     body.push(b'}');
     body
+}
+
+/// What an answer is worth: what the upstream would have charged for all of it.
+pub fn nominal_tokens(entries: &[Arc<Entry>], places: &[usize]) -> u64 {
+    let tokens = |&place: &usize| u64::from(entries[place].tokens);
+    places.iter().map(tokens).sum()
 }
 
 fn capacity(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> usize {

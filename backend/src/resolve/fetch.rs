@@ -1,7 +1,9 @@
 //! The task that brings what memory does not have: from the store, else from the upstream.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -20,7 +22,7 @@ use crate::embeddings::key::{Key, Namer};
 use crate::embeddings::request::Input;
 use crate::embeddings::response;
 use crate::error::Error;
-use crate::telemetry::{Outcome, UpstreamLabels};
+use crate::telemetry::Outcome;
 
 /// OpenAI's limit on the inputs of one call.
 const MAX_CALL_INPUTS: usize = 2048;
@@ -88,7 +90,8 @@ impl Resolver {
         }
         let calls = stream::iter(in_calls(missing)).map(|led| self.call(&order, led));
         let mut calls = pin!(calls.buffer_unordered(CALLS_AT_ONCE));
-        while let Some((led, called)) = calls.next().await {
+        while let Some((led, (began, ended), called)) = calls.next().await {
+            fetched.call.waits.add(began, ended);
             match called {
                 Ok(called) => self.land(&order, led, called, &mut fetched),
                 Err(error) => {
@@ -118,8 +121,12 @@ impl Resolver {
         missing
     }
 
-    /// Has some inputs embedded, and the answer judged.
-    async fn call(&self, order: &Order, led: Vec<Led>) -> (Vec<Led>, Result<Called, Error>) {
+    /// Has some inputs embedded, and the answer judged. Between the two times it waited.
+    async fn call(
+        &self,
+        order: &Order,
+        led: Vec<Led>,
+    ) -> (Vec<Led>, (Instant, Instant), Result<Called, Error>) {
         let inputs: Vec<Input> = led
             .iter()
             .map(|led| order.distinct[led.place].1.clone())
@@ -136,6 +143,7 @@ impl Resolver {
             .upstream
             .embeddings(order.caller.upstream.clone(), body)
             .await;
+        let ended = Instant::now();
         let called = replied.and_then(|reply| {
             let answer = answer::check(&reply.body, &question);
             let answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
@@ -149,17 +157,16 @@ impl Resolver {
                 scope,
             })
         });
-        self.note(order, &called);
-        (led, called)
+        self.note(order, &called, ended - began);
+        (led, (began, ended), called)
     }
 
-    fn note(&self, order: &Order, called: &Result<Called, Error>) {
+    fn note(&self, order: &Order, called: &Result<Called, Error>, duration: Duration) {
         let result = match called {
             Ok(called) => {
-                self.metrics
-                    .billed_tokens
-                    .inc_by(called.answer.billed_tokens);
-                StatusCode::OK.as_u16().to_string()
+                let (model, billed) = (&order.request.model, called.answer.billed_tokens);
+                self.metrics.models.count_billed(model, billed);
+                Cow::Borrowed(StatusCode::OK.as_str())
             }
             Err(Error::Refused(refusal)) => {
                 if matches!(
@@ -168,17 +175,14 @@ impl Resolver {
                 ) {
                     self.access.rejected(&order.caller);
                 }
-                refusal.status.as_u16().to_string()
+                Cow::Owned(refusal.status.as_str().to_owned())
             }
             Err(error) => {
                 tracing::warn!(%error, "the upstream gave no usable answer");
-                error.code().to_owned()
+                Cow::Borrowed(error.code())
             }
         };
-        self.metrics
-            .upstream_calls
-            .get_or_create(&UpstreamLabels { result })
-            .inc();
+        self.metrics.count_upstream(result, duration);
     }
 
     fn land(&self, order: &Order, led: Vec<Led>, called: Called, fetched: &mut Fetched) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::header::HeaderMap;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::waits::Waits;
 use crate::access::Caller;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::{Key, Realm};
@@ -52,6 +53,20 @@ pub struct CallNotes {
     pub headers: HeaderMap,
     /// Whose vectors they turned out to be, if that was not known before.
     pub scope: Option<String>,
+    /// When we waited for it.
+    pub waits: Waits,
+}
+
+impl CallNotes {
+    /// Adds what a later call brought. What both of them say, the later one says.
+    pub(super) fn add(&mut self, later: Self) {
+        self.billed_tokens += later.billed_tokens;
+        self.waits.extend(later.waits);
+        self.scope = later.scope.or_else(|| self.scope.take());
+        if !later.headers.is_empty() {
+            self.headers = later.headers;
+        }
+    }
 }
 
 /// Different inputs by where their vectors came from.

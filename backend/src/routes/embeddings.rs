@@ -26,7 +26,8 @@ use crate::headers::{self, Directives};
 use crate::resolve::{Order, Tally};
 use crate::routes::passthrough;
 use crate::tags::{self, Tag};
-use crate::telemetry::{BodyHashLabels, HashVerdict, Outcome};
+use crate::telemetry::exchange::Facts;
+use crate::telemetry::{HashVerdict, Outcome};
 
 /// Our name in `Cache-Status`.
 const CACHE: &str = "embedding-gateway";
@@ -66,10 +67,7 @@ async fn answer(
 ) -> Result<Response, Error> {
     let body = receive(app, &parts.headers, body).await?;
     let verdict = body_hash::verdict(&parts.headers, &body);
-    app.metrics
-        .body_hashes
-        .get_or_create(&BodyHashLabels { verdict })
-        .inc();
+    app.metrics.body_hashes.add(verdict, 1);
 
     match request::parse(&body).map_err(|_| Error::NotJson)? {
         Parsed::Understood(request) if !changes_meaning(&parts) => {
@@ -115,7 +113,7 @@ async fn embed(
         &Namer::new(&realm, &request),
         std::mem::take(&mut request.inputs),
     );
-    app.metrics.count_inputs(Outcome::Repeat, batch.repeats());
+    let repeats = batch.repeats();
     let order = Order {
         request,
         realm,
@@ -127,6 +125,11 @@ async fn embed(
         slot: parts.extensions.get().cloned(),
     };
     let supply = app.resolver.resolve(order).await?;
+    app.metrics.inputs.add(Outcome::Repeat, repeats as u64);
+    let nominal = response::nominal_tokens(&supply.entries, &batch.places);
+    app.metrics
+        .models
+        .count_answer(&model, nominal, supply.call.billed_tokens);
 
     let body = response::write_answer(&supply.entries, &batch.places, encoding);
     let mut response = Response::new(Body::from(body));
@@ -147,6 +150,9 @@ async fn embed(
     let mut tags = vec![Tag::model(&model), Tag::scope(&scope), Tag::credential(id)];
     tags.dedup();
     headers.insert(headers::SURROGATE_KEY, tags::header(&tags));
+    response.extensions_mut().insert(Facts {
+        waited: supply.call.waits.total(),
+    });
     Ok(response)
 }
 

@@ -14,6 +14,12 @@ use crate::error::NO_STORE;
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
+/// What is asked for by kubelets and scrapers.
+pub const PATHS: [&str; 3] = [HEALTHZ, READYZ, METRICS];
+pub(crate) const HEALTHZ: &str = "/healthz";
+pub(crate) const READYZ: &str = "/readyz";
+pub(crate) const METRICS: &str = "/metrics";
+
 /// `GET /healthz`: the process answers. Nothing else is looked at: a restart mends no upstream.
 pub async fn healthz() -> Response {
     ([(CACHE_CONTROL, NO_STORE)], "ok\n").into_response()
@@ -31,5 +37,5 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
 /// `GET /metrics`: all counters.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let headers = [(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, OPEN_METRICS)];
-    (headers, app.metrics.render()).into_response()
+    (headers, app.metrics.render(&app.gauges())).into_response()
 }

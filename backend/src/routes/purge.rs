@@ -25,12 +25,17 @@ const PURGE: &str = "PURGE";
 
 /// Takes every `PURGE`, whatever its path, and lets everything else through.
 pub async fn handle(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if request.method().as_str() != PURGE {
+    if !is_purge(&request) {
         return next.run(request).await;
     }
     purge(&app, request.uri().path(), request.headers())
         .await
         .unwrap_or_else(Error::into_response)
+}
+
+/// Whether a request is ours.
+pub(crate) fn is_purge(request: &Request) -> bool {
+    request.method().as_str() == PURGE
 }
 
 async fn purge(app: &App, path: &str, headers: &HeaderMap) -> Result<Response, Error> {

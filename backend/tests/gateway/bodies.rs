@@ -49,7 +49,7 @@ fn arbitrary_bodies_are_answered() {
         prop_assert!(answer.json()["error"]["message"].is_string());
     });
     assert_eq!(
-        gateway.metric("embedding_gateway_inputs_total{outcome=\"Memory\"}"),
+        gateway.metric("embedding_gateway_inputs_total{outcome=\"memory\"}"),
         0
     );
     drop(upstream);

@@ -110,13 +110,13 @@ async fn every_kind_of_store_survives_a_restart_of_the_memory() {
     assert_eq!(hit.body, paid.body);
     assert_eq!(upstream.call_count(), calls);
     assert_eq!(
-        second.metric("embedding_gateway_inputs_total{outcome=\"Store\"}"),
+        second.metric("embedding_gateway_inputs_total{outcome=\"store\"}"),
         2
     );
     let again = second.embed(json!({"model": "m", "input": "b"})).await;
     assert_eq!(again.header("cache-status"), "embedding-gateway; hit");
     assert_eq!(
-        second.metric("embedding_gateway_inputs_total{outcome=\"Memory\"}"),
+        second.metric("embedding_gateway_inputs_total{outcome=\"memory\"}"),
         1
     );
 }

@@ -95,7 +95,7 @@ impl Gateway {
 
     /// The value of one line of `/metrics`, 0 if it is not there.
     pub fn metric(&self, line: &str) -> u64 {
-        let text = self.app.metrics.render();
+        let text = self.app.metrics.render(&self.app.gauges());
         let value = text.lines().find_map(|found| found.strip_prefix(line));
         value.map_or(0, |value| value.trim().parse().unwrap())
     }

@@ -17,6 +17,7 @@ mod coalescing;
 mod credentials;
 mod gateway;
 mod limits;
+mod metrics;
 mod passthrough;
 mod protocol;
 mod purge;

@@ -1,6 +1,7 @@
 //! The README's table of variables is the program's.
 
 use embedding_gateway::config::VARIABLES;
+use embedding_gateway::telemetry::{BreakerState, Gauges, Metrics, StoreGauges};
 
 const README: &str = include_str!("../../README.md");
 
@@ -39,5 +40,29 @@ fn the_readme_names_every_error_code() {
     let ours = codes.filter(|code| !matches!(*code, "internal_error" | "upstream_refused"));
     for code in ours {
         assert!(README.contains(&format!("`{code}`")), "{code}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_metric() {
+    let store = Some(StoreGauges {
+        breaker: BreakerState::Closed,
+        writes_pending: 0,
+    });
+    let page = Metrics::new().render(&Gauges {
+        store,
+        ..Gauges::default()
+    });
+    let names = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE embedding_gateway_"));
+    for line in names {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        assert!(README.contains(&format!("`{name}{suffix}`")), "{line}");
     }
 }

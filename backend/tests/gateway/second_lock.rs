@@ -33,7 +33,7 @@ async fn the_right_hash_makes_an_answer_storable() {
         "a credential's own scope stands once: {tags}"
     );
     assert_eq!(
-        gateway.metric("embedding_gateway_body_hashes_total{verdict=\"Match\"}"),
+        gateway.metric("embedding_gateway_body_hashes_total{verdict=\"match\"}"),
         1
     );
 }
@@ -49,7 +49,7 @@ async fn a_false_hash_is_answered_counted_and_not_storable() {
     assert_eq!(answer.vectors().len(), 1);
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(
-        gateway.metric("embedding_gateway_body_hashes_total{verdict=\"Mismatch\"}"),
+        gateway.metric("embedding_gateway_body_hashes_total{verdict=\"mismatch\"}"),
         1
     );
 }
@@ -61,7 +61,7 @@ async fn without_a_hash_an_answer_is_not_storable() {
     let answer = gateway.embed(body()).await;
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(
-        gateway.metric("embedding_gateway_body_hashes_total{verdict=\"Absent\"}"),
+        gateway.metric("embedding_gateway_body_hashes_total{verdict=\"absent\"}"),
         1
     );
 }

@@ -1,0 +1,101 @@
+//! Requests while they run: how many may, and what is told of each.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::routes::{self, health};
+use crate::telemetry::{Exchange, Route};
+use crate::{EMBEDDINGS, headers};
+
+/// Bounds the requests that run, and watches each of them to its end. Those of kubelets and
+/// scrapers are let through: they must get an answer however busy we are, and nobody wants to
+/// read of them.
+pub(crate) async fn watch(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let route = match request.uri().path() {
+        _ if routes::purge::is_purge(&request) => Route::Purge,
+        path if health::PATHS.contains(&path) => return next.run(request).await,
+        EMBEDDINGS => Route::Embeddings,
+        path if path.starts_with("/v1/") => Route::Passthrough,
+        _ => Route::Other,
+    };
+    let mut exchange = Exchange::begin(&app.metrics, route);
+    let (mut response, slot) = match admit(&app, route, &mut request) {
+        Ok(slot) => (next.run(request).await, slot),
+        Err(error) => (error.into_response(), None),
+    };
+    let facts = response.extensions_mut().remove();
+    exchange.answer(response.status(), facts);
+    response.map(|body| {
+        let exchange = Some(exchange);
+        Body::new(Running {
+            body,
+            exchange,
+            _slot: slot,
+        })
+    })
+}
+
+/// A place among the requests that run. A purge needs none: it must come through.
+fn admit(app: &App, route: Route, request: &mut Request) -> Result<Option<Slot>, Error> {
+    if route == Route::Purge {
+        return Ok(None);
+    }
+    let limit = app.limits.header_bytes;
+    if headers::size(request.headers()) > limit {
+        return Err(Error::HeadersTooLarge { limit });
+    }
+    let slot = Arc::clone(&app.slots).try_acquire_owned();
+    let slot = Arc::new(slot.map_err(|_| Error::Busy)?);
+    request.extensions_mut().insert(Arc::clone(&slot));
+    Ok(Some(slot))
+}
+
+type Slot = Arc<OwnedSemaphorePermit>;
+
+/// An answer under way. It holds its request's place until its last byte is sent.
+struct Running {
+    body: Body,
+    /// Ends with the last frame, before anybody has seen it: who has got an answer finds it
+    /// counted.
+    exchange: Option<Exchange>,
+    _slot: Option<Slot>,
+}
+
+impl http_body::Body for Running {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if !matches!(frame, Some(Ok(_))) || self.body.is_end_stream() {
+            self.exchange = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

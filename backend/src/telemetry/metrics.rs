@@ -1,0 +1,210 @@
+//! What the gateway counts, and under which names.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::counts::{Counts, Timings, TimingsBy};
+use super::gauges::Gauges;
+use super::labels::{HashVerdict, Label, Outcome, Route, StoreOperation, StoreResult};
+use super::models::{ByModel, Models};
+use super::{COMMIT, VERSION};
+
+/// In front of every name.
+pub(super) const PREFIX: &str = "embedding_gateway";
+
+/// What the gateway counts.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Inputs of answered requests by what became of them.
+    pub inputs: Counts<Outcome>,
+    /// Embeddings requests by what their `X-Body-Hash` was worth.
+    pub body_hashes: Counts<HashVerdict>,
+    /// Tokens by model.
+    pub models: Arc<Models>,
+    /// Time from an embeddings request to its answer without the waits for the upstream.
+    pub added_latency: Timings,
+    /// Writes to the store that were given up.
+    pub writes_dropped: Counter,
+    requests: Family<RequestLabels, Counter>,
+    durations: TimingsBy<Route>,
+    upstream_calls: Family<UpstreamLabels, Counter>,
+    upstream_durations: Timings,
+    store: Family<StoreLabels, Counter>,
+    store_durations: TimingsBy<StoreOperation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: Route,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    result: Cow<'static, str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StoreLabels {
+    operation: StoreOperation,
+    result: StoreResult,
+}
+
+impl Metrics {
+    /// All counters at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix(PREFIX),
+            inputs: Counts::new(),
+            body_hashes: Counts::new(),
+            models: Arc::default(),
+            added_latency: Timings::default(),
+            writes_dropped: Counter::default(),
+            requests: Family::default(),
+            durations: TimingsBy::new(),
+            upstream_calls: Family::default(),
+            upstream_durations: Timings::default(),
+            store: Family::default(),
+            store_durations: TimingsBy::new(),
+        };
+        metrics.begin_series();
+        metrics.register_requests();
+        metrics.register_tokens();
+        metrics.register_neighbours();
+        metrics
+    }
+
+    /// Everything in the text format of `OpenMetrics`, with `gauges` as they are now.
+    pub fn render(&self, gauges: &Gauges) -> String {
+        let mut text = String::new();
+        let written = encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &gauges.registry()))
+            .and_then(|()| encode_eof(&mut text));
+        // Writing to a string does not fail; if it did, half a page would be worse than none.
+        if written.is_err() {
+            text.clear();
+        }
+        text
+    }
+
+    /// Counts a request that has ended.
+    pub fn count_request(&self, route: Route, status: u16, duration: Duration) {
+        self.requests
+            .get_or_create(&RequestLabels { route, status })
+            .inc();
+        self.durations.observe(route, duration);
+    }
+
+    /// Counts an embeddings call to the upstream: a status, or a word for what happened instead.
+    pub fn count_upstream(&self, result: Cow<'static, str>, duration: Duration) {
+        self.upstream_calls
+            .get_or_create(&UpstreamLabels { result })
+            .inc();
+        self.upstream_durations.observe(duration);
+    }
+
+    /// Counts an operation of the store. `duration` is absent if nothing was tried.
+    pub fn count_store(
+        &self,
+        operation: StoreOperation,
+        result: StoreResult,
+        duration: Option<Duration>,
+    ) {
+        self.count_by(operation, result, 1);
+        if let Some(duration) = duration {
+            self.store_durations.observe(operation, duration);
+        }
+    }
+
+    fn count_by(&self, operation: StoreOperation, result: StoreResult, count: u64) {
+        self.store
+            .get_or_create(&StoreLabels { operation, result })
+            .inc_by(count);
+    }
+
+    /// Series that are sure to be asked for: a counter that appears with its first event hides
+    /// that event from every rate.
+    fn begin_series(&self) {
+        for &route in Route::ALL {
+            self.requests
+                .get_or_create(&RequestLabels { route, status: 200 })
+                .inc_by(0);
+        }
+        let result = Cow::Borrowed("200");
+        self.upstream_calls
+            .get_or_create(&UpstreamLabels { result })
+            .inc_by(0);
+        for &result in StoreResult::ALL {
+            let operation = StoreOperation::Get;
+            self.count_by(operation, result, 0);
+        }
+        for result in [StoreResult::Ok, StoreResult::Timeout, StoreResult::Failed] {
+            let operation = StoreOperation::Put;
+            self.count_by(operation, result, 0);
+        }
+    }
+
+    fn register_requests(&mut self) {
+        let registry = &mut self.registry;
+        let help = "Requests by route and status, 499 if the client went away";
+        registry.register("requests", help, self.requests.clone());
+        let help = "Time from a request's head to the last byte of its answer";
+        let durations = self.durations.clone();
+        registry.register_with_unit("request_duration", help, Unit::Seconds, durations);
+        let help =
+            "Time from an embeddings request to its answer, without waiting for the upstream";
+        let added = self.added_latency.clone();
+        registry.register_with_unit("added_latency", help, Unit::Seconds, added);
+        let help = "Inputs of answered requests by what became of them";
+        registry.register("inputs", help, self.inputs.clone());
+        let help = "Embeddings requests by what their X-Body-Hash was worth";
+        registry.register("body_hashes", help, self.body_hashes.clone());
+        let build = Info::new(vec![("version", VERSION), ("commit", COMMIT)]);
+        registry.register("build", "The program that answers", build);
+    }
+
+    fn register_tokens(&mut self) {
+        let models = &self.models;
+        let mut register = |name: &str, help: &str, read| {
+            let models = Arc::clone(models);
+            self.registry.register(name, help, ByModel { models, read });
+        };
+        let help = "Tokens that answers would have cost without a cache";
+        register("nominal_tokens", help, |tokens| &tokens.nominal);
+        let help = "Tokens that the upstream charged for embeddings";
+        register("billed_tokens", help, |tokens| &tokens.billed);
+        let help = "Tokens that answers did not cost, thanks to the cache";
+        register("saved_tokens", help, |tokens| &tokens.saved);
+    }
+
+    fn register_neighbours(&mut self) {
+        let registry = &mut self.registry;
+        let help = "Embeddings calls to the upstream by how they ended";
+        registry.register("upstream_calls", help, self.upstream_calls.clone());
+        let help = "Time that embeddings calls to the upstream took";
+        let durations = self.upstream_durations.clone();
+        registry.register_with_unit("upstream_call_duration", help, Unit::Seconds, durations);
+        let help = "Operations of the store by how they ended";
+        registry.register("store_operations", help, self.store.clone());
+        let help = "Time that operations of the store took";
+        let durations = self.store_durations.clone();
+        registry.register_with_unit("store_operation_duration", help, Unit::Seconds, durations);
+        let help = "Writes to the store that were given up, because too many waited or at the end";
+        registry.register("store_writes_dropped", help, self.writes_dropped.clone());
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
