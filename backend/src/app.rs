@@ -17,6 +17,7 @@ use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Realm;
 use crate::openai::Client;
 use crate::resolve::Resolver;
+use crate::status::Board;
 use crate::telemetry::{Gauges, Metrics};
 
 /// How often the file of client keys is looked at.
@@ -38,6 +39,8 @@ pub struct App {
     pub limits: Limits,
     /// Requests that may still begin.
     pub slots: Arc<Semaphore>,
+    /// What people may see; `None` if they may not.
+    pub status: Option<Board>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     namespace: Arc<str>,
@@ -76,7 +79,10 @@ impl App {
             Arc::clone(&metrics),
             tracker.clone(),
         ));
+        let place = config.store.as_ref().map(|store| &store.place);
+        let status = config.status_page.map(|page| Board::new(&page, place));
         Ok(Arc::new(Self {
+            status,
             access,
             upstream,
             resolver,

@@ -38,6 +38,8 @@ pub struct Config {
     pub store: Option<Store>,
     /// What is too much.
     pub limits: Limits,
+    /// What people may see in a browser; `None` is nothing.
+    pub status_page: Option<StatusPage>,
     /// How long work may go on after SIGTERM.
     pub shutdown_grace: Duration,
     /// How log lines look.
@@ -145,6 +147,13 @@ pub struct Limits {
     pub body_timeout: Duration,
 }
 
+/// The page for people.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusPage {
+    /// In dollars for a million tokens, until the viewer says otherwise.
+    pub token_price: f64,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -181,6 +190,7 @@ impl Config {
         let cache = Cache::read(reader);
         let store = Store::read(reader);
         let limits = Limits::read(reader);
+        let status_page = StatusPage::read(reader);
         let shutdown_grace = reader.read(&var::SHUTDOWN_GRACE, value::duration);
         let log_format = reader.read(&var::LOG_FORMAT, value::log_format);
         let log_filter = reader.read(&var::RUST_LOG, value::log_filter);
@@ -195,6 +205,7 @@ impl Config {
             cache: cache?,
             store: store?,
             limits: limits?,
+            status_page: status_page?,
             shutdown_grace: shutdown_grace?,
             log_format: log_format?,
             log_filter: log_filter?,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
@@ -69,6 +70,13 @@ pub enum Error {
     Refused(Arc<Refusal>),
 }
 
+/// An [`Error`]'s code, left in the answer's extensions for whoever counts answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Code(pub &'static str);
+
+/// The code of every error that the upstream answered.
+pub const UPSTREAM_REFUSED: Code = Code("upstream_refused");
+
 /// An upstream's error, as it is passed on.
 #[derive(Debug)]
 pub struct Refusal {
@@ -130,7 +138,7 @@ impl Error {
             Self::Unsound(_) => "upstream_unusable",
             Self::UpstreamBroken => "upstream_broken",
             Self::Internal => "internal_error",
-            Self::Refused(_) => "upstream_refused",
+            Self::Refused(_) => UPSTREAM_REFUSED.0,
         }
     }
 
@@ -160,7 +168,8 @@ impl IntoResponse for Error {
             own => (own.headers(), own.envelope()),
         };
         headers.insert(CACHE_CONTROL, NO_STORE);
-        (self.status(), headers, body).into_response()
+        let code = Extension(Code(self.code()));
+        (self.status(), code, headers, body).into_response()
     }
 }
 

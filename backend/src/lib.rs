@@ -22,6 +22,7 @@ pub mod resolve;
 pub mod routes;
 mod running;
 pub mod server;
+pub mod status;
 pub mod tags;
 pub mod telemetry;
 
@@ -32,7 +33,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use crate::app::App;
-use crate::routes::{health, passthrough, purge};
+use crate::routes::{health, page, passthrough, purge};
 
 /// Where embeddings are.
 pub(crate) const EMBEDDINGS: &str = "/v1/embeddings";
@@ -40,12 +41,17 @@ pub(crate) const EMBEDDINGS: &str = "/v1/embeddings";
 /// The whole service, as tests and the server drive it.
 pub fn build_router(app: Arc<App>) -> Router {
     let embeddings = post(routes::embeddings::handle).fallback(routes::embeddings::refuse_method);
+    let pages = match app.status {
+        Some(_) => page::routes(),
+        None => Router::new(),
+    };
     Router::new()
         .route(EMBEDDINGS, embeddings)
         .fallback(passthrough::handle)
         .route(health::HEALTHZ, get(health::healthz))
         .route(health::READYZ, get(health::readyz))
         .route(health::METRICS, get(health::metrics))
+        .merge(pages)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             purge::handle,

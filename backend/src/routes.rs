@@ -2,5 +2,6 @@
 
 pub mod embeddings;
 pub mod health;
+pub mod page;
 pub mod passthrough;
 pub mod purge;

@@ -14,13 +14,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::routes::{self, health};
+use crate::routes::{self, health, page};
+use crate::status::ErrorKind;
 use crate::telemetry::{Exchange, Route};
 use crate::{EMBEDDINGS, headers};
 
-/// Bounds the requests that run, and watches each of them to its end. Those of kubelets and
-/// scrapers are let through: they must get an answer however busy we are, and nobody wants to
-/// read of them.
+/// Bounds the requests that run, and watches each of them to its end. Those of kubelets,
+/// scrapers and the page are let through: they must get an answer however busy we are, and nobody
+/// wants to read of them.
 pub(crate) async fn watch(
     State(app): State<Arc<App>>,
     mut request: Request,
@@ -29,6 +30,7 @@ pub(crate) async fn watch(
     let route = match request.uri().path() {
         _ if routes::purge::is_purge(&request) => Route::Purge,
         path if health::PATHS.contains(&path) => return next.run(request).await,
+        path if app.status.is_some() && page::is_of_page(path) => return next.run(request).await,
         EMBEDDINGS => Route::Embeddings,
         path if path.starts_with("/v1/") => Route::Passthrough,
         _ => Route::Other,
@@ -38,6 +40,9 @@ pub(crate) async fn watch(
         Ok(slot) => (next.run(request).await, slot),
         Err(error) => (error.into_response(), None),
     };
+    if let (Some(board), Some(kind)) = (&app.status, ErrorKind::of(&response)) {
+        board.note(kind);
+    }
     let facts = response.extensions_mut().remove();
     exchange.answer(response.status(), facts);
     response.map(|body| {

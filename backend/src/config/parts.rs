@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::variables as var;
-use super::{Access, AccessRule, Cache, Limits, PurgeRule, Upstream, value};
+use super::{Access, AccessRule, Cache, Limits, PurgeRule, StatusPage, Upstream, value};
 
 impl Upstream {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -112,4 +112,20 @@ impl Limits {
             body_timeout: body_timeout?,
         })
     }
+}
+
+impl StatusPage {
+    /// `Some(None)`: there is to be no page.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<Self>> {
+        let wanted = reader.read(&var::STATUS_PAGE, value::boolean);
+        let token_price = reader.read(&var::TOKEN_PRICE, price)?;
+        Some(wanted?.then_some(Self { token_price }))
+    }
+}
+
+fn price(value: &str) -> Result<f64, String> {
+    let price = value.parse().ok();
+    price
+        .filter(|price: &f64| price.is_finite() && *price >= 0.0)
+        .ok_or_else(|| "must be an amount of dollars, as in 0.02".into())
 }

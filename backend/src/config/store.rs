@@ -56,6 +56,17 @@ pub enum StorePlace {
     Memory,
 }
 
+impl StorePlace {
+    /// One word for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::S3 { .. } => "s3",
+            Self::Directory(_) => "directory",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 /// `AWS_*` variables by name; secrets among them, so they are not shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AwsSettings(pub Vec<(String, String)>);

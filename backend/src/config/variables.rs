@@ -71,6 +71,8 @@ variables! {
     BODY_TIMEOUT = "30s", "to receive the body of an embeddings request";
 
     SHUTDOWN_GRACE = "25s", "for running requests and pending writes after SIGTERM";
+    STATUS_PAGE = "true", "the page for people at GET /, with its figures at /status.json; false turns it off";
+    TOKEN_PRICE = "0.02", "what the page takes a million tokens to cost, in dollars, until its viewer says otherwise";
     LOG_FORMAT = "text", "text or json";
     RUST_LOG = "info", "which of the gateway's own log lines to write, as in debug or embedding_gateway=trace";
 }
