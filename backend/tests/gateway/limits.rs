@@ -121,8 +121,8 @@ async fn a_wrong_method_and_an_unknown_path_are_refused() {
         assert_eq!(answer.error_code(), "method_not_allowed");
     }
     for path in [
-        "/",
         "/v1",
+        "/status",
         "/v2/embeddings",
         "/embeddings",
         "/v1embeddings",

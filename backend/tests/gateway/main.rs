@@ -18,6 +18,7 @@ mod credentials;
 mod gateway;
 mod limits;
 mod metrics;
+mod page;
 mod passthrough;
 mod protocol;
 mod purge;

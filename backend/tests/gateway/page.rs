@@ -1,0 +1,133 @@
+//! `GET /`: the page for people. What it looks like is tested in a browser, in tests/page.
+
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::gateway::{Answer, Gateway, post_raw};
+use crate::upstream::Upstream;
+
+const PATHS: [&str; 6] = [
+    "/",
+    "/status.css",
+    "/status.js",
+    "/status-totals.js",
+    "/status.svg",
+    "/status.json",
+];
+
+async fn get(gateway: &Gateway, path: &str) -> Answer {
+    let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+    gateway.send(request).await
+}
+
+async fn figures(gateway: &Gateway) -> Value {
+    get(gateway, "/status.json").await.json()
+}
+
+#[tokio::test]
+async fn it_is_there_and_nothing_of_it_is_kept_or_framed() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    for path in PATHS {
+        let answer = get(&gateway, path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+    }
+    let policy = get(&gateway, "/").await;
+    let policy = policy.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+}
+
+#[tokio::test]
+async fn turned_off_there_is_nothing() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("STATUS_PAGE", "false")]).await;
+    for path in PATHS {
+        let answer = get(&gateway, path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(answer.error_code(), "not_found");
+    }
+}
+
+#[tokio::test]
+async fn its_figures_are_those_of_the_metrics() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("STORE", "memory:"), ("TOKEN_PRICE", "0.13")]).await;
+    gateway.warm_up().await;
+    let inputs = json!({"model": "m", "input": ["a", "b", "b"]});
+    gateway.embed(inputs.clone()).await;
+    gateway.embed(inputs).await;
+
+    let status = figures(&gateway).await;
+    for outcome in ["memory", "store", "collapsed", "repeat", "miss"] {
+        let line = format!("embedding_gateway_inputs_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(
+            status["inputs"][outcome],
+            gateway.metric(&line),
+            "{outcome}"
+        );
+    }
+    assert_eq!(status["inputs"]["memory"], 2);
+    assert_eq!(status["requests"]["embeddings"], 3);
+    assert_eq!(status["upstream"]["calls"], 2);
+    assert_eq!(status["upstream"]["failed"], 0);
+    assert_eq!(status["memory"]["entries"], 3);
+    assert_eq!(status["store"]["kind"], "memory");
+    assert_eq!(status["store"]["breaker"], "closed");
+    assert_eq!(status["token_price"], 0.13);
+    let tokens = |kind: &str| status["tokens"][kind].as_u64().unwrap();
+    assert!(tokens("saved") > 0);
+    assert_eq!(tokens("nominal"), tokens("billed") + tokens("saved"));
+}
+
+#[tokio::test]
+async fn whoever_looks_is_not_counted() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    for path in PATHS {
+        get(&gateway, path).await;
+    }
+    let line = "embedding_gateway_requests_total{route=\"other\",status=\"200\"}";
+    assert_eq!(gateway.metric(line), 0);
+}
+
+#[tokio::test]
+async fn an_error_is_told_by_kind_and_never_in_words() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    assert_eq!(figures(&gateway).await["errors"], json!([]));
+    for body in ["{secret words", "{other secret words"] {
+        assert_eq!(
+            gateway.send(post_raw(body)).await.error_code(),
+            "invalid_json"
+        );
+    }
+    let mut elsewhere = post_raw("");
+    *elsewhere.method_mut() = Method::GET;
+    assert_eq!(
+        gateway.send(elsewhere).await.error_code(),
+        "method_not_allowed"
+    );
+
+    let status = figures(&gateway).await;
+    let kinds: Vec<_> = status["errors"].as_array().unwrap().iter().collect();
+    assert_eq!(kinds[0]["code"], "method_not_allowed");
+    assert_eq!(
+        (&kinds[1]["code"], &kinds[1]["status"], &kinds[1]["count"]),
+        (&json!("invalid_json"), &json!(400), &json!(2))
+    );
+    assert!(kinds[1]["last_ms"].as_u64() <= status["now_ms"].as_u64());
+    assert!(!status.to_string().contains("secret"), "{status}");
+}
+
+#[tokio::test]
+async fn an_error_that_is_passed_on_is_the_upstreams() {
+    let gateway = Gateway::start_at("http://127.0.0.1:9/v1", &[]).await;
+    gateway.embed(json!({"model": "m", "input": "x"})).await;
+    let errors = figures(&gateway).await["errors"].clone();
+    assert_eq!(errors[0]["code"], "upstream_unreachable");
+    assert_eq!(figures(&gateway).await["upstream"]["failed"], 1);
+}
