@@ -78,7 +78,7 @@ part_varnish() {
 }
 
 part_backend() {
-  setup rust python
+  setup rust python prometheus
   step cargo build --release --locked --package embedding-gateway --bins
   pytest tests/backend
 }

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::app::App;
 use crate::error::NO_STORE;
+use crate::telemetry::classic;
 
 /// The `OpenMetrics` text format.
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// The text format before it.
+const CLASSIC: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// What is asked for by kubelets and scrapers.
 pub const PATHS: [&str; 3] = [HEALTHZ, READYZ, METRICS];
@@ -34,8 +38,15 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     (status, [(CACHE_CONTROL, NO_STORE)], text).into_response()
 }
 
-/// `GET /metrics`: all counters.
-pub async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let headers = [(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, OPEN_METRICS)];
-    (headers, app.metrics.render(&app.gauges())).into_response()
+/// `GET /metrics`: all counters. Who accepts plain text and not `OpenMetrics` gets the older format.
+pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(ACCEPT).iter();
+    let accepted: Vec<_> = accepted.filter_map(|value| value.to_str().ok()).collect();
+    let accepts = |kind: &str| accepted.iter().any(|value| value.contains(kind));
+    let page = app.metrics.render(&app.gauges());
+    let (kind, page) = match accepts("text/plain") && !accepts("application/openmetrics-text") {
+        true => (CLASSIC, classic::from_open_metrics(&page)),
+        false => (OPEN_METRICS, page),
+    };
+    ([(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, kind)], page).into_response()
 }

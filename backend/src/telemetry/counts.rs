@@ -118,7 +118,7 @@ impl Timings {
         let bounds = BOUNDS_US
             .iter()
             .map(|&us| Duration::from_micros(us).as_secs_f64())
-            .chain([f64::MAX]);
+            .chain([f64::INFINITY]);
         let counts = self.0.buckets.iter().map(|n| n.load(Ordering::Relaxed));
         bounds.zip(counts).collect()
     }
