@@ -10,6 +10,7 @@
 #   browser  Chromium                            (a Debian package), playwright-core and axe-core (tests/page/node_modules)
 #   prometheus  Prometheus, promtool and an exporter for varnishstat (Debian packages, unpacked into .tools/)
 #   varnish  varnishd and varnishtest            (Debian packages)
+#   mesh     what stands around a control plane: etcd, kubectl, iptables, an OCI registry, buildah (Debian packages)
 #   lint     shellcheck                          (a Debian package)
 #   bench    wrk                                 (a Debian package)
 #
@@ -152,6 +153,18 @@ setup_varnish() {
   apt_install varnish || fail "varnish: install varnishd and varnishtest 7.1 or later"
 }
 
+setup_mesh() {
+  local program packages=()
+  declare -A package=(
+    [etcd]=etcd-server [kubectl]=kubernetes-client [iptables]=iptables [ip]=iproute2 [openssl]=openssl
+    [curl]=curl [docker-registry]=docker-registry [buildah]=buildah
+  )
+  for program in "${!package[@]}"; do
+    command -v "$program" >/dev/null || packages+=("${package[$program]}")
+  done
+  [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || fail "mesh: install ${packages[*]}"
+}
+
 setup_lint() {
   command -v shellcheck >/dev/null || apt_install shellcheck || fail "lint: install shellcheck"
 }
@@ -177,7 +190,7 @@ main() {
   local part
   for part in "$@"; do
     case $part in
-      rust | envoy | envoys | python | node | browser | prometheus | varnish | lint | bench) "setup_$part" ;;
+      rust | envoy | envoys | python | node | browser | prometheus | varnish | mesh | lint | bench) "setup_$part" ;;
       -h | --help) main ;;
       *) fail "no part is called '$part'" ;;
     esac

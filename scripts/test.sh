@@ -10,6 +10,7 @@
 #   varnish  a .vtc for each promise of the VCL
 #   backend  the backend's binary with a real S3 server
 #   chain    scripts/run.sh and the official SDKs through Envoy, Varnish and backend
+#   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT: see tests/mesh/README.md)
 #
 # All parts run even when one fails; the last line counts them, and the exit status is 1 if any failed.
 # A check that cannot run here prints SKIP and why.
@@ -17,7 +18,7 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly PARTS=(lint unit wasm filter compat varnish backend chain)
+readonly PARTS=(lint unit wasm filter compat varnish backend chain mesh)
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
 readonly MODULE_MAX_BYTES=$((200 * 1024))
 
@@ -86,6 +87,20 @@ part_backend() {
 part_chain() {
   setup rust python envoy varnish node
   pytest tests/chain
+}
+
+part_mesh() {
+  if [ "$(id -u)" -ne 0 ]; then
+    skip "mesh: only root can make the namespaces of its Pods"
+  elif [ ! -x "${MESH_KIT:-}/bin/kube-apiserver" ]; then
+    skip "mesh: MESH_KIT names no folder with a control plane (tests/mesh/README.md)"
+  else
+    setup rust python envoy varnish mesh
+    build_module
+    step cargo build --release --locked --package embedding-gateway --bins --examples
+    # What it starts ends with these namespaces, whatever happens to it.
+    step unshare --net --mount --pid --fork --kill-child --mount-proc "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh
+  fi
 }
 
 run_part() {

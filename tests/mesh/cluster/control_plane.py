@@ -1,0 +1,173 @@
+"""A real Kubernetes and Istio control plane, without nodes, from the binaries of MESH_KIT."""
+
+import base64
+import json
+import os
+import subprocess
+import urllib.request
+from pathlib import Path
+
+from harness.processes import Process
+from harness.waiting import eventually
+from kubelet.api import JSON_PATCH, Api, ApiError
+from kubelet.sandbox import NODE_ADDRESS
+
+API_PORT = 6443
+TOKEN = "admin"
+SERVICES = "10.96.0.0/16"
+ISTIO_NAMESPACE = "istio-system"
+ISTIOD_NAME = f"istiod.{ISTIO_NAMESPACE}.svc"
+ISTIOD_METRICS = "http://127.0.0.1:15014/metrics"
+# Three Go programs start on two cores that others use too.
+START_SECONDS = 120
+# Nothing here answers them: no nodes but ours, no load balancers.
+_CONTROLLERS = "*,-node-lifecycle-controller,-node-ipam-controller,-node-route-controller,-service-lb-controller"
+# Filters that only Istio's own build of Envoy has.
+_NEEDS_ISTIOS_ENVOY = ("PILOT_ENABLE_METADATA_EXCHANGE", "PILOT_ENABLE_ALPN_FILTER")
+_WEBHOOKS = (
+    ("mutatingwebhookconfigurations", "istio-sidecar-injector"),
+    ("validatingwebhookconfigurations", "istio-validator-istio-system"),
+)
+
+
+class ControlPlane:
+    """Running when made; `kubeconfig` is for kubectl."""
+
+    def __init__(self, kit: Path, folder: Path, registry: str) -> None:
+        folder.mkdir(parents=True)
+        self._kit, self._folder, self._registry = kit, folder, registry
+        self.api = Api("127.0.0.1", API_PORT, TOKEN)
+        self.kubeconfig = folder / "kubeconfig"
+        self._processes: list[Process] = []
+        self._start_kubernetes()
+        self._start_istio()
+
+    def kubectl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Runs kubectl as the administrator; AssertionError with its words when it fails and `check` is on."""
+        environment = os.environ | {"KUBECONFIG": str(self.kubeconfig)}
+        done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, env=environment)
+        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+        return done
+
+    def stop(self) -> None:
+        for process in reversed(self._processes):
+            process.kill()
+
+    def _start(self, name: str, *command, environment: dict[str, str] | None = None) -> None:
+        process = Process(command, self._folder / f"{name}.log", env=os.environ | (environment or {}))
+        self._processes.append(process)
+
+    def _start_kubernetes(self) -> None:
+        folder, binaries = self._folder, self._kit / "bin"
+        key = folder / "service-accounts.key"
+        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+        (folder / "tokens.csv").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
+        self._write_kubeconfig()
+        self._start("etcd", "etcd", "--data-dir", folder / "etcd")
+        self._start(
+            "kube-apiserver",
+            binaries / "kube-apiserver",
+            "--etcd-servers=http://127.0.0.1:2379",
+            f"--secure-port={API_PORT}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--cert-dir={folder / 'certificates'}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}",
+            f"--token-auth-file={folder / 'tokens.csv'}",
+            "--authorization-mode=RBAC",
+            f"--service-cluster-ip-range={SERVICES}",
+            "--allow-privileged=true",
+            "--endpoint-reconciler-type=none",
+        )
+        eventually(self._is_ready, START_SECONDS, "a ready API server")
+        kubeconfig = f"--kubeconfig={self.kubeconfig}"
+        self._start(
+            "kube-controller-manager",
+            binaries / "kube-controller-manager",
+            kubeconfig,
+            "--leader-elect=false",
+            f"--service-account-private-key-file={key}",
+            f"--root-ca-file={folder / 'certificates/apiserver.crt'}",
+            f"--controllers={_CONTROLLERS}",
+        )
+        self._start("kube-scheduler", binaries / "kube-scheduler", kubeconfig, "--leader-elect=false")
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        eventually(lambda: self._found(account), START_SECONDS, "the default service account")
+
+    def _start_istio(self) -> None:
+        if not self._found(f"/api/v1/namespaces/{ISTIO_NAMESPACE}"):
+            self.kubectl("create", "namespace", ISTIO_NAMESPACE)
+        self.kubectl("apply", "--server-side", "-f", str(self._kit / "istio.yaml"))
+        mesh = self._folder / "mesh.json"
+        mesh.write_text(json.dumps(self._mesh_configuration()))
+        own = dict.fromkeys(_NEEDS_ISTIOS_ENVOY, "false") | {
+            "PILOT_DISABLE_MX_ALPN": "true",
+            "POD_NAMESPACE": ISTIO_NAMESPACE,
+            "POD_NAME": "istiod-0",
+            "INJECTION_WEBHOOK_CONFIG_NAME": _WEBHOOKS[0][1],
+            "VALIDATION_WEBHOOK_CONFIG_NAME": _WEBHOOKS[1][1],
+        }
+        command = [self._kit / "bin/pilot-discovery", "discovery", "--kubeconfig", self.kubeconfig, "--meshConfig", mesh]
+        self._start("istiod", *command, "-n", ISTIO_NAMESPACE, environment=own)
+        eventually(_istiod_is_ready, START_SECONDS, "a ready istiod")
+        self._trust_istiod()
+
+    def _mesh_configuration(self) -> dict:
+        # The registry of these tests speaks plain HTTP.
+        metadata = {"WASM_INSECURE_REGISTRIES": self._registry}
+        defaults = {"discoveryAddress": f"{ISTIOD_NAME}:15012", "proxyMetadata": metadata}
+        return {"defaultConfig": defaults}
+
+    def _trust_istiod(self) -> None:
+        """istiod writes its CA into webhooks that name a Service; those of the kit name a URL, as nothing routes a Service here."""
+        path = f"/api/v1/namespaces/{ISTIO_NAMESPACE}/configmaps/istio-ca-root-cert"
+        root = eventually(lambda: self._found(path), START_SECONDS, "istiod's root certificate")
+        bundle = base64.b64encode(root["data"]["root-cert.pem"].encode()).decode()
+        for kind, name in _WEBHOOKS:
+            webhook = f"/apis/admissionregistration.k8s.io/v1/{kind}/{name}"
+            count = len(self.api.get(webhook)["webhooks"])
+            change = [{"op": "add", "path": f"/webhooks/{i}/clientConfig/caBundle", "value": bundle} for i in range(count)]
+            self.api.patch(webhook, change, JSON_PATCH)
+
+    def _write_kubeconfig(self) -> None:
+        cluster = {"server": f"https://127.0.0.1:{API_PORT}", "insecure-skip-tls-verify": True}
+        configuration = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "admin", "user": {"token": TOKEN}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+            "current-context": "test",
+        }
+        self.kubeconfig.write_text(json.dumps(configuration))
+
+    def _is_ready(self) -> bool:
+        return self.kubectl("get", "--raw", "/readyz", check=False).returncode == 0
+
+    def _found(self, path: str) -> dict | None:
+        try:
+            return self.api.get(path)
+        except ApiError:
+            return None
+
+
+def rejections() -> dict[str, float]:
+    """How often proxies refused what istiod sent them, by istiod's own count; empty when they took everything."""
+    with urllib.request.urlopen(ISTIOD_METRICS, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    counts = (line.rsplit(" ", 1) for line in lines if line.startswith("pilot_") and "reject" in line.split("{")[0])
+    return {name: float(count) for name, count in counts if float(count) > 0}
+
+
+def _istiod_is_ready() -> bool:
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:8080/ready", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+# Where Pods find istiod, which runs beside them.
+NAMES = {ISTIOD_NAME: NODE_ADDRESS}

@@ -1,0 +1,104 @@
+"""All of it together: one network, a control plane, names, a node.
+
+Wants namespaces of its own for network, mounts and processes, which scripts/test.sh makes: what it starts ends with them.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from harness.waiting import eventually
+from kubelet.api import Api, ApiError
+from kubelet.images import Images
+from kubelet.node import Node
+from kubelet.sandbox import NODE_ADDRESS, make_bridge
+
+from cluster import control_plane
+from cluster.control_plane import ControlPlane
+from cluster.names import Names
+
+REGISTRY_PORT = 5000
+REGISTRY = f"registry.test:{REGISTRY_PORT}"
+# Room for claims of stateful sets; bound by whoever claims first.
+VOLUMES = 4
+
+
+class Mesh:
+    """A running cluster of one node."""
+
+    def __init__(self, kit: Path, images: Images, folder: Path) -> None:
+        _refuse_a_shared_network()
+        # Containers' users pass through.
+        for each in (folder, *folder.parents):
+            each.chmod(each.stat().st_mode | 0o011)
+        make_bridge()
+        api = Api("127.0.0.1", control_plane.API_PORT, control_plane.TOKEN)
+        self.names = Names(api, control_plane.NAMES | {"registry.test": NODE_ADDRESS})
+        _resolve_here(folder)
+        self.control_plane = ControlPlane(kit, folder / "control-plane", REGISTRY)
+        self.api = api
+        self.kubectl = self.control_plane.kubectl
+        self.node = Node(api, images, folder / "node")
+        for number in range(VOLUMES):
+            self._offer_volume(f"volume-{number}", folder / "volumes" / str(number))
+
+    def found(self, path: str) -> dict | None:
+        """The object at this path of the API, if it is there."""
+        try:
+            return self.api.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def pods(self, namespace: str, selector: str = "") -> list[dict]:
+        query = f"?labelSelector={selector.replace('=', '%3D').replace(',', '%2C')}" if selector else ""
+        return self.api.items(f"/api/v1/namespaces/{namespace}/pods{query}")
+
+    def wait_until_ready(self, namespace: str, seconds: float) -> None:
+        """Every Pod Ready or done; AssertionError with the state of those that are not."""
+        eventually(lambda: self.pods(namespace) and not self.unready(namespace), seconds, f"all Pods of {namespace} ready")
+
+    def unready(self, namespace: str) -> list[str]:
+        return [pod["metadata"]["name"] for pod in self.pods(namespace) if not _is_ready(pod)]
+
+    def stop(self) -> None:
+        for life in list(self.node.pods.values()):
+            life.delete(0, forced=True)
+        self.control_plane.stop()
+
+    def _offer_volume(self, name: str, path: Path) -> None:
+        spec = {
+            "capacity": {"storage": "100Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": str(path)},
+            "persistentVolumeReclaimPolicy": "Retain",
+        }
+        volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+        self.kubectl("create", "-f", _written(path.parent, name, volume))
+
+
+def _written(folder: Path, name: str, content: dict) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def _is_ready(pod: dict) -> bool:
+    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", [])}
+    return pod["status"].get("phase") == "Succeeded" or conditions.get("Ready") == "True"
+
+
+def _refuse_a_shared_network() -> None:
+    links = [link["ifname"] for link in json.loads(subprocess.check_output(["ip", "-json", "link"]))]
+    assert links == ["lo"] or os.getpid() == 1, "run this by `scripts/test.sh mesh`: it needs a network of its own"
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def _resolve_here(folder: Path) -> None:
+    """Names mean for the control plane and the tests what they mean for Pods."""
+    path = folder / "resolv.conf"
+    path.write_text(f"nameserver {NODE_ADDRESS}\nsearch cluster.local\noptions ndots:5\n")
+    subprocess.run(["mount", "--bind", path, "/etc/resolv.conf"], check=True)

@@ -1,0 +1,41 @@
+"""The table from image to program: what this machine runs where a cluster would pull an image."""
+
+import os
+from pathlib import Path
+
+from harness.paths import ROOT, TOOLS, envoy_binary
+from kubelet.images import Image, Images
+
+RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+_DISTROLESS_USER = 65532
+_ISTIO_USER = 1337
+
+
+def programs(kit: Path) -> Images:
+    """Every image that the tests run. One without a shell in reality has none here."""
+    agent = "/usr/local/bin/pilot-agent"
+    return Images(
+        {
+            "embedding-gateway": Image(
+                ("/embedding-gateway",),
+                {f"/{name}": RELEASE / name for name in ("embedding-gateway", "endpoint-broadcaster")},
+                _DISTROLESS_USER,
+            ),
+            # As in the real image: the agent starts the Envoy beside it with the bootstrap beside that.
+            "proxyv2": Image(
+                (agent,),
+                {
+                    agent: kit / "bin/pilot-agent",
+                    "/usr/local/bin/envoy": envoy_binary(),
+                    "/var/lib/istio/envoy/envoy_bootstrap_tmpl.json": kit / "envoy_bootstrap.json",
+                },
+                _ISTIO_USER,
+                system=True,
+            ),
+            "varnish": Image(("varnishd", "-F"), user=1000, system=True),
+            "seaweedfs": Image(("weed",), {"/usr/bin/weed": TOOLS / "venv/bin/weed"}, system=True),
+            "curl": Image(("curl",), user=100, system=True),
+            # Whoever asks: see tests/mesh/callers.py.
+            "caller": Image(("sleep", "infinity"), user=_DISTROLESS_USER, system=True),
+        }
+    )

@@ -1,0 +1,45 @@
+"""A real OCI registry for the filter's module: Debian's docker-registry, over plain HTTP."""
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from harness.processes import Process
+from harness.waiting import eventually
+
+PORT = 5000
+NAME = f"registry.test:{PORT}"
+
+
+class Registry:
+    """Empty at first."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        configuration = {
+            "version": 0.1,
+            "storage": {"filesystem": {"rootdirectory": str(folder / "blobs")}},
+            "http": {"addr": f":{PORT}"},
+        }
+        # JSON is YAML.
+        path = folder / "config.yml"
+        path.write_text(json.dumps(configuration))
+        self._process = Process([shutil.which("docker-registry"), "serve", path], folder / "registry.log")
+        eventually(self._answers, 30, "the registry")
+
+    def pulls(self, repository: str) -> list[str]:
+        """The lines of its log that say who took a manifest of this repository."""
+        wanted = f"/v2/{repository}/manifests/"
+        return [line for line in self._process.log_text().splitlines() if wanted in line and "GET" in line]
+
+    def stop(self) -> None:
+        self._process.kill()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/v2/", timeout=2) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            return False

@@ -1,0 +1,97 @@
+"""api.openai.com as the cluster sees it: the offline stand-in behind TLS, at an address outside of the cluster."""
+
+import json
+import subprocess
+import urllib.request
+from pathlib import Path
+
+from harness.paths import envoy_binary
+from harness.processes import Process
+from harness.waiting import eventually
+from kubelet.sandbox import BRIDGE
+
+from cluster.programs import RELEASE
+
+NAME = "api.openai.com"
+# Reserved for documentation (RFC 5737): nobody's.
+ADDRESS = "203.0.113.10"
+_PLAIN_PORT = 8081
+START_SECONDS = 60
+
+
+class Upstream:
+    """Running when made. `certificate` is the authority that signed for its name."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        subprocess.run(["ip", "addr", "add", f"{ADDRESS}/32", "dev", BRIDGE], check=True)
+        self.certificate = folder / "ca.crt"
+        _make_certificates(folder)
+        plain = f"{ADDRESS}:{_PLAIN_PORT}"
+        self._processes = [Process([RELEASE / "examples/openai-standin", "--listen", plain], folder / "standin.log")]
+        configuration = folder / "tls.json"
+        configuration.write_text(json.dumps(_terminator(folder)))
+        arguments = ["--config-path", configuration, "--disable-hot-restart", "--concurrency", "1"]
+        self._processes.append(Process([envoy_binary(), *arguments], folder / "tls.log"))
+        self.url = f"http://{plain}"
+        eventually(self._answers, START_SECONDS, "the stand-in")
+
+    def stats(self) -> dict:
+        """What it was asked: see backend/examples/openai-standin/README.md."""
+        return self._ask("GET", "/stats")["embeddings"]
+
+    def forget(self) -> None:
+        self._ask("DELETE", "/stats")
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.kill()
+
+    def _answers(self) -> bool:
+        try:
+            return "embeddings" in self._ask("GET", "/stats")
+        except OSError:
+            return False
+
+    def _ask(self, method: str, path: str) -> dict:
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, method=method), timeout=10) as answer:
+            return json.loads(answer.read() or b"{}")
+
+
+def _make_certificates(folder: Path) -> None:
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    key = ["-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test authority")
+    issuer = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE"]
+    names = ["-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}"]
+    openssl("req", "-x509", *key, "-keyout", "leaf.key", "-out", "leaf.crt", *issuer, *names)
+
+
+def _terminator(folder: Path) -> dict:
+    """An Envoy that ends TLS on 443 and hands the bytes to the stand-in."""
+    certificate = {"certificate_chain": {"filename": str(folder / "leaf.crt")}, "private_key": {"filename": str(folder / "leaf.key")}}
+    tls = {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {"tls_certificates": [certificate], "alpn_protocols": ["http/1.1"]},
+        },
+    }
+    proxy = {
+        "name": "envoy.filters.network.tcp_proxy",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "stat_prefix": "standin",
+            "cluster": "standin",
+        },
+    }
+    endpoint = {"lb_endpoints": [{"endpoint": {"address": _address(_PLAIN_PORT)}}]}
+    cluster = {"name": "standin", "type": "STATIC", "load_assignment": {"cluster_name": "standin", "endpoints": [endpoint]}}
+    listener = {"address": _address(443), "filter_chains": [{"filters": [proxy], "transport_socket": tls}]}
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+def _address(port: int) -> dict:
+    return {"socket_address": {"address": ADDRESS, "port_value": port}}

@@ -1,0 +1,35 @@
+"""One cluster for all tests of a run, and its logs when something fails."""
+
+import os
+from pathlib import Path
+
+import pytest
+from cluster.mesh import Mesh
+from cluster.programs import programs
+
+# The end of a log tells why; more would hide it.
+_LOG_LINES = 40
+_meshes: list[Mesh] = []
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for mesh in _meshes:
+            report.sections += [("pods", mesh.kubectl("get", "pods", "-A", "-o", "wide", check=False).stdout)]
+            report.sections += [(log.name, _end_of(log)) for log in sorted(mesh.node.logs.iterdir())]
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory) -> Mesh:
+    kit = Path(os.environ["MESH_KIT"])
+    running = Mesh(kit, programs(kit), tmp_path_factory.mktemp("mesh"))
+    _meshes.append(running)
+    yield running
+    running.stop()
+
+
+def _end_of(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
