@@ -10,6 +10,7 @@
 #   varnish  a .vtc for each promise of the VCL
 #   backend  the backend's binary with a real S3 server
 #   chain    scripts/run.sh and the official SDKs through Envoy, Varnish and backend
+#   page     the page for people in a headless Chromium, on the chain
 #   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT: see tests/mesh/README.md)
 #
 # All parts run even when one fails; the last line counts them, and the exit status is 1 if any failed.
@@ -18,7 +19,7 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly PARTS=(lint unit wasm filter compat varnish backend chain mesh)
+readonly PARTS=(lint unit wasm filter compat varnish backend chain page mesh)
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
 readonly MODULE_MAX_BYTES=$((200 * 1024))
 
@@ -87,6 +88,11 @@ part_backend() {
 part_chain() {
   setup rust python envoy varnish node
   pytest tests/chain
+}
+
+part_page() {
+  setup rust python envoy varnish browser
+  pytest tests/page
 }
 
 part_mesh() {

@@ -78,9 +78,10 @@ test("the figures are the counters', live", async (t) => {
   // One new input, two that memory holds, one of them twice.
   assert.equal((await embed([words[0], words[1], words[2], words[2]])).status, 200);
   const number = (count) => count.toLocaleString("en-US");
-  await page.getByText(`${number(first.inputs.memory + 2)} ·`).waitFor();
-  assert.match(await page.textContent("#inputs-miss"), new RegExp(`^${number(first.inputs.miss + 1)} ·`));
-  assert.match(await page.textContent("#inputs-shared"), new RegExp(`^${number(first.inputs.collapsed + first.inputs.repeat + 1)} ·`));
+  const shows = (id, count) => page.locator(id).filter({ hasText: new RegExp(`^${number(count)} ·`) }).waitFor();
+  await shows("#inputs-memory", first.inputs.memory + 2);
+  await shows("#inputs-miss", first.inputs.miss + 1);
+  await shows("#inputs-shared", first.inputs.collapsed + first.inputs.repeat + 1);
   const { tokens, memory } = await (await fetch(`${PAGE_URL}/status.json`)).json();
   assert.equal(await page.textContent("#saved-tokens"), number(tokens.saved));
   assert.ok(tokens.saved > first.tokens.saved);
