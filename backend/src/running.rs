@@ -9,7 +9,8 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http::Method;
+use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
@@ -35,7 +36,8 @@ pub(crate) async fn watch(
         path if path.starts_with("/v1/") => Route::Passthrough,
         _ => Route::Other,
     };
-    let mut exchange = Exchange::begin(&app.metrics, route);
+    let is_head = request.method() == Method::HEAD;
+    let mut exchange = Exchange::begin(&app.metrics, route, &request);
     let (mut response, slot) = match admit(&app, route, &mut request) {
         Ok(slot) => (next.run(request).await, slot),
         Err(error) => (error.into_response(), None),
@@ -46,7 +48,14 @@ pub(crate) async fn watch(
     let facts = response.extensions_mut().remove();
     exchange.answer(response.status(), facts);
     response.map(|body| {
-        let exchange = Some(exchange);
+        // Nobody polls what has no content.
+        let exchange = match is_head || body.is_end_stream() {
+            true => {
+                exchange.complete();
+                None
+            }
+            false => Some(exchange),
+        };
         Body::new(Running {
             body,
             exchange,
@@ -90,8 +99,20 @@ impl http_body::Body for Running {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if !matches!(frame, Some(Ok(_))) || self.body.is_end_stream() {
-            self.exchange = None;
+        let ended = frame.is_none() || self.body.is_end_stream();
+        match (&frame, self.exchange.take()) {
+            (Some(Err(_)), broken) => drop(broken),
+            (frame, Some(mut exchange)) => {
+                let data = frame
+                    .as_ref()
+                    .and_then(|frame| frame.as_ref().ok()?.data_ref());
+                exchange.add(data.map_or(0, Bytes::len));
+                match ended {
+                    true => exchange.complete(),
+                    false => self.exchange = Some(exchange),
+                }
+            }
+            (_, None) => {}
         }
         Poll::Ready(frame)
     }

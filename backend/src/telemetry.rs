@@ -6,9 +6,11 @@ pub mod counts;
 pub mod exchange;
 pub mod gauges;
 pub mod labels;
+pub mod lines;
 pub mod logging;
 pub mod metrics;
 pub mod models;
+pub mod trace_id;
 
 pub use self::exchange::Exchange;
 pub use self::gauges::{Gauges, MemoryGauges, StoreGauges};

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(config: Config) -> anyhow::Result<()> {
-    telemetry::start_logging(config.log_format, &config.log_filter)?;
+    let _last_lines = telemetry::start_logging(config.log_format, &config.log_filter)?;
     let (listen, limits, grace) = (config.listen, config.limits.clone(), config.shutdown_grace);
     let base_url = config.upstream.base_url.clone();
     let app = App::start(config).await?;

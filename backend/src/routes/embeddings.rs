@@ -151,6 +151,10 @@ async fn embed(
     tags.dedup();
     headers.insert(headers::SURROGATE_KEY, tags::header(&tags));
     response.extensions_mut().insert(Facts {
+        tally: supply.tally,
+        repeats,
+        nominal_tokens: nominal,
+        billed_tokens: supply.call.billed_tokens,
         waited: supply.call.waits.total(),
     });
     Ok(response)

@@ -6,17 +6,32 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
 
+use super::lines::{LastLines, Lines};
 use crate::config::LogFormat;
 
 /// Our own lines. Libraries may warn, but not say more: at trace level they print headers.
 const OWN_TARGET: &str = "embedding_gateway";
 
-/// Starts logging to standard error.
-pub fn start_logging(format: LogFormat, filter: &str) -> Result<(), TryInitError> {
+/// The line of each request, so that it can be left out: `embedding_gateway::request=off`.
+pub(super) const REQUEST_TARGET: &str = "embedding_gateway::request";
+
+/// Logging cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Unloggable {
+    #[error("no thread for the log: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error(transparent)]
+    Started(#[from] TryInitError),
+}
+
+/// Starts logging to standard error. Keep what it returns to the end of the program.
+pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unloggable> {
     let ceiling = Targets::new()
         .with_default(LevelFilter::WARN)
         .with_target(OWN_TARGET, LevelFilter::TRACE);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let (writer, last) = Lines::start(std::io::stderr())?;
+    let lines = fmt::layer().with_writer(writer);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -24,5 +39,6 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<(), TryInitError
     let wanted = EnvFilter::builder().parse_lossy(filter);
     tracing_subscriber::registry()
         .with(lines.with_filter(ceiling).with_filter(wanted))
-        .try_init()
+        .try_init()?;
+    Ok(last)
 }

@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::counts::{Counts, Timings, TimingsBy};
 use super::gauges::Gauges;
 use super::labels::{HashVerdict, Label, Outcome, Route, StoreOperation, StoreResult};
+use super::lines::Lost;
 use super::models::{ByModel, Models};
 use super::{COMMIT, VERSION};
 
@@ -168,6 +169,8 @@ impl Metrics {
         registry.register("inputs", help, self.inputs.clone());
         let help = "Embeddings requests by what their X-Body-Hash was worth";
         registry.register("body_hashes", help, self.body_hashes.clone());
+        let help = "Log lines that were lost, because whoever reads them is too slow";
+        registry.register("log_lines_dropped", help, Lost);
         let build = Info::new(vec![("version", VERSION), ("commit", COMMIT)]);
         registry.register("build", "The program that answers", build);
     }

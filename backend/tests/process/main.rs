@@ -10,6 +10,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod logs;
+
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
