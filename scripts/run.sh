@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs the whole chain on this machine:
 #   Envoy with the body-hash filter → Varnish → embedding-gateway → OpenAI, or its offline stand-in
+#   and the endpoint-broadcaster, which purges
 #
 # usage: [PORT=8080] [OPENAI_API_KEY=sk-...] [RUN_DIR=.run] scripts/run.sh
 #   PORT             where Envoy listens on 127.0.0.1; everything else takes free ports
 #   OPENAI_API_KEY   set: upstream is OpenAI (OPENAI_BASE_URL to change it), and callers bring their own key;
 #                    not set: the stand-in, whose vectors mean nothing
 #   RUN_DIR          logs, and the vectors that were paid for: they survive a restart
+# Every other variable of backend/README.md is the backend's: STORE=s3://bucket, S3_ENDPOINT, MEMORY_CACHE_BYTES and so on.
 #
 # Ctrl-C or SIGTERM ends all that it started.
 set -euo pipefail
@@ -106,9 +108,11 @@ start_upstream() {
 }
 
 start_backend() {
+  local store=${STORE:-}
+  [ -n "$store${S3_BUCKET:-}" ] || store="file://$RUN/store"
   # The callers' own keys go upstream: with this machine's key in the gateway, anybody on it could spend it.
   start backend env -u OPENAI_API_KEY \
-    LISTEN="127.0.0.1:$backend_port" STORE="file://$RUN/store" \
+    LISTEN="127.0.0.1:$backend_port" STORE="$store" ALLOW_ANONYMOUS_PURGE=true \
     OPENAI_BASE_URL="$upstream" ${upstream_id:+UPSTREAM_ID="$upstream_id"} \
     target/release/embedding-gateway
   await backend "http://127.0.0.1:$backend_port/readyz"
@@ -123,6 +127,14 @@ start_varnish() {
   chmod 644 "$varnish_dir"/*.vcl
   start varnish env LISTEN="127.0.0.1:$varnish_port" WORK_DIR="$varnish_dir/work" "$varnish_dir/start.sh"
   await varnish "http://127.0.0.1:$varnish_port/healthz"
+}
+
+start_broadcaster() {
+  start broadcaster env \
+    LISTEN="127.0.0.1:$broadcaster_port" ALLOW_ANONYMOUS_PURGE=true \
+    BACKEND_SERVICE="127.0.0.1:$backend_port" VARNISH_SERVICE="127.0.0.1:$varnish_port" \
+    target/release/endpoint-broadcaster
+  await broadcaster "http://127.0.0.1:$broadcaster_port/readyz"
 }
 
 start_envoy() {
@@ -146,6 +158,9 @@ Any OpenAI SDK, unchanged (pip install openai):
 from openai import OpenAI
 print(OpenAI().embeddings.create(model="text-embedding-3-small", input=["hello", "world"]).data[1].embedding[:3])'
 
+Forget everything, in Varnish and in the backend:
+  curl -s -X PURGE http://127.0.0.1:$broadcaster_port/v1/embeddings
+
 upstream: $upstream
 backend:  http://127.0.0.1:$backend_port    (metrics: /metrics)
 Envoy:    http://127.0.0.1:$admin_port    (admin)
@@ -168,10 +183,11 @@ main() {
   names=() started=()
   trap stop_all EXIT
   trap 'exit 0' INT TERM
-  read -r standin_port backend_port varnish_port admin_port <<<"$(free_ports 4)"
+  read -r standin_port backend_port varnish_port broadcaster_port admin_port <<<"$(free_ports 5)"
   start_upstream
   start_backend
   start_varnish
+  start_broadcaster
   start_envoy
   ready
   local ended

@@ -1,0 +1,124 @@
+"""The chain, part by part, on a real S3 server: any part can be killed and started again while requests run."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from backend.system import ACCESS_KEY, BUCKET, RELEASE, SECRET_KEY, S3Server, Standin, free_ports, send
+from harness.envoy import Envoy
+from harness.paths import ROOT
+from harness.processes import Process
+from harness.waiting import eventually
+from varnish import varnish
+
+# Everything is built; a busy machine still needs seconds to compile the VCL and the module.
+START_SECONDS = 30
+
+
+class Parts:
+    """Client → Envoy with the filter → Varnish → backend → stand-in, the S3 server, and the broadcaster beside them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._starts = 0
+        self._running: dict[str, Process] = {}
+        self.s3 = S3Server(folder / "s3")
+        self.standin = Standin(folder / "standin")
+        ports = free_ports(5)
+        self.backend_port, self.varnish_port, self.broadcaster_port, self.envoy_port, self._admin_port = ports
+        for name in self.names():
+            self.start(name)
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """The parts between the client and the upstream, from the back to the front."""
+        return ("backend", "varnish", "broadcaster", "envoy")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.envoy_port}"
+
+    @property
+    def broadcaster_url(self) -> str:
+        return f"http://127.0.0.1:{self.broadcaster_port}"
+
+    def start(self, name: str) -> None:
+        """Starts a part and waits until it answers."""
+        self._starts += 1
+        folder = self._folder / f"{name}-{self._starts}"
+        folder.mkdir()
+        starters: dict[str, Callable[[Path], Process]] = {
+            "backend": self._start_backend,
+            "varnish": self._start_varnish,
+            "broadcaster": self._start_broadcaster,
+            "envoy": self._start_envoy,
+        }
+        self._running[name] = starters[name](folder)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as when a node runs out of memory."""
+        process = self._running.pop(name)
+        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+        for pid in [process.pid, *map(int, children)]:
+            os.kill(pid, signal.SIGKILL)
+        process.wait(START_SECONDS)
+
+    def stop(self) -> None:
+        for process in reversed(self._running.values()):
+            process.stop()
+        self.standin.process.stop()
+        self.s3.stop()
+
+    def written(self) -> int:
+        """Vectors that the backend has written to the bucket since it was started."""
+        metrics = send(f"http://127.0.0.1:{self.backend_port}", "GET", "/metrics").body.decode()
+        found = re.search(r'store_operations_total\{operation="put",result="ok"\} (\d+)', metrics, re.IGNORECASE)
+        return int(found[1]) if found else 0
+
+    def _start_backend(self, folder: Path) -> Process:
+        variables = self.s3.variables(
+            PATH=os.environ["PATH"],
+            LISTEN=f"127.0.0.1:{self.backend_port}",
+            OPENAI_BASE_URL=f"{self.standin.url}/v1",
+            ALLOW_ANONYMOUS_PURGE="true",
+        )
+        process = Process([RELEASE / "embedding-gateway"], folder / "backend.log", env=variables)
+        return self._ready(process, f"http://127.0.0.1:{self.backend_port}", "/readyz")
+
+    def _start_varnish(self, folder: Path) -> Process:
+        folder.chmod(0o755)
+        return varnish.start(folder, self.backend_port, port=self.varnish_port).process
+
+    def _start_broadcaster(self, folder: Path) -> Process:
+        variables = {
+            "PATH": os.environ["PATH"],
+            "LISTEN": f"127.0.0.1:{self.broadcaster_port}",
+            "VARNISH_SERVICE": f"127.0.0.1:{self.varnish_port}",
+            "BACKEND_SERVICE": f"127.0.0.1:{self.backend_port}",
+            "ALLOW_ANONYMOUS_PURGE": "true",
+        }
+        process = Process([RELEASE / "endpoint-broadcaster"], folder / "broadcaster.log", env=variables)
+        return self._ready(process, self.broadcaster_url, "/readyz")
+
+    def _start_envoy(self, folder: Path) -> Process:
+        # The laptop's configuration with the ports of this run, as scripts/run.sh makes it.
+        text = (ROOT / "envoy/gateway.yaml").read_text()
+        for port, ours in ((8080, self.envoy_port), (6081, self.varnish_port), (9901, self._admin_port)):
+            text = re.sub(rf"\b{port}\b", str(ours), text)
+        return Envoy(yaml.safe_load(text), folder).process
+
+    @staticmethod
+    def _ready(process: Process, url: str, path: str) -> Process:
+        def answers() -> bool:
+            assert process.exit_code is None, process.log_text()
+            try:
+                return send(url, "GET", path).status == 200
+            except OSError:
+                return False
+
+        eventually(answers, START_SECONDS, f"{process.log.name}: {path}")
+        return process
