@@ -32,6 +32,7 @@ skip() {
   echo "$*" >>"$SKIPPED"
 }
 
+build_backend() { step cargo build --release --locked --package embedding-gateway --bins --examples; }
 build_module() { step cargo build --release --locked --target wasm32-wasip1; }
 
 part_lint() {
@@ -81,12 +82,13 @@ part_varnish() {
 
 part_backend() {
   setup rust python prometheus
-  step cargo build --release --locked --package embedding-gateway --bins
+  build_backend
   pytest tests/backend
 }
 
 part_chain() {
   setup rust python envoy varnish node
+  build_backend
   pytest tests/chain
 }
 
@@ -103,7 +105,7 @@ part_mesh() {
   else
     setup rust python envoy varnish mesh
     build_module
-    step cargo build --release --locked --package embedding-gateway --bins --examples
+    build_backend
     # What it starts ends with these namespaces, whatever happens to it.
     step unshare --net --mount --pid --fork --kill-child --mount-proc "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh
   fi
