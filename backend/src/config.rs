@@ -4,10 +4,10 @@
 //! [`VARIABLES`] names every one of them; `--help` and the table in the README come from it.
 
 mod parts;
-mod reader;
+pub(crate) mod reader;
 mod store;
-mod value;
-mod variables;
+pub(crate) mod value;
+pub(crate) mod variables;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::embeddings::answer::Unsound;
 
@@ -15,7 +15,7 @@ use crate::embeddings::answer::Unsound;
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Callers are asked to come back after this many seconds when we are busy.
-const BUSY_RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+pub(crate) const BUSY_RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// An answer without vectors. The variants are what the caller can do about it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -143,22 +143,25 @@ impl Error {
     }
 
     fn envelope(&self) -> Bytes {
-        let kind = match self.status() {
-            StatusCode::UNAUTHORIZED => "authentication_error",
-            StatusCode::FORBIDDEN => "permission_error",
-            status if status.is_client_error() => "invalid_request_error",
-            _ => "server_error",
-        };
         let param = match self {
             Self::TooManyInputs { .. } | Self::InputTooLarge { .. } => Some("input"),
             Self::ModelNotAllowed => Some("model"),
             _ => None,
         };
-        let error = json!({
-            "message": self.to_string(), "type": kind, "param": param, "code": self.code(),
-        });
+        let error = object(self.status(), &self.to_string(), param, self.code());
         json!({ "error": error }).to_string().into()
     }
+}
+
+/// What stands under `error` in OpenAI's envelope.
+pub(crate) fn object(status: StatusCode, message: &str, param: Option<&str>, code: &str) -> Value {
+    let kind = match status {
+        StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN => "permission_error",
+        status if status.is_client_error() => "invalid_request_error",
+        _ => "server_error",
+    };
+    json!({ "message": message, "type": kind, "param": param, "code": code })
 }
 
 impl IntoResponse for Error {

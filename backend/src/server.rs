@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,24 @@ use crate::config::Limits;
 
 /// After a failed accept (no file descriptor left, say) the next one is not tried at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// All headers of a request together.
+    pub header_bytes: usize,
+    /// To receive a request's headers, and to stay idle.
+    pub header_timeout: Duration,
+}
+
+impl From<&Limits> for ConnectionLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            header_bytes: limits.header_bytes,
+            header_timeout: limits.header_timeout,
+        }
+    }
+}
 
 /// What every connection needs.
 struct Connections {
@@ -34,9 +53,10 @@ struct Connections {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    limits: &Limits,
+    limits: impl Into<ConnectionLimits>,
     stop: impl Future<Output = Instant>,
 ) -> Instant {
+    let limits = limits.into();
     let shared = Arc::new(Connections {
         builder: connection_builder(limits),
         router,
@@ -65,6 +85,24 @@ pub async fn serve(
     }
     running.shutdown().await;
     deadline
+}
+
+/// Waits for SIGTERM or SIGINT, calls `start_draining`, and says until when all must be finished.
+pub fn stop_signal(
+    grace: Duration,
+    start_draining: impl FnOnce(),
+) -> std::io::Result<impl Future<Output = Instant>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        start_draining();
+        tracing::info!(grace_ms = grace.as_millis(), "stopping");
+        Instant::now() + grace
+    })
 }
 
 impl Connections {
@@ -113,7 +151,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-fn connection_builder(limits: &Limits) -> Builder<TokioExecutor> {
+fn connection_builder(limits: ConnectionLimits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()

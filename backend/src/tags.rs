@@ -7,9 +7,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderValue};
 
 use crate::credentials::CredentialId;
+use crate::headers::{SURROGATE_KEY, X_PURGE_ALL};
 
 /// What a tag may hold besides letters and digits. The cache in front has the same list.
 pub const PUNCTUATION: &str = "_.:/@%=~-";
@@ -102,6 +103,24 @@ pub fn header(tags: &[Tag]) -> HeaderValue {
     HeaderValue::from_str(&tags.join(" ")).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// What the headers of a PURGE name. A header that is there and names nothing is a mistake.
+pub fn to_purge(headers: &HeaderMap) -> Result<Vec<Tag>, NoTag> {
+    let mut tags = Vec::new();
+    for value in headers.get_all(X_PURGE_ALL) {
+        let all = value.as_bytes().eq_ignore_ascii_case(b"true");
+        tags.push(all.then(Tag::all).ok_or(NoTag)?);
+    }
+    let before = tags.len();
+    for value in headers.get_all(SURROGATE_KEY) {
+        let value = value.to_str().map_err(|_| NoTag)?;
+        for tag in value.split([' ', ',']).filter(|tag| !tag.is_empty()) {
+            tags.push(tag.parse()?);
+        }
+    }
+    let silent = headers.contains_key(SURROGATE_KEY) && tags.len() == before;
+    if silent { Err(NoTag) } else { Ok(tags) }
+}
+
 fn is_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || PUNCTUATION.contains(c)
 }
@@ -121,6 +140,31 @@ mod tests {
     fn what_we_write_we_read() {
         for tag in [Tag::model("a/b"), Tag::scope("organization:x"), Tag::all()] {
             assert_eq!(tag.to_string().parse(), Ok(tag));
+        }
+    }
+
+    #[test]
+    fn a_purge_names_tags_or_everything_and_never_nothing() {
+        let to_purge = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            super::to_purge(&headers)
+        };
+        let (a, b) = (Tag::new("m", "a"), Tag::new("m", "b"));
+        assert_eq!(to_purge(&[]), Ok(vec![]));
+        assert_eq!(to_purge(&[("x-purge-all", "TRUE")]), Ok(vec![Tag::all()]));
+        let two = [("surrogate-key", " m:a,"), ("surrogate-key", "m:b")];
+        assert_eq!(to_purge(&two), Ok(vec![a, b]));
+        for (name, value) in [
+            ("x-purge-all", ""),
+            ("x-purge-all", "1"),
+            ("surrogate-key", ""),
+            ("surrogate-key", " , "),
+            ("surrogate-key", "m:a\tm:b"),
+        ] {
+            assert_eq!(to_purge(&[(name, value)]), Err(NoTag), "{name}: {value}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::variables as var;
-use super::{Access, AccessRule, Cache, Limits, PurgeRule, StatusPage, Upstream, value};
+use super::{Access, AccessRule, Cache, Limits, PurgeRule, StatusPage, Upstream, Variable, value};
 
 impl Upstream {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -74,22 +74,32 @@ impl Cache {
         let memory_bytes = reader.read(&var::MEMORY_CACHE_BYTES, value::bytes);
         let response_max_age = reader.read(&var::RESPONSE_MAX_AGE, value::duration);
         let entry_max_age = reader.optional(&var::ENTRY_MAX_AGE, value::duration);
-        let token = reader.optional(&var::ADMIN_TOKEN, value::secret);
-        let everybody = reader.read(&var::ALLOW_ANONYMOUS_PURGE, value::boolean)?;
-        if token.is_some() && everybody {
-            reader.refuse(
-                &var::ALLOW_ANONYMOUS_PURGE,
-                "contradicts ADMIN_TOKEN: set one of them",
-            );
-        }
-        let purge = token.map(PurgeRule::Token);
+        let purge = PurgeRule::read(reader, &var::ADMIN_TOKEN, &var::ALLOW_ANONYMOUS_PURGE);
         Some(Self {
             namespace,
             memory_bytes: memory_bytes?,
             response_max_age: response_max_age?,
             entry_max_age,
-            purge: purge.or(everybody.then_some(PurgeRule::Everybody)),
+            purge,
         })
+    }
+}
+
+impl PurgeRule {
+    /// `None` is nobody.
+    pub(crate) fn read(
+        reader: &mut Reader<'_>,
+        token: &Variable,
+        anonymous: &Variable,
+    ) -> Option<Self> {
+        let secret = reader.optional(token, value::secret);
+        let everybody = reader.read(anonymous, value::boolean)?;
+        if secret.is_some() && everybody {
+            let reason = format!("contradicts {}: set one of them", token.name);
+            reader.refuse(anonymous, &reason);
+        }
+        let rule = secret.map(Self::Token);
+        rule.or(everybody.then_some(Self::Everybody))
     }
 }
 

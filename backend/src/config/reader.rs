@@ -16,13 +16,13 @@ pub struct Problem {
 
 /// The variables as they were given, and the problems found so far.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
-    pub(super) given: &'a HashMap<String, String>,
-    pub(super) problems: Vec<Problem>,
+pub(crate) struct Reader<'a> {
+    pub(crate) given: &'a HashMap<String, String>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(given: &'a HashMap<String, String>) -> Self {
+    pub(crate) fn new(given: &'a HashMap<String, String>) -> Self {
         Self {
             given,
             problems: Vec::new(),
@@ -30,7 +30,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The variable's value, or its default. `None` only after a problem was noted.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         variable: &Variable,
         parse: impl FnOnce(&str) -> Result<T, String>,
@@ -43,7 +43,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The variable's value, if it was given and makes sense.
-    pub(super) fn optional<T>(
+    pub(crate) fn optional<T>(
         &mut self,
         variable: &Variable,
         parse: impl FnOnce(&str) -> Result<T, String>,
@@ -52,8 +52,20 @@ impl<'a> Reader<'a> {
         self.parse(variable, value, parse)
     }
 
+    /// The variable's value; that it is absent is a problem.
+    pub(crate) fn required<T>(
+        &mut self,
+        variable: &Variable,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if !self.given.contains_key(variable.name) {
+            self.refuse(variable, "must be set");
+        }
+        self.optional(variable, parse)
+    }
+
     /// Notes a problem that lies in the variable's relation to others.
-    pub(super) fn refuse(&mut self, variable: &Variable, reason: &str) {
+    pub(crate) fn refuse(&mut self, variable: &Variable, reason: &str) {
         self.problems.push(Problem {
             variable: variable.name,
             reason: reason.to_owned(),

@@ -14,31 +14,31 @@ use super::{LogFormat, ScopeRule, StoreAdmission};
 /// hyper refuses a smaller buffer for a request's head.
 const MIN_HEADER_BYTES: usize = 8192;
 
-pub(super) fn parsed<T: FromStr<Err: ToString>>(value: &str) -> Result<T, String> {
+pub(crate) fn parsed<T: FromStr<Err: ToString>>(value: &str) -> Result<T, String> {
     value.parse().map_err(|error: T::Err| error.to_string())
 }
 
-pub(super) fn text(value: &str) -> Result<String, String> {
+pub(crate) fn text(value: &str) -> Result<String, String> {
     Ok(value.to_owned())
 }
 
-pub(super) fn secret(value: &str) -> Result<SecretString, String> {
+pub(crate) fn secret(value: &str) -> Result<SecretString, String> {
     let visible = value.bytes().all(|byte| byte.is_ascii_graphic());
     visible
         .then(|| value.into())
         .ok_or_else(|| "holds blanks or control characters".into())
 }
 
-pub(super) fn path(value: &str) -> Result<PathBuf, String> {
+pub(crate) fn path(value: &str) -> Result<PathBuf, String> {
     Ok(value.into())
 }
 
-pub(super) fn boolean(value: &str) -> Result<bool, String> {
+pub(crate) fn boolean(value: &str) -> Result<bool, String> {
     value.parse().map_err(|_| "must be true or false".into())
 }
 
 /// A whole number with a unit: `ms`, `s`, `m`, `h` or `d`.
-pub(super) fn duration(value: &str) -> Result<Duration, String> {
+pub(crate) fn duration(value: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(value);
     let scale = match unit {
         "ms" => Some(1),
@@ -56,7 +56,7 @@ pub(super) fn duration(value: &str) -> Result<Duration, String> {
 }
 
 /// A whole number of bytes, or with a unit: `KiB`, `MiB` or `GiB`.
-pub(super) fn bytes(value: &str) -> Result<u64, String> {
+pub(crate) fn bytes(value: &str) -> Result<u64, String> {
     let (number, unit) = split_unit(value);
     let shift = match unit {
         "" => Some(0),
@@ -72,7 +72,7 @@ pub(super) fn bytes(value: &str) -> Result<u64, String> {
 }
 
 /// A limit: at least 1.
-pub(super) fn size(value: &str) -> Result<usize, String> {
+pub(crate) fn size(value: &str) -> Result<usize, String> {
     let size = usize::try_from(bytes(value)?).map_err(|error| error.to_string())?;
     if size == 0 {
         Err("must be at least 1".into())
@@ -81,7 +81,7 @@ pub(super) fn size(value: &str) -> Result<usize, String> {
     }
 }
 
-pub(super) fn header_size(value: &str) -> Result<usize, String> {
+pub(crate) fn header_size(value: &str) -> Result<usize, String> {
     let size = size(value)?;
     let enough = size >= MIN_HEADER_BYTES;
     enough
@@ -90,7 +90,7 @@ pub(super) fn header_size(value: &str) -> Result<usize, String> {
 }
 
 /// An upstream's base URL without what would make two spellings of one upstream.
-pub(super) fn base_url(value: &str) -> Result<Url, String> {
+pub(crate) fn base_url(value: &str) -> Result<Url, String> {
     let mut url: Url = value
         .parse()
         .map_err(|error| format!("is not a URL: {error}"))?;
@@ -108,7 +108,7 @@ pub(super) fn base_url(value: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-pub(super) fn scope(value: &str) -> Result<ScopeRule, String> {
+pub(crate) fn scope(value: &str) -> Result<ScopeRule, String> {
     match value {
         "credential" => Ok(ScopeRule::Credential),
         "organization" => Ok(ScopeRule::Organization),
@@ -117,7 +117,7 @@ pub(super) fn scope(value: &str) -> Result<ScopeRule, String> {
     }
 }
 
-pub(super) fn admission(value: &str) -> Result<StoreAdmission, String> {
+pub(crate) fn admission(value: &str) -> Result<StoreAdmission, String> {
     match value {
         "always" => Ok(StoreAdmission::Always),
         "second-use" => Ok(StoreAdmission::SecondUse),
@@ -125,7 +125,7 @@ pub(super) fn admission(value: &str) -> Result<StoreAdmission, String> {
     }
 }
 
-pub(super) fn log_format(value: &str) -> Result<LogFormat, String> {
+pub(crate) fn log_format(value: &str) -> Result<LogFormat, String> {
     match value {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
@@ -133,7 +133,7 @@ pub(super) fn log_format(value: &str) -> Result<LogFormat, String> {
     }
 }
 
-pub(super) fn log_filter(value: &str) -> Result<String, String> {
+pub(crate) fn log_filter(value: &str) -> Result<String, String> {
     let filter = value
         .parse::<EnvFilter>()
         .map_err(|error| error.to_string());
@@ -141,7 +141,7 @@ pub(super) fn log_filter(value: &str) -> Result<String, String> {
 }
 
 /// Names with commas between them.
-pub(super) fn list(value: &str) -> Result<Vec<String>, String> {
+pub(crate) fn list(value: &str) -> Result<Vec<String>, String> {
     let names = value
         .split(',')
         .map(str::trim)
@@ -155,7 +155,7 @@ pub(super) fn list(value: &str) -> Result<Vec<String>, String> {
 }
 
 /// `POST /v1/embeddings, GET /v1/models, …`
-pub(super) fn routes(value: &str) -> Result<Vec<(Method, String)>, String> {
+pub(crate) fn routes(value: &str) -> Result<Vec<(Method, String)>, String> {
     let entries = value
         .split(',')
         .map(str::trim)

@@ -11,15 +11,23 @@ pub struct Variable {
     pub meaning: &'static str,
 }
 
+/// The table of one program: a constant for each variable, and all of them together.
 macro_rules! variables {
-    ($($name:ident = $default:literal, $meaning:literal;)*) => {
-        $(pub(super) const $name: Variable =
-            Variable { name: stringify!($name), default: $default, meaning: $meaning };)*
+    (
+        $(#[$doc:meta])* $all:ident: [$($other:ident),*];
+        $($name:ident = $default:literal, $meaning:literal;)*
+    ) => {
+        $(pub(crate) const $name: $crate::config::Variable = $crate::config::Variable {
+            name: stringify!($name),
+            default: $default,
+            meaning: $meaning,
+        };)*
 
-        /// Every variable that the program reads. `AWS_*` stands for the standard names.
-        pub const VARIABLES: &[Variable] = &[$($name,)* AWS];
+        $(#[$doc])*
+        pub const $all: &[$crate::config::Variable] = &[$($name,)* $($other,)*];
     };
 }
+pub(crate) use variables;
 
 /// The variables that any AWS SDK reads, passed on to the S3 client as they are.
 const AWS: Variable = Variable {
@@ -30,6 +38,9 @@ const AWS: Variable = Variable {
 };
 
 variables! {
+    /// Every variable that the gateway reads. `AWS_*` stands for the standard names.
+    VARIABLES: [AWS];
+
     LISTEN = "0.0.0.0:8000", "address and port to accept connections on";
 
     OPENAI_BASE_URL = "https://api.openai.com/v1", "the upstream: what stands for /v1";

@@ -31,19 +31,27 @@ pub async fn healthz() -> Response {
 
 /// `GET /readyz`: 503 as soon as we shut down.
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let (status, text) = match app.is_ready() {
+    readiness(app.is_ready())
+}
+
+/// `GET /metrics`: all counters.
+pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    exposition(app.metrics.render(&app.gauges()), &headers)
+}
+
+pub(crate) fn readiness(ready: bool) -> Response {
+    let (status, text) = match ready {
         true => (StatusCode::OK, "ready\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
     };
     (status, [(CACHE_CONTROL, NO_STORE)], text).into_response()
 }
 
-/// `GET /metrics`: all counters. Who accepts plain text and not `OpenMetrics` gets the older format.
-pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let accepted = headers.get_all(ACCEPT).iter();
+/// Who accepts plain text and not `OpenMetrics` gets the older format.
+pub(crate) fn exposition(page: String, request: &HeaderMap) -> Response {
+    let accepted = request.get_all(ACCEPT).iter();
     let accepted: Vec<_> = accepted.filter_map(|value| value.to_str().ok()).collect();
     let accepts = |kind: &str| accepted.iter().any(|value| value.contains(kind));
-    let page = app.metrics.render(&app.gauges());
     let (kind, page) = match accepts("text/plain") && !accepts("application/openmetrics-text") {
         true => (CLASSIC, classic::from_open_metrics(&page)),
         false => (OPEN_METRICS, page),

@@ -10,7 +10,7 @@ use super::lines::{LastLines, Lines};
 use crate::config::LogFormat;
 
 /// Our own lines. Libraries may warn, but not say more: at trace level they print headers.
-const OWN_TARGET: &str = "embedding_gateway";
+const OWN_TARGETS: [&str; 2] = ["embedding_gateway", "endpoint_broadcaster"];
 
 /// The line of each request, so that it can be left out: `embedding_gateway::request=off`.
 pub(super) const REQUEST_TARGET: &str = "embedding_gateway::request";
@@ -28,8 +28,8 @@ pub enum Unloggable {
 /// Starts logging to standard error. Keep what it returns to the end of the program.
 pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unloggable> {
     let ceiling = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target(OWN_TARGET, LevelFilter::TRACE);
+        .with_targets(OWN_TARGETS.map(|target| (target, LevelFilter::TRACE)))
+        .with_default(LevelFilter::WARN);
     let (writer, last) = Lines::start(std::io::stderr())?;
     let lines = fmt::layer().with_writer(writer);
     let lines = match format {

@@ -1,13 +1,15 @@
-//! The README's table of variables is the program's.
+//! What the documents say of variables and codes is what the programs do.
 
-use embedding_gateway::config::VARIABLES;
+use embedding_gateway::broadcast;
+use embedding_gateway::config::{VARIABLES, Variable};
 use embedding_gateway::telemetry::{BreakerState, Gauges, Metrics, StoreGauges};
 
 const README: &str = include_str!("../../README.md");
+const BROADCASTER: &str = include_str!("../../endpoint-broadcaster.md");
 
-fn table() -> String {
+fn table(variables: &[Variable]) -> String {
     let mut table = "| variable | default | meaning |\n|---|---|---|\n".to_owned();
-    for variable in VARIABLES {
+    for variable in variables {
         let default = match variable.default {
             "" => String::new(),
             default => format!("`{default}`"),
@@ -20,26 +22,41 @@ fn table() -> String {
     table
 }
 
-#[test]
-fn the_readme_names_every_variable() {
-    let (_, rest) = README.split_once("<!-- variables: ").unwrap();
+#[track_caller]
+fn assert_names(document: &str, variables: &[Variable]) {
+    let (_, rest) = document.split_once("<!-- variables: ").unwrap();
     let (_, rest) = rest.split_once("-->\n").unwrap();
     let (found, _) = rest.split_once("<!-- /variables -->").unwrap();
-    assert!(found == table(), "the table should be:\n{}", table());
+    let expected = table(variables);
+    assert!(found == expected, "the table should be:\n{expected}");
 }
 
 #[test]
-fn the_readme_names_every_error_code() {
-    let source = include_str!("../../src/error.rs");
-    let (_, source) = source.split_once("fn code(").unwrap();
-    let (source, _) = source.split_once("fn envelope(").unwrap();
-    let codes = source
-        .split("=> \"")
-        .skip(1)
-        .map(|rest| rest.split('"').next().unwrap());
-    let ours = codes.filter(|code| !matches!(*code, "internal_error" | "upstream_refused"));
-    for code in ours {
-        assert!(README.contains(&format!("`{code}`")), "{code}");
+fn the_documents_name_every_variable() {
+    assert_names(README, VARIABLES);
+    assert_names(BROADCASTER, broadcast::config::VARIABLES);
+}
+
+/// The words that a program answers with.
+fn codes(source: &str) -> Vec<&str> {
+    let (_, source) = source.split_once(" fn code(").unwrap();
+    let (source, _) = source.split_once("\n    }\n").unwrap();
+    let words = source.split("=> \"").skip(1);
+    words.map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+#[test]
+fn the_documents_name_every_error_code() {
+    let gateway = codes(include_str!("../../src/error.rs"));
+    let broadcaster = codes(include_str!("../../src/broadcast/refusal.rs"));
+    for (document, codes) in [(README, gateway), (BROADCASTER, broadcaster)] {
+        assert!(codes.len() > 5);
+        let ours = codes
+            .into_iter()
+            .filter(|code| !matches!(*code, "internal_error" | "upstream_refused"));
+        for code in ours {
+            assert!(document.contains(&format!("`{code}`")), "{code}");
+        }
     }
 }
 

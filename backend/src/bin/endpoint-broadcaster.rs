@@ -1,0 +1,62 @@
+//! The endpoint-broadcaster as a process: configuration, service, signals, an orderly end.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use embedding_gateway::broadcast::config::{Config, VARIABLES};
+use embedding_gateway::broadcast::{Broadcaster, build_router};
+use embedding_gateway::command_line::{self, Program};
+use embedding_gateway::{server, telemetry};
+use tokio::net::TcpListener;
+use tokio::time::timeout_at;
+
+const PROGRAM: Program = Program {
+    name: "endpoint-broadcaster",
+    about: "Purges the backend, and then every Varnish behind a headless Service at once.",
+    variables: VARIABLES,
+};
+
+fn main() -> ExitCode {
+    if let Some(answered) = PROGRAM.answer(std::env::args().nth(1).as_deref()) {
+        return answered;
+    }
+    let config = match Config::from_env() {
+        Ok(config) => config,
+        Err(problems) => return command_line::refuse(&problems),
+    };
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> anyhow::Result<()> {
+    let _last_lines = telemetry::start_logging(config.log_format, &config.log_filter)?;
+    let (listen, connections) = (config.listen, config.connections);
+    let (varnish, backend) = (
+        config.services.varnish.clone(),
+        config.services.backend.clone(),
+    );
+    let grace = config.shutdown_grace;
+    let broadcaster = Broadcaster::new(config)?;
+    // Before anybody may think that we are ready, and stop us.
+    let stop = server::stop_signal(grace, || broadcaster.start_draining())?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("LISTEN: {listen}"))?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, %varnish, %backend, "ready");
+
+    let router = build_router(Arc::clone(&broadcaster));
+    let deadline = server::serve(listener, router, connections, stop).await;
+    match timeout_at(deadline, broadcaster.finish()).await {
+        Ok(()) => tracing::info!("stopped"),
+        Err(_) => tracing::warn!("stopped with purges unfinished"),
+    }
+    Ok(())
+}

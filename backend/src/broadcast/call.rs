@@ -1,0 +1,140 @@
+//! One HTTP/1 request on a connection of its own, within a time and a size.
+//!
+//! Not by a pooling client: what goes out is the path byte for byte, to an address, under a name
+//! that is not the address's; and a connection that was kept would be one more thing to go stale.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// Bound on an answer's body. Varnish names what it banned, and we let no more than 16 KiB
+/// through to be banned.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// Bound on an answer's head.
+const MAX_ANSWER_HEAD_BYTES: usize = 32 << 10;
+
+/// Who refuses now may be about to listen.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// An answer, whole.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+/// Why nobody can say that something was purged. The messages are for callers.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("no address")]
+    Unresolved,
+    #[error("connection failed")]
+    Connect,
+    #[error("timed out")]
+    Timeout,
+    #[error("answer broken")]
+    Broken { status: Option<StatusCode> },
+    #[error("answer larger than {MAX_ANSWER_BYTES} bytes")]
+    TooLarge { status: StatusCode },
+    #[error("answered {0}")]
+    Refused(StatusCode),
+}
+
+impl Answer {
+    /// Whether it says that something was purged.
+    pub(super) fn success(self) -> Result<(), Failure> {
+        match self.status {
+            StatusCode::OK => Ok(()),
+            status => Err(Failure::Refused(status)),
+        }
+    }
+}
+
+impl Failure {
+    /// The status of the answer, if there was one.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::TooLarge { status } | Self::Refused(status) => Some(*status),
+            Self::Broken { status } => *status,
+            Self::Unresolved | Self::Connect | Self::Timeout => None,
+        }
+    }
+}
+
+/// Sends `request` to the first of `addresses` that takes a connection, and tries once more if
+/// none does. Both attempts and the answer happen within `limit`.
+pub(super) async fn send(
+    addresses: &[SocketAddr],
+    request: Request<Empty<Bytes>>,
+    limit: Duration,
+) -> Result<Answer, Failure> {
+    let call = async {
+        let stream = connect_twice(addresses, limit / 2).await?;
+        exchange(stream, request).await
+    };
+    timeout(limit, call).await.unwrap_or(Err(Failure::Timeout))
+}
+
+/// The first attempt leaves time for a second one, also where nobody refuses.
+async fn connect_twice(addresses: &[SocketAddr], patience: Duration) -> Result<TcpStream, Failure> {
+    match timeout(patience, TcpStream::connect(addresses)).await {
+        Ok(Ok(stream)) => return Ok(stream),
+        Ok(Err(_)) => sleep(RETRY_PAUSE).await,
+        Err(_) => {}
+    }
+    TcpStream::connect(addresses).await.map_err(|error| {
+        tracing::debug!(?addresses, %error, "no connection");
+        Failure::Connect
+    })
+}
+
+async fn exchange(stream: TcpStream, request: Request<Empty<Bytes>>) -> Result<Answer, Failure> {
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_ANSWER_HEAD_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(&error, None))?;
+    let mut connection = pin!(connection);
+    let mut answer = pin!(async {
+        let response = sender.send_request(request).await;
+        read(response.map_err(|error| broken(&error, None))?).await
+    });
+    tokio::select! {
+        answer = &mut answer => return answer,
+        ended = &mut connection => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection broke");
+        }
+    }
+    // What it had received by then may be a whole answer.
+    answer.await
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
+    let (parts, body) = response.into_parts();
+    let status = parts.status;
+    let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+    let body = body.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Failure::TooLarge { status }
+        } else {
+            broken(&*error, Some(status))
+        }
+    })?;
+    let body = body.to_bytes();
+    Ok(Answer { status, body })
+}
+
+fn broken(error: &dyn std::error::Error, status: Option<StatusCode>) -> Failure {
+    tracing::debug!(%error, "an answer broke off");
+    Failure::Broken { status }
+}

@@ -1,0 +1,30 @@
+//! The table of the broadcaster's variables. Nothing else knows their names.
+
+use crate::config::variables::variables;
+
+variables! {
+    /// Every variable that the broadcaster reads.
+    VARIABLES: [];
+
+    LISTEN = "0.0.0.0:8080", "address and port to accept connections on";
+
+    VARNISH_SERVICE = "", "name:port of Varnish's headless Service: every address of the name is purged, with this as its Host. An address:port is purged as it is. Must be set";
+    BACKEND_SERVICE = "", "name:port of the backend's Service, which is purged first. Must be set";
+    BACKEND_ADMIN_TOKEN = "", "the backend's ADMIN_TOKEN; absent where the backend lets everybody PURGE";
+
+    ADMIN_TOKEN = "", "who presents it as a bearer token may PURGE here; this or ALLOW_ANONYMOUS_PURGE must be set";
+    ALLOW_ANONYMOUS_PURGE = "false", "true lets everybody PURGE whom the network lets call";
+
+    DNS_SERVERS = "", "address:port of name servers, with commas, to ask in place of /etc/hosts and /etc/resolv.conf; names are then not completed by search domains";
+    RESOLVE_TIMEOUT = "5s", "to resolve a name";
+    BACKEND_TIMEOUT = "10s", "for the backend's answer, from resolving its name on";
+    ENDPOINT_TIMEOUT = "3s", "for each Varnish's answer, from connecting on";
+
+    MAX_CONCURRENT_PURGES = "8", "purges at a time; more get 503";
+    MAX_HEADER_BYTES = "32KiB", "all headers of a request together";
+    HEADER_TIMEOUT = "75s", "to receive a request's headers, and for an idle connection";
+
+    SHUTDOWN_GRACE = "25s", "for running purges after SIGTERM; longer than the three time-outs together";
+    LOG_FORMAT = "text", "text or json";
+    RUST_LOG = "info", "which of the broadcaster's own log lines to write, as in debug or embedding_gateway::broadcast=trace";
+}
