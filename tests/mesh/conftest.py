@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from cluster.gateway import Gateway
 from cluster.mesh import Mesh
 from cluster.programs import programs
 
@@ -27,6 +28,15 @@ def mesh(tmp_path_factory) -> Mesh:
     kit = Path(os.environ["MESH_KIT"])
     running = Mesh(kit, programs(kit), tmp_path_factory.mktemp("mesh"))
     _meshes.append(running)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def gateway(mesh, tmp_path_factory) -> Gateway:
+    """The dev overlay, applied wave by wave."""
+    running = Gateway(mesh, tmp_path_factory.mktemp("gateway"))
+    running.apply_in_waves()
     yield running
     running.stop()
 

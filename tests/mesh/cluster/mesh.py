@@ -17,9 +17,8 @@ from kubelet.sandbox import NODE_ADDRESS, make_bridge
 from cluster import control_plane
 from cluster.control_plane import ControlPlane
 from cluster.names import Names
+from cluster.registry import NAME as REGISTRY
 
-REGISTRY_PORT = 5000
-REGISTRY = f"registry.test:{REGISTRY_PORT}"
 # Room for claims of stateful sets; bound by whoever claims first.
 VOLUMES = 4
 
@@ -32,9 +31,10 @@ class Mesh:
         # Containers' users pass through.
         for each in (folder, *folder.parents):
             each.chmod(each.stat().st_mode | 0o011)
+        self._folder = folder
         make_bridge()
         api = Api("127.0.0.1", control_plane.API_PORT, control_plane.TOKEN)
-        self.names = Names(api, control_plane.NAMES | {"registry.test": NODE_ADDRESS})
+        self.names = Names(api, control_plane.NAMES | {REGISTRY.partition(":")[0]: NODE_ADDRESS})
         _resolve_here(folder)
         self.control_plane = ControlPlane(kit, folder / "control-plane", REGISTRY)
         self.api = api
@@ -63,6 +63,17 @@ class Mesh:
     def unready(self, namespace: str) -> list[str]:
         return [pod["metadata"]["name"] for pod in self.pods(namespace) if not _is_ready(pod)]
 
+    def apply(self, objects: list[dict]) -> None:
+        """What `kubectl apply` does with these."""
+        path = _written(self._folder, "apply", {"apiVersion": "v1", "kind": "List", "items": objects})
+        self.kubectl("apply", "--filename", path)
+
+    def settled(self, namespace: str) -> bool:
+        """Every workload has all its Pods, of its newest template, ready; every Job is done."""
+        apps, batch = f"/apis/apps/v1/namespaces/{namespace}", f"/apis/batch/v1/namespaces/{namespace}"
+        workloads = [*self.api.items(f"{apps}/deployments"), *self.api.items(f"{apps}/statefulsets")]
+        return all(map(_is_rolled_out, workloads)) and all(job["status"].get("succeeded") for job in self.api.items(f"{batch}/jobs"))
+
     def stop(self) -> None:
         for life in list(self.node.pods.values()):
             life.delete(0, forced=True)
@@ -77,6 +88,13 @@ class Mesh:
         }
         volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
         self.kubectl("create", "-f", _written(path.parent, name, volume))
+
+
+def _is_rolled_out(workload: dict) -> bool:
+    status, wanted = workload["status"], workload["spec"]["replicas"]
+    current = status.get("observedGeneration") == workload["metadata"]["generation"]
+    counts = [status.get(name, 0) for name in ("replicas", "readyReplicas", "updatedReplicas")]
+    return current and counts == [wanted] * 3
 
 
 def _written(folder: Path, name: str, content: dict) -> str:

@@ -17,8 +17,8 @@ def programs(kit: Path) -> Images:
     return Images(
         {
             "embedding-gateway": Image(
-                ("/embedding-gateway",),
-                {f"/{name}": RELEASE / name for name in ("embedding-gateway", "endpoint-broadcaster")},
+                ("/usr/local/bin/embedding-gateway",),
+                {f"/usr/local/bin/{name}": RELEASE / name for name in ("embedding-gateway", "endpoint-broadcaster")},
                 _DISTROLESS_USER,
             ),
             # As in the real image: the agent starts the Envoy beside it with the bootstrap beside that.

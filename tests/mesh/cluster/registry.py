@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -18,6 +19,7 @@ class Registry:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
+        self._folder = folder
         configuration = {
             "version": 0.1,
             "storage": {"filesystem": {"rootdirectory": str(folder / "blobs")}},
@@ -29,10 +31,25 @@ class Registry:
         self._process = Process([shutil.which("docker-registry"), "serve", path], folder / "registry.log")
         eventually(self._answers, 30, "the registry")
 
+    def push_filter(self, module: Path, tag: str) -> None:
+        """Publishes the module as the image that kustomize/ names."""
+        context = self._folder / f"filter-{tag}"
+        context.mkdir()
+        shutil.copy(module, context / "plugin.wasm")
+        (context / "Containerfile").write_text("FROM scratch\nCOPY plugin.wasm /plugin.wasm\n")
+        image = f"{NAME}/body-hash-filter:{tag}"
+        self._buildah("bud", "--isolation", "chroot", "--format", "docker", "--tag", image, str(context))
+        self._buildah("push", "--tls-verify=false", image)
+
     def pulls(self, repository: str) -> list[str]:
         """The lines of its log that say who took a manifest of this repository."""
         wanted = f"/v2/{repository}/manifests/"
         return [line for line in self._process.log_text().splitlines() if wanted in line and "GET" in line]
+
+    def _buildah(self, command: str, *arguments: str) -> None:
+        where = ["--root", str(self._folder / "images"), "--runroot", str(self._folder / "run"), "--storage-driver", "vfs"]
+        done = subprocess.run(["buildah", *where, command, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
     def stop(self) -> None:
         self._process.kill()

@@ -1,0 +1,72 @@
+"""The product in the cluster, from its ingress gateway to its upstream."""
+
+import json
+from pathlib import Path
+
+from harness.paths import filter_module
+from harness.waiting import eventually
+
+from cluster.control_plane import ISTIO_NAMESPACE
+from cluster.mesh import Mesh
+from cluster.overlay import Overlay
+from cluster.registry import Registry
+from cluster.upstream import ADDRESS, NAME, Upstream
+
+NAMESPACE = "embedding-gateway"
+HOST = "embedding-gateway.minikube.127.0.0.1.nip.io"
+PURGE_HOST = "embedding-gateway-purge.minikube.127.0.0.1.nip.io"
+VARNISH = "embedding-gateway-varnish"
+FILTER_VERSION = "0.1.0"
+# Envoys compile the module, images come from the registry, and two cores do all of it.
+WAVE_SECONDS = 180
+_INGRESS = Path(__file__).parents[1] / "manifests/ingress_gateway.yaml"
+
+
+class Gateway:
+    """What surrounds the manifests, and what can be done with them."""
+
+    def __init__(self, mesh: Mesh, folder: Path) -> None:
+        self.mesh = mesh
+        self.upstream = Upstream(folder / "upstream")
+        mesh.names.add(NAME, ADDRESS)
+        self.registry = Registry(folder / "registry")
+        self.registry.push_filter(filter_module(), FILTER_VERSION)
+        self.overlay = Overlay(folder / "overlay")
+        self._start_ingress()
+
+    def apply_in_waves(self) -> None:
+        """As Argo CD does: the next wave when the one before is healthy."""
+        for number, objects in self.overlay.waves():
+            self.mesh.apply(objects)
+            self.wait(f"wave {number}")
+
+    def apply(self) -> None:
+        """All at once."""
+        self.mesh.kubectl("apply", "-k", self.overlay.path)
+
+    def wait(self, what: str) -> None:
+        eventually(lambda: self.mesh.settled(NAMESPACE), WAVE_SECONDS, what)
+
+    def varnish_log(self, body_hash: str) -> list[dict]:
+        """What the sidecars of the Varnish pods logged about requests with this hash, each with the pod's name."""
+        return [line for line in self.varnish_lines() if line.get("x-body-hash") == body_hash]
+
+    def varnish_lines(self) -> list[dict]:
+        """Every line of their access log so far."""
+        lines = []
+        for log in sorted(self.mesh.node.logs.glob(f"{NAMESPACE}_{VARNISH}-*_istio-proxy.log")):
+            pod = log.name.split("_")[1]
+            found = (line for line in log.read_text(errors="replace").splitlines() if line.startswith('{"'))
+            lines += [json.loads(line) | {"pod": pod} for line in found]
+        return lines
+
+    def stop(self) -> None:
+        self.registry.stop()
+        self.upstream.stop()
+
+    def _start_ingress(self) -> None:
+        self.mesh.kubectl("apply", "--filename", str(_INGRESS))
+        eventually(lambda: self.mesh.settled(ISTIO_NAMESPACE), WAVE_SECONDS, "the ingress gateway")
+        (pod,) = self.mesh.pods(ISTIO_NAMESPACE, "istio=ingressgateway")
+        for host in (HOST, PURGE_HOST):
+            self.mesh.names.add(host, pod["status"]["podIP"])

@@ -1,0 +1,47 @@
+"""The manifests as a user has them: a copy of kustomize/ with his choices in it, applied by kubectl."""
+
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import yaml
+from harness.paths import ROOT
+
+from cluster.registry import NAME as REGISTRY
+
+WAVE = "argocd.argoproj.io/sync-wave"
+_LAYER = "tests/mesh/overlay"
+
+
+class Overlay:
+    """A copy that may be edited: `path` is what `kubectl apply -k` gets."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        shutil.copytree(ROOT / "kustomize", folder / "kustomize")
+        shutil.copytree(ROOT / _LAYER, folder / _LAYER)
+        self.path = str(folder / _LAYER)
+        # Both as kustomize/README.md says it.
+        self.replace("overlays/dev/minio/kustomization.yaml", "components/minio\n", "components/seaweedfs\n")
+        self.replace("components/images/kustomization.yaml", "oci://registry.example.com/", f"oci://{REGISTRY}/")
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        """Changes one place of one file below kustomize/; AssertionError if it is not exactly one."""
+        path = self._folder / "kustomize" / file
+        content = path.read_text()
+        assert content.count(old) == 1, f"{file} has {old!r} {content.count(old)} times"
+        path.write_text(content.replace(old, new))
+
+    def objects(self) -> list[dict]:
+        """All that `kubectl apply -k` would create, in its order."""
+        built = subprocess.run(["kubectl", "kustomize", self.path], capture_output=True, text=True)
+        assert built.returncode == 0, built.stderr
+        return list(yaml.safe_load_all(built.stdout))
+
+    def waves(self) -> list[tuple[int, list[dict]]]:
+        """The objects by sync wave, as Argo CD would apply them."""
+        waves = defaultdict(list)
+        for each in self.objects():
+            waves[int(each["metadata"].get("annotations", {}).get(WAVE, 0))].append(each)
+        return sorted(waves.items())
