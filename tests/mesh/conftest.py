@@ -23,6 +23,13 @@ def pytest_runtest_makereport(item, call):
             report.sections += [(log.name, _end_of(log)) for log in sorted(mesh.node.logs.iterdir())]
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What the tests measured."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory) -> Mesh:
     kit = Path(os.environ["MESH_KIT"])

@@ -16,6 +16,7 @@ NAMESPACE = "embedding-gateway"
 HOST = "embedding-gateway.minikube.127.0.0.1.nip.io"
 PURGE_HOST = "embedding-gateway-purge.minikube.127.0.0.1.nip.io"
 VARNISH = "embedding-gateway-varnish"
+FILTER_REPOSITORY = "body-hash-filter"
 FILTER_VERSION = "0.1.0"
 # Envoys compile the module, images come from the registry, and two cores do all of it.
 WAVE_SECONDS = 180
@@ -60,6 +61,22 @@ class Gateway:
             lines += [json.loads(line) | {"pod": pod} for line in found]
         return lines
 
+    def varnish_pods(self) -> list[str]:
+        return sorted(pod["metadata"]["name"] for pod in self.mesh.pods(NAMESPACE, f"app={VARNISH}"))
+
+    def ingress_endpoints(self) -> str:
+        """The addresses of Varnish pods that the ingress gateway's Envoy would send a request to, as it says it itself."""
+        name = self._ingress["metadata"]["name"]
+        proxy = self.mesh.node.life_of(ISTIO_NAMESPACE, name).container("istio-proxy")
+        clusters = proxy.execute(["pilot-agent", "request", "GET", "clusters"], WAVE_SECONDS).stdout.decode()
+        return "\n".join(line for line in clusters.splitlines() if f"|6081||{VARNISH}." in line)
+
+    def wait_for_varnish_at_the_ingress(self) -> None:
+        """Until requests reach all Varnish pods that there are."""
+        pods = self.mesh.pods(NAMESPACE, f"app={VARNISH}")
+        addresses = [f"{pod['status']['podIP']}:6081::health_flags::healthy" for pod in pods]
+        eventually(lambda: all(each in self.ingress_endpoints() for each in addresses), WAVE_SECONDS, "Varnish at the gateway")
+
     def stop(self) -> None:
         self.registry.stop()
         self.upstream.stop()
@@ -67,6 +84,6 @@ class Gateway:
     def _start_ingress(self) -> None:
         self.mesh.kubectl("apply", "--filename", str(_INGRESS))
         eventually(lambda: self.mesh.settled(ISTIO_NAMESPACE), WAVE_SECONDS, "the ingress gateway")
-        (pod,) = self.mesh.pods(ISTIO_NAMESPACE, "istio=ingressgateway")
+        (self._ingress,) = self.mesh.pods(ISTIO_NAMESPACE, "istio=ingressgateway")
         for host in (HOST, PURGE_HOST):
-            self.mesh.names.add(host, pod["status"]["podIP"])
+            self.mesh.names.add(host, self._ingress["status"]["podIP"])

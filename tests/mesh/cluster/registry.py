@@ -1,6 +1,7 @@
 """A real OCI registry for the filter's module: Debian's docker-registry, over plain HTTP."""
 
 import json
+import re
 import shutil
 import subprocess
 import urllib.error
@@ -41,10 +42,10 @@ class Registry:
         self._buildah("bud", "--isolation", "chroot", "--format", "docker", "--tag", image, str(context))
         self._buildah("push", "--tls-verify=false", image)
 
-    def pulls(self, repository: str) -> list[str]:
-        """The lines of its log that say who took a manifest of this repository."""
-        wanted = f"/v2/{repository}/manifests/"
-        return [line for line in self._process.log_text().splitlines() if wanted in line and "GET" in line]
+    def pullers(self, repository: str, tag: str) -> set[str]:
+        """The addresses of all who took this image's manifest."""
+        line = re.compile(rf'^([0-9.]+) - - .*"GET /v2/{repository}/manifests/{re.escape(tag)} HTTP/1.1" 200 ', re.MULTILINE)
+        return set(line.findall(self._process.log_text()))
 
     def _buildah(self, command: str, *arguments: str) -> None:
         where = ["--root", str(self._folder / "images"), "--runroot", str(self._folder / "run"), "--storage-driver", "vfs"]

@@ -1,0 +1,94 @@
+"""Clients that never stop: honest ones, whose every answer is checked, and hostile ones, who claim another body's hash."""
+
+import json
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from asking import SECONDS, body_of, embed, fresh, hash_of
+
+HONEST, HOSTILE = 4, 2
+TEXTS = 40
+
+
+@dataclass
+class Tally:
+    """What the honest clients met."""
+
+    statuses: Counter = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+    hostile: int = 0
+
+
+class Load:
+    """Runs within its `with`; `tally` may be read after it. All use one credential, so that only the hash keeps them apart."""
+
+    def __init__(self, hostile: bool = False) -> None:
+        self.key = fresh("sk-load").replace(" ", "-")
+        self.texts = [fresh() for _ in range(TEXTS)]
+        self.tally = Tally()
+        self._vectors = {text: vector_of(embed(text, self.key).body) for text in self.texts}
+        self._ended = threading.Event()
+        clients = [self._be_honest] * HONEST + [self._be_hostile] * (HOSTILE if hostile else 0)
+        self._threads = [threading.Thread(target=client, args=(number,), daemon=True) for number, client in enumerate(clients)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wrong_now(self) -> list[str]:
+        """The texts that are answered with another vector than at first."""
+        return [text for text in self.texts if vector_of(embed(text, self.key).body) != self._vectors[text]]
+
+    def _be_honest(self, number: int) -> None:
+        while not self._ended.is_set():
+            for text in self.texts[number::HONEST]:
+                self._ask_and_check(text)
+
+    def _ask_and_check(self, text: str) -> None:
+        began = time.monotonic()
+        try:
+            answer = embed(text, self.key)
+        except OSError as failure:
+            self.tally.failures.append(repr(failure))
+            return
+        finally:
+            self.tally.slowest = max(self.tally.slowest, time.monotonic() - began)
+        self.tally.statuses[answer.status] += 1
+        if answer.status == 200 and vector_of(answer.body) != self._vectors[text]:
+            self.tally.wrong.append(text)
+
+    def _be_hostile(self, number: int) -> None:
+        """Bodies of its own under the hashes of the honest ones': in the hope to be stored there."""
+        while not self._ended.is_set():
+            for text in self.texts:
+                try:
+                    embed(fresh("hostile"), self.key, x_body_hash=hash_of(body_of(text)))
+                except OSError:
+                    continue
+                self.tally.hostile += 1
+
+
+def vector_of(body: bytes) -> str | None:
+    """The vector of an answer, None of what is none."""
+    try:
+        return json.loads(body)["data"][0]["embedding"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def assert_unharmed(tally: Tally) -> None:
+    """No wrong answer, no error, no hang."""
+    assert tally.wrong == []
+    assert tally.failures == []
+    assert set(tally.statuses) == {200}, tally.statuses
+    assert tally.slowest < SECONDS / 2, tally.slowest
