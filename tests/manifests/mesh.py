@@ -1,0 +1,95 @@
+"""Whether the mesh's hosts, routes and gateways mean something, and nothing is asked twice."""
+
+from collections.abc import Iterator
+
+from .objects import Manifests, Object, title
+
+
+def _ports(service: Object) -> set[int]:
+    return {port["port"] for port in service["spec"]["ports"]}
+
+
+def _is_known(manifests: Manifests, host: str) -> bool:
+    return manifests.service_of(host) is not None or host in manifests.external_hosts()
+
+
+def hosts_of_nothing(manifests: Manifests) -> list[str]:
+    problems = []
+    for rule in manifests.of("DestinationRule"):
+        if not _is_known(manifests, rule["spec"]["host"]):
+            problems.append(f"{title(rule)}: nothing is called {rule['spec']['host']}")
+    for sidecar in manifests.of("Sidecar"):
+        for egress in sidecar["spec"].get("egress", []):
+            hosts = (entry.partition("/")[2] for entry in egress["hosts"] if entry != "~/*")
+            problems += [f"{title(sidecar)}: nothing is called {host}" for host in hosts if not _is_known(manifests, host)]
+    for service in manifests.of("VirtualService"):
+        problems += _routes_to_nothing(manifests, service) + _hosts_that_no_gateway_has(manifests, service)
+    return problems
+
+
+def _routes(service: Object) -> Iterator[Object]:
+    yield from service["spec"]["http"]
+
+
+def _routes_to_nothing(manifests: Manifests, service: Object) -> list[str]:
+    problems = []
+    for destination in (route["destination"] for http in _routes(service) for route in http["route"]):
+        target = manifests.service_of(destination["host"])
+        if target is None:
+            problems.append(f"{title(service)}: nothing is called {destination['host']}")
+        elif destination["port"]["number"] not in _ports(target):
+            problems.append(f"{title(service)}: {destination['host']} has no port {destination['port']['number']}")
+    return problems
+
+
+def _hosts_that_no_gateway_has(manifests: Manifests, service: Object) -> list[str]:
+    gateways = service["spec"].get("gateways", ["mesh"])
+    if gateways == ["mesh"]:
+        return [f"{title(service)}: nothing is called {host}" for host in service["spec"]["hosts"] if not manifests.service_of(host)]
+    problems = []
+    for gateway in gateways:
+        found = manifests.get("Gateway", gateway)
+        served = {host for server in found["spec"]["servers"] for host in server["hosts"]} if found else set()
+        problems += [f"{title(service)}: {gateway} does not serve {host}" for host in service["spec"]["hosts"] if host not in served]
+    return problems
+
+
+def routes_that_repeat(manifests: Manifests) -> list[str]:
+    """Istio repeats a failed request twice unless it is told not to."""
+    services = manifests.of("VirtualService")
+    return [f"{title(each)}: has retries" for each in services for http in _routes(each) if http.get("retries") != {"attempts": 0}]
+
+
+def services_that_are_asked_twice(manifests: Manifests) -> list[str]:
+    """Every Service that a pod of ours may call has routes of its own: Istio's default ones repeat."""
+    told = {host for each in manifests.of("VirtualService") for host in each["spec"]["hosts"]}
+    called = set()
+    for sidecar in manifests.of("Sidecar"):
+        for egress in sidecar["spec"].get("egress", []):
+            hosts = (entry.partition("/")[2] for entry in egress["hosts"] if entry != "~/*")
+            called |= {host.partition(".")[0] for host in hosts if manifests.service_of(host)}
+    return [f"Service {service}: no VirtualService turns repeating off" for service in sorted(called - told)]
+
+
+def plugins_that_differ(manifests: Manifests) -> list[str]:
+    """Tap and gate: one module, the tap first, equal but for the role."""
+    pairs: dict[tuple[str, str], dict[str, Object]] = {}
+    for plugin in manifests.of("WasmPlugin"):
+        kind, _, role = plugin["metadata"]["name"].rpartition("-")
+        pairs.setdefault((plugin["metadata"].get("namespace", ""), kind), {})[role] = plugin["spec"]
+    problems = []
+    for (_, kind), pair in pairs.items():
+        if set(pair) != {"tap", "gate"}:
+            problems.append(f"{kind}: there is only {', '.join(pair)}")
+            continue
+        tap, gate = pair["tap"], pair["gate"]
+        if not tap["priority"] > gate["priority"]:
+            problems.append(f"{kind}: the gate stands before the tap")
+        for role, spec in pair.items():
+            config = spec["pluginConfig"]
+            if (config["role"], spec["phase"], spec["failStrategy"]) != (role, "STATS", "FAIL_RELOAD"):
+                problems.append(f"{kind}-{role}: role, phase or fail strategy")
+        same = [{**spec, "priority": 0, "pluginConfig": {**spec["pluginConfig"], "role": ""}} for spec in (tap, gate)]
+        if same[0] != same[1]:
+            problems.append(f"{kind}: tap and gate differ in more than role and priority")
+    return problems

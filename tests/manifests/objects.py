@@ -1,0 +1,126 @@
+"""Rendered objects, and what can be asked of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Object = dict[str, Any]
+
+WORKLOADS = ("Deployment", "Job", "StatefulSet")
+OUR_NAMESPACE = "embedding-gateway"
+# Where the ingress gateway stands, which is not ours: how the table of overlays/dev names it.
+GATEWAY_NAMESPACE = "istio-system"
+GATEWAY_LABELS = {"istio": "ingressgateway"}
+GATEWAY_PRINCIPAL = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
+
+
+def name(each: Object) -> str:
+    return each["metadata"]["name"]
+
+
+def namespace(each: Object) -> str:
+    return each["metadata"].get("namespace", "")
+
+
+def annotations(each: Object) -> dict[str, str]:
+    return each["metadata"].get("annotations") or {}
+
+
+def wave(each: Object) -> int:
+    return int(annotations(each).get("argocd.argoproj.io/sync-wave", "0"))
+
+
+def title(each: Object) -> str:
+    return f"{each['kind']} {name(each)}"
+
+
+def fits(labels: dict[str, str], wanted: dict[str, str] | None) -> bool:
+    """An empty selector fits everything."""
+    return (wanted or {}).items() <= labels.items()
+
+
+@dataclass(frozen=True)
+class Pod:
+    """The pods of one workload, as its template describes them."""
+
+    workload: Object
+
+    @property
+    def template(self) -> Object:
+        return self.workload["spec"]["template"]
+
+    @property
+    def spec(self) -> Object:
+        return self.template["spec"]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.template["metadata"]["labels"]
+
+    @property
+    def app(self) -> str:
+        return self.labels["app"]
+
+    @property
+    def account(self) -> str:
+        return self.spec.get("serviceAccountName", "default")
+
+    @property
+    def principal(self) -> str:
+        return f"cluster.local/ns/{namespace(self.workload)}/sa/{self.account}"
+
+    @property
+    def containers(self) -> list[Object]:
+        return self.spec.get("initContainers", []) + self.spec["containers"]
+
+    @property
+    def ports(self) -> dict[str, int]:
+        return {port["name"]: port["containerPort"] for each in self.containers for port in each.get("ports", [])}
+
+    def port(self, wanted: str | int) -> int | None:
+        return self.ports.get(wanted) if isinstance(wanted, str) else wanted
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """Everything that one `kubectl apply -k` would send."""
+
+    objects: list[Object]
+
+    def of(self, *kinds: str) -> Iterator[Object]:
+        return (each for each in self.objects if each["kind"] in kinds)
+
+    def get(self, kind: str, wanted: str, space: str | None = None) -> Object | None:
+        found = (each for each in self.of(kind) if name(each) == wanted and space in (None, namespace(each)))
+        return next(found, None)
+
+    def pods(self, labels: dict[str, str] | None = None) -> list[Pod]:
+        every = [Pod(each) for each in self.of(*WORKLOADS)]
+        return [pod for pod in every if fits(pod.labels, labels)]
+
+    def service_of(self, host: str) -> Object | None:
+        """The Service that a host of the mesh means."""
+        short, _, rest = host.partition(".")
+        whole = rest in ("", OUR_NAMESPACE, f"{OUR_NAMESPACE}.svc", f"{OUR_NAMESPACE}.svc.cluster.local")
+        return self.get("Service", short) if whole else None
+
+    def external_hosts(self) -> set[str]:
+        return {host for each in self.of("ServiceEntry") for host in each["spec"]["hosts"]}
+
+
+def selected_labels(each: Object) -> dict[str, str]:
+    """What a policy, plugin or Sidecar selects; nothing named means the whole namespace."""
+    spec = each.get("spec") or {}
+    selector = spec.get("selector") or spec.get("workloadSelector") or spec.get("podSelector") or {}
+    return selector.get("matchLabels") or selector.get("labels") or {}
+
+
+def container_environment(manifests: Manifests, container: Object) -> dict[str, str | None]:
+    """Its variables; None where the value is not in a manifest."""
+    found: dict[str, str | None] = {}
+    for source in container.get("envFrom", []):
+        config = manifests.get("ConfigMap", source["configMapRef"]["name"]) or {}
+        found |= config.get("data", {})
+    for variable in container.get("env", []):
+        found[variable["name"]] = variable.get("value")
+    return found

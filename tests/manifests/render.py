@@ -1,0 +1,93 @@
+"""Renders the manifests as `kubectl` does: as they are, and with other components in the dev overlay."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from harness.paths import ROOT, TOOLS
+
+from .objects import Manifests
+
+KUSTOMIZE = ROOT / "kustomize"
+_OWN_KUSTOMIZE = TOOLS / "bin/kustomize"
+_TIMEOUT_SECONDS = 120
+
+
+class DoesNotRender(Exception):
+    """What kustomize said."""
+
+
+def _command() -> list[str]:
+    """kubectl's kustomize; where there is no kubectl, the one that scripts/setup.sh installs."""
+    return ["kubectl", "kustomize"] if shutil.which("kubectl") else [str(_OWN_KUSTOMIZE), "build"]
+
+
+def build(folder: Path) -> Manifests:
+    done = subprocess.run([*_command(), folder], capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
+    if done.returncode:
+        raise DoesNotRender(done.stderr)
+    return Manifests([each for each in yaml.safe_load_all(done.stdout) if each])
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The dev overlay with some of its components exchanged, as README.md tells its readers to do."""
+
+    name: str
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    s3_server: str = "minio"
+
+
+COMPONENTS = sorted(path.parent.name for path in KUSTOMIZE.glob("components/*/kustomization.yaml"))
+# Each component of the table, and all that go together.
+VARIANTS = [
+    Variant("dev"),
+    Variant("seaweedfs", s3_server="seaweedfs"),
+    Variant("s3", add=("s3",), remove=("minio",)),
+    Variant("body-hash-file", add=("body-hash-file",), remove=("body-hash-ingress",)),
+    Variant("body-hash-single", add=("body-hash-single",)),
+    Variant("purge-oauth2", add=("purge-oauth2",)),
+    Variant("in-mesh-clients", add=("in-mesh-clients",)),
+    Variant("restricted", add=("restricted",)),
+    Variant("monitoring", add=("monitoring",)),
+    Variant("production", add=("purge-oauth2", "in-mesh-clients", "restricted", "monitoring", "s3"), remove=("minio",)),
+    Variant("all in one", add=("body-hash-single", "purge-oauth2", "in-mesh-clients", "restricted", "monitoring"), s3_server="seaweedfs"),
+]
+
+
+def copy(folder: Path) -> Path:
+    """A copy of the whole tree, with something in place of the module that is not in the repository."""
+    tree = folder / "kustomize"
+    shutil.copytree(KUSTOMIZE, tree, ignore=shutil.ignore_patterns("plugin.wasm", "vtc"))
+    (tree / "components/body-hash-file/plugin.wasm").write_bytes(b"\0asm\xff")
+    return tree
+
+
+def dev(variant: Variant, folder: Path) -> Manifests:
+    overlay = copy(folder) / "overlays/dev"
+    file = overlay / "kustomization.yaml"
+    content = yaml.safe_load(file.read_text())
+    kept = [each for each in content["components"] if Path(each).name not in variant.remove]
+    content["components"] = kept + [f"../../components/{each}" for each in variant.add]
+    file.write_text(yaml.safe_dump(content))
+    storage = overlay / "minio/kustomization.yaml"
+    storage.write_text(storage.read_text().replace("/components/minio\n", f"/components/{variant.s3_server}\n"))
+    return build(overlay)
+
+
+def base_with(component: str, folder: Path) -> Manifests:
+    overlay = copy(folder) / "overlays/alone"
+    overlay.mkdir()
+    content = {"resources": ["../../base"], "components": [f"../../components/{component}"]}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    return build(overlay)
+
+
+@cache
+def base() -> Manifests:
+    return build(KUSTOMIZE / "base")

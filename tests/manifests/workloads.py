@@ -1,0 +1,134 @@
+"""What every pod must be: pinned, restricted, labelled, with room for its end."""
+
+import re
+
+from .objects import WORKLOADS, Manifests, Object, Pod, container_environment, title
+
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+# A version: starts with its number, or is a release or a commit. Names of channels move.
+_VERSION = re.compile(r":(?:v?\d+(?:\.\d+)+[\w.-]*|RELEASE\.[\w.-]+|[0-9a-f]{7,40}(?:-dirty)?)$")
+# Pod Security `restricted`, the volumes that it allows.
+_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "k": 2**10, "m": 2**20, "g": 2**30, "": 1}
+
+
+def _bytes(quantity: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)(\w*)", quantity).groups()
+    return int(number) * _UNITS[unit]
+
+
+def _seconds(duration: str) -> int:
+    return int(re.fullmatch(r"(\d+)s", duration)[1])
+
+
+def images(manifests: Manifests) -> list[tuple[str, str]]:
+    """(who, image) of everything that is fetched from a registry."""
+    found = [(title(pod.workload), container["image"]) for pod in manifests.pods() for container in pod.containers]
+    found += [(title(plugin), plugin["spec"]["url"]) for plugin in manifests.of("WasmPlugin") if not plugin["spec"]["url"].startswith("file:")]
+    for each in manifests.of("EnvoyFilter"):
+        found += [(title(each), uri) for uri in re.findall(r"'uri': '([^']+)'", str(each))]
+    return found
+
+
+def unpinned(manifests: Manifests) -> list[str]:
+    return [f"{who}: {image}" for who, image in images(manifests) if not (_DIGEST.search(image) or _VERSION.search(image))]
+
+
+def _pod_problems(pod: Pod) -> list[str]:
+    spec, context = pod.spec, pod.spec.get("securityContext", {})
+    wrong = [field for field in ("hostNetwork", "hostPID", "hostIPC") if spec.get(field)]
+    wrong += [f"volume {kind}" for volume in spec.get("volumes", []) for kind in volume.keys() - {"name"} - _VOLUMES]
+    if context.get("runAsNonRoot") is not True or not context.get("runAsUser", 0) > 0:
+        wrong.append("may run as root")
+    if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        wrong.append("seccomp profile")
+    if spec.get("automountServiceAccountToken") is not False:
+        wrong.append("mounts a token")
+    return wrong
+
+
+def _container_problems(container: Object) -> list[str]:
+    context = container.get("securityContext", {})
+    wrong = ["is privileged"] if context.get("privileged") else []
+    if context.get("allowPrivilegeEscalation") is not False:
+        wrong.append("may escalate")
+    if context.get("capabilities") != {"drop": ["ALL"]}:
+        wrong.append("capabilities")
+    if context.get("readOnlyRootFilesystem") is not True:
+        wrong.append("may write to its root")
+    if any(port.get("hostPort") for port in container.get("ports", [])):
+        wrong.append("host port")
+    if context.get("runAsUser", 1) == 0 or context.get("runAsNonRoot") is False:
+        wrong.append("runs as root")
+    return wrong
+
+
+def unrestricted(manifests: Manifests) -> list[str]:
+    """Pod Security `restricted`, a read-only root and no token on top."""
+    problems = []
+    for pod in manifests.pods():
+        problems += [f"{title(pod.workload)}: {each}" for each in _pod_problems(pod)]
+        for container in pod.containers:
+            problems += [f"{title(pod.workload)}: {container['name']}: {each}" for each in _container_problems(container)]
+    accounts = manifests.of("ServiceAccount")
+    return problems + [f"{title(each)}: mounts a token" for each in accounts if each.get("automountServiceAccountToken") is not False]
+
+
+def unlabelled(manifests: Manifests) -> list[str]:
+    problems = []
+    for pod in manifests.pods():
+        wanted = {"app", "app.kubernetes.io/component", "app.kubernetes.io/name", "app.kubernetes.io/part-of"}
+        problems += [f"{title(pod.workload)}: no label {label}" for label in sorted(wanted - pod.labels.keys())]
+        # Istio's telemetry calls a workload by the second, and people by the first.
+        if pod.labels.get("app") != pod.labels.get("app.kubernetes.io/name"):
+            problems.append(f"{title(pod.workload)}: two names")
+    return problems
+
+
+def without_resources(manifests: Manifests) -> list[str]:
+    problems = []
+    for pod in manifests.pods():
+        for container in pod.containers:
+            resources = container.get("resources", {})
+            if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or "memory" not in resources.get("limits", {}):
+                problems.append(f"{title(pod.workload)}: {container['name']}")
+    return problems
+
+
+def with_resources(manifests: Manifests) -> list[str]:
+    return [title(pod.workload) for pod in manifests.pods() for container in pod.containers if "resources" in container]
+
+
+def ends_too_early(manifests: Manifests) -> list[str]:
+    """preStop and the program's own drain fit into the grace period, and the proxy stays as long."""
+    problems = []
+    for pod in manifests.pods():
+        if pod.workload["kind"] == "Job":
+            continue
+        grace = pod.spec.get("terminationGracePeriodSeconds", 30)
+        for container in pod.containers:
+            before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            if "http" in pod.ports and before < 5:
+                problems.append(f"{title(pod.workload)}: ends while it is still asked")
+            drain = _seconds(container_environment(manifests, container).get("SHUTDOWN_GRACE") or "0s")
+            if before + drain + 10 > grace:
+                problems.append(f"{title(pod.workload)}: {grace} s are too short")
+    return problems
+
+
+def proxies_that_leave_first(manifests: Manifests) -> list[str]:
+    wanted = ("holdApplicationUntilProxyStarts: true", 'EXIT_ON_ZERO_ACTIVE_CONNECTIONS: "true"')
+    told = ((each, (each["spec"]["template"]["metadata"].get("annotations") or {}).get("proxy.istio.io/config", "")) for each in manifests.of(*WORKLOADS))
+    return [f"{title(each)}: {line}" for each, config in told for line in wanted if line not in config]
+
+
+def varnish_without_room(manifests: Manifests) -> list[str]:
+    """Stored answers and their overhead, bodies, answers that pass, and what varnishd writes to its folder in memory."""
+    pod = Pod(manifests.get("StatefulSet", "embedding-gateway-varnish"))
+    resources = pod.spec["containers"][0]["resources"]
+    start = next(each["data"]["start.sh"] for each in manifests.of("ConfigMap") if "start.sh" in each.get("data", {}))
+    stores = [_bytes(re.search(rf"\$\{{{store}:-(\w+)}}", start)[1]) for store in ("BODY_MEMORY", "TRANSIENT_MEMORY")]
+    log = _bytes(next(each["emptyDir"]["sizeLimit"] for each in pod.spec["volumes"] if "emptyDir" in each))
+    need = _bytes(resources["requests"]["memory"]) * 5 // 4 + sum(stores) + log
+    limit = _bytes(resources["limits"]["memory"])
+    return [] if need <= limit else [f"the limit of {limit} bytes is below {need}"]
