@@ -1,5 +1,7 @@
 //! Who may do what: who is let in, whose credential goes upstream, who shares vectors with whom.
 
+use std::sync::Arc;
+
 use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use secrecy::ExposeSecret;
@@ -49,7 +51,7 @@ pub struct Caller {
     /// What goes upstream for it.
     pub upstream: HeaderMap,
     /// Whose vectors it shares.
-    pub scope: String,
+    pub scope: Arc<str>,
 }
 
 impl Access {
@@ -128,7 +130,7 @@ impl Access {
                     id,
                     payer: own.id,
                     upstream,
-                    scope: SHARED.to_owned(),
+                    scope: SHARED.into(),
                 })
             }
         }
@@ -175,7 +177,7 @@ impl Access {
         model: &str,
         began: Instant,
         answer: &HeaderMap,
-    ) -> Option<String> {
+    ) -> Option<Arc<str>> {
         let Rule::PassThrough { scope, acceptance } = &self.rule else {
             return None;
         };
@@ -184,7 +186,7 @@ impl Access {
             .and_then(|name| name.to_str().ok());
         acceptance.earn(caller.id, model, began, named);
         let scope = match scope {
-            ScopeRule::Organization => named.map_or_else(|| caller.id.to_string(), organization),
+            ScopeRule::Organization => named.map_or_else(|| alone(caller.id), organization),
             ScopeRule::Credential | ScopeRule::Shared => return None,
         };
         (scope != caller.scope).then_some(scope)
@@ -198,19 +200,24 @@ impl Access {
     }
 }
 
-fn scope_of(rule: ScopeRule, acceptance: &Acceptance, id: CredentialId) -> String {
+fn scope_of(rule: ScopeRule, acceptance: &Acceptance, id: CredentialId) -> Arc<str> {
     match rule {
-        ScopeRule::Credential => id.to_string(),
-        ScopeRule::Shared => SHARED.to_owned(),
+        ScopeRule::Credential => alone(id),
+        ScopeRule::Shared => SHARED.into(),
         ScopeRule::Organization => acceptance
             .organization(id)
-            .map_or_else(|| id.to_string(), |name| organization(&name)),
+            .map_or_else(|| alone(id), |name| organization(&name)),
     }
 }
 
+/// The scope of a credential that shares with nobody.
+fn alone(id: CredentialId) -> Arc<str> {
+    id.to_string().into()
+}
+
 /// No other scope begins like this.
-fn organization(name: &str) -> String {
-    format!("organization:{name}")
+fn organization(name: &str) -> Arc<str> {
+    format!("organization:{name}").into()
 }
 
 /// `/v1/files/*` stands for everything below `/v1/files/`.

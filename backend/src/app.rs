@@ -125,11 +125,11 @@ impl App {
     }
 
     /// Where the vectors of a scope are named.
-    pub fn realm(&self, scope: &str) -> Realm {
+    pub fn realm(&self, scope: &Arc<str>) -> Realm {
         Realm {
             namespace: Arc::clone(&self.namespace),
             upstream: Arc::clone(&self.upstream_id),
-            scope: scope.to_owned(),
+            scope: Arc::clone(scope),
         }
     }
 

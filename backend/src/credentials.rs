@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 
 use crate::hex;
@@ -39,15 +39,17 @@ impl Credential {
     pub fn take(headers: &mut HeaderMap) -> Self {
         let mut own = HeaderMap::new();
         let mut digest = Sha256::new_with_prefix(DOMAIN);
-        for name in &CREDENTIAL_HEADERS {
-            let values: Vec<_> = headers.get_all(name).iter().cloned().collect();
-            headers.remove(name);
-            digest.update((values.len() as u64).to_le_bytes());
-            for mut value in values {
+        for name in CREDENTIAL_HEADERS {
+            let Entry::Occupied(found) = headers.entry(&name) else {
+                digest.update(0_u64.to_le_bytes());
+                continue;
+            };
+            digest.update((found.iter().count() as u64).to_le_bytes());
+            for mut value in found.remove_entry_mult().1 {
                 digest.update((value.len() as u64).to_le_bytes());
                 digest.update(value.as_bytes());
                 value.set_sensitive(true);
-                own.append(name, value);
+                own.append(&name, value);
             }
         }
         Self {

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod batch;
+mod decimal;
 pub mod entry;
 mod json;
 pub mod key;

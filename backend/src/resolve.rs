@@ -75,10 +75,9 @@ impl Resolver {
         if self.may_read(&order) {
             self.recall(&order, &mut found);
         }
-        let order = Arc::new(order);
-        self.fetch_rest(&order, &mut found).await?;
-        if !found.is_uniform() {
-            found = self.fetch_anew(&order, &found).await?;
+        if !found.is_complete() || !found.is_uniform() {
+            // In a box: who finds all in memory has no use for the room that this takes.
+            found = Box::pin(self.complete(order, found)).await?;
         }
         let Found {
             entries,
@@ -91,6 +90,16 @@ impl Resolver {
             tally,
             call,
         })
+    }
+
+    /// Gets what memory does not have.
+    async fn complete(self: &Arc<Self>, order: Order, mut found: Found) -> Result<Found, Error> {
+        let order = Arc::new(order);
+        self.fetch_rest(&order, &mut found).await?;
+        match found.is_uniform() {
+            true => Ok(found),
+            false => self.fetch_anew(&order, &found).await,
+        }
     }
 
     /// The model behind the name has changed: what is left of the old one is worthless.

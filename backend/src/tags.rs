@@ -4,16 +4,21 @@
 //! expression of the cache in front. Any other character of a name becomes `_`: two names may
 //! then share a tag, and a purge takes one too many rather than one too few.
 
+mod answer;
+
 use std::fmt;
 use std::str::FromStr;
 
 use http::header::{HeaderMap, HeaderValue};
 
-use crate::credentials::CredentialId;
+pub use self::answer::{of_answer, of_credential};
 use crate::headers::{SURROGATE_KEY, X_PURGE_ALL};
 
 /// What a tag may hold besides letters and digits. The cache in front has the same list.
 pub const PUNCTUATION: &str = "_.:/@%=~-";
+
+const MODEL: &str = "model";
+const SCOPE: &str = "scope";
 
 /// Longer tags are refused: they could not be a header's or an object's name everywhere.
 const MAX_TAG_BYTES: usize = 256;
@@ -33,27 +38,22 @@ pub struct NoTag;
 impl Tag {
     /// The tag of a name of some kind.
     pub fn new(kind: &str, name: &str) -> Self {
-        let safe = |c: char| if is_safe(c) { c } else { '_' };
+        let mut safe = String::with_capacity(name.len());
+        push_safe(&mut safe, name);
         Self {
             kind: kind.to_owned(),
-            name: name.chars().map(safe).collect(),
+            name: safe,
         }
     }
 
     /// The tag of everything that comes from one model.
     pub fn model(model: &str) -> Self {
-        Self::new("model", model)
+        Self::new(MODEL, model)
     }
 
     /// The tag of everything that one scope shares.
     pub fn scope(scope: &str) -> Self {
-        Self::new("scope", scope)
-    }
-
-    /// The tag of everything that was given to one credential: its scope, if it shares with
-    /// nobody.
-    pub fn credential(id: CredentialId) -> Self {
-        Self::scope(&id.to_string())
+        Self::new(SCOPE, scope)
     }
 
     /// The tag of everything there is.
@@ -99,8 +99,15 @@ impl fmt::Display for Tag {
 /// Tags as the value of `Surrogate-Key`.
 pub fn header(tags: &[Tag]) -> HeaderValue {
     let tags: Vec<String> = tags.iter().map(Tag::to_string).collect();
-    // Tags hold nothing that a header could not; an empty header is what is left if they did.
-    HeaderValue::from_str(&tags.join(" ")).unwrap_or(HeaderValue::from_static(""))
+    answer::header(tags.join(" "))
+}
+
+/// Appends the safe spelling of a name. Most are safe as they are.
+fn push_safe(out: &mut String, name: &str) {
+    match name.bytes().all(|byte| SAFE[usize::from(byte)]) {
+        true => out.push_str(name),
+        false => out.extend(name.chars().map(|c| if is_safe(c) { c } else { '_' })),
+    }
 }
 
 /// What the headers of a PURGE name. A header that is there and names nothing is a mistake.
@@ -122,8 +129,24 @@ pub fn to_purge(headers: &HeaderMap) -> Result<Vec<Tag>, NoTag> {
 }
 
 fn is_safe(c: char) -> bool {
-    c.is_ascii_alphanumeric() || PUNCTUATION.contains(c)
+    c.is_ascii() && SAFE[c as usize]
 }
+
+/// By byte, whether a tag may hold it.
+const SAFE: [bool; 256] = {
+    let mut safe = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        safe[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut rest = PUNCTUATION.as_bytes();
+    while let [first, after @ ..] = rest {
+        safe[*first as usize] = true;
+        rest = after;
+    }
+    safe
+};
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,7 @@ pub struct Realm {
     /// Who answers: the normalised base URL, or the operator's name for it.
     pub upstream: Arc<str>,
     /// Who shares the vectors.
-    pub scope: String,
+    pub scope: Arc<str>,
 }
 
 /// The name of one vector.
@@ -40,9 +40,9 @@ pub struct Namer {
 impl Realm {
     /// The same, but shared with others.
     #[must_use]
-    pub fn with_scope(&self, scope: &str) -> Self {
+    pub fn with_scope(&self, scope: &Arc<str>) -> Self {
         Self {
-            scope: scope.to_owned(),
+            scope: Arc::clone(scope),
             ..self.clone()
         }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use base64_simd::STANDARD;
 
-use super::entry::{Entry, floats};
+use super::decimal;
+use super::entry::Entry;
 use super::request::{EmbeddingRequest, Encoding, Input};
 
 /// `{"object":"embedding","index":…,"embedding":…},` around a vector.
@@ -94,7 +95,7 @@ fn capacity(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> usi
             Encoding::Float => entries[place].dimensions() * FLOAT_BYTES,
         })
         .sum();
-    FRAME_BYTES + places.len() * ITEM_BYTES + vectors
+    FRAME_BYTES + places.len() * ITEM_BYTES + vectors + decimal::SLACK
 }
 
 fn push_vector(body: &mut Vec<u8>, vector: &[u8], encoding: Encoding) {
@@ -104,17 +105,7 @@ fn push_vector(body: &mut Vec<u8>, vector: &[u8], encoding: Encoding) {
             STANDARD.encode_append(vector, body);
             body.push(b'"');
         }
-        Encoding::Float => {
-            body.push(b'[');
-            let mut decimal = zmij::Buffer::new();
-            for (index, number) in floats(vector).enumerate() {
-                if index > 0 {
-                    body.push(b',');
-                }
-                body.extend_from_slice(decimal.format_finite(number).as_bytes());
-            }
-            body.push(b']');
-        }
+        Encoding::Float => decimal::push_list(body, vector),
     }
 }
 

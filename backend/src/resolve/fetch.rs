@@ -57,7 +57,7 @@ struct Called {
     answer: Answer,
     headers: HeaderMap,
     /// Whose vectors they are, if the order says otherwise.
-    scope: Option<String>,
+    scope: Option<Arc<str>>,
 }
 
 impl Fault {

@@ -52,7 +52,7 @@ pub struct CallNotes {
     /// Those of its headers that are for the caller.
     pub headers: HeaderMap,
     /// Whose vectors they turned out to be, if that was not known before.
-    pub scope: Option<String>,
+    pub scope: Option<Arc<str>>,
     /// When we waited for it.
     pub waits: Waits,
 }

@@ -25,12 +25,14 @@ use crate::error::{Error, NO_STORE};
 use crate::headers::{self, Directives};
 use crate::resolve::{Order, Tally};
 use crate::routes::passthrough;
-use crate::tags::{self, Tag};
+use crate::tags;
 use crate::telemetry::exchange::Facts;
 use crate::telemetry::{HashVerdict, Outcome};
 
 /// Our name in `Cache-Status`.
 const CACHE: &str = "embedding-gateway";
+const HIT: &str = "embedding-gateway; hit";
+const BYPASS: &str = "embedding-gateway; fwd=bypass";
 
 /// `POST /v1/embeddings`.
 pub async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -43,13 +45,15 @@ pub async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
         Ok(caller) => caller,
         Err(error) => return error.into_response(),
     };
-    let tag = tags::header(&[Tag::credential(caller.id)]);
+    let id = caller.id;
     let mut response = answer(&app, caller, parts, body)
         .await
         .unwrap_or_else(Error::into_response);
     // A cache in front forgets what it holds for a credential that is refused.
     if matches!(response.status().as_u16(), 401 | 403) {
-        response.headers_mut().insert(headers::SURROGATE_KEY, tag);
+        response
+            .headers_mut()
+            .insert(headers::SURROGATE_KEY, tags::of_credential(id));
     }
     response
 }
@@ -76,7 +80,7 @@ async fn answer(
         }
         _ => {
             app.access.check_model(None)?;
-            bypass(app, &caller, parts, body).await
+            Box::pin(bypass(app, &caller, parts, body)).await
         }
     }
 }
@@ -93,7 +97,8 @@ async fn bypass(app: &App, caller: &Caller, parts: Parts, body: Bytes) -> Result
         .headers_mut()
         .insert(CONTENT_LENGTH, body.len().into());
     let mut response = passthrough::forward(app, caller, request).await?;
-    append_status(response.headers_mut(), "fwd=bypass");
+    let headers = response.headers_mut();
+    headers.append(headers::CACHE_STATUS, HeaderValue::from_static(BYPASS));
     Ok(response)
 }
 
@@ -107,7 +112,7 @@ async fn embed(
     check_limits(app, &request)?;
     let directives = Directives::of(&parts.headers);
     let (model, encoding) = (request.model.clone(), request.encoding);
-    let (id, scope) = (caller.id, caller.scope.clone());
+    let (id, scope) = (caller.id, Arc::clone(&caller.scope));
     let realm = app.realm(&scope);
     let batch = Batch::new(
         &Namer::new(&realm, &request),
@@ -142,14 +147,13 @@ async fn embed(
         CACHE_CONTROL,
         cache_control(app.max_age(&supply.entries), storable),
     );
-    append_status(headers, &status(&supply.tally, directives));
+    headers.append(headers::CACHE_STATUS, status(&supply.tally, directives));
     headers.insert(
         headers::X_EMBEDDING_BILLED_TOKENS,
         supply.call.billed_tokens.into(),
     );
-    let mut tags = vec![Tag::model(&model), Tag::scope(&scope), Tag::credential(id)];
-    tags.dedup();
-    headers.insert(headers::SURROGATE_KEY, tags::header(&tags));
+    let tags = tags::of_answer(&model, &scope, id);
+    headers.insert(headers::SURROGATE_KEY, tags);
     response.extensions_mut().insert(Facts {
         tally: supply.tally,
         repeats,
@@ -165,11 +169,11 @@ fn cache_control(max_age: Duration, storable: bool) -> HeaderValue {
     max_age.ok().filter(|_| storable).unwrap_or(NO_STORE)
 }
 
-/// The parameters of our member in `Cache-Status` (RFC 9211).
-fn status(tally: &Tally, directives: Directives) -> String {
+/// Our member of `Cache-Status` (RFC 9211).
+fn status(tally: &Tally, directives: Directives) -> HeaderValue {
     let hits = tally.hits();
     if tally.miss == 0 && tally.collapsed == 0 {
-        return "hit".to_owned();
+        return HeaderValue::from_static(HIT);
     }
     let reason = match hits {
         _ if directives.no_store => "bypass",
@@ -177,7 +181,7 @@ fn status(tally: &Tally, directives: Directives) -> String {
         0 => "miss",
         _ => "partial",
     };
-    let mut status = format!("fwd={reason}");
+    let mut status = format!("{CACHE}; fwd={reason}");
     if !directives.no_store {
         status += "; stored";
     }
@@ -190,12 +194,8 @@ fn status(tally: &Tally, directives: Directives) -> String {
         let [hits, collapsed, misses] = kinds;
         status += &format!("; detail=\"hits={hits} collapsed={collapsed} misses={misses}\"");
     }
-    status
-}
-
-fn append_status(headers: &mut HeaderMap, parameters: &str) {
-    let value = HeaderValue::try_from(format!("{CACHE}; {parameters}"));
-    headers.extend(value.ok().map(|value| (headers::CACHE_STATUS, value)));
+    // Words and numbers only; if it were not so, our name alone is a member too.
+    HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static(CACHE))
 }
 
 /// Reads the whole body, within the limits of size and time.

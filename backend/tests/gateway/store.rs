@@ -138,7 +138,10 @@ async fn a_large_batch_does_not_trip_the_deadline_of_a_healthy_store() {
     let first = Gateway::start(&upstream, &bucket.variables()).await;
     first.embed(json!({"model": "m", "input": inputs})).await;
     first.app.finish().await;
-    let gateway = Gateway::start(&upstream, &bucket.variables()).await;
+    // Less than what they take together.
+    let mut variables = bucket.variables();
+    variables.push(("STORE_TIMEOUT", "1s"));
+    let gateway = Gateway::start(&upstream, &variables).await;
     gateway.warm_up().await;
     bucket.set(Mood::Unhurried);
     let answer = gateway.embed(json!({"model": "m", "input": inputs})).await;
