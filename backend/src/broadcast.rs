@@ -38,6 +38,7 @@ use crate::config::PurgeRule;
 use crate::headers;
 use crate::routes::health;
 use crate::routes::purge::PURGE;
+use crate::telemetry::labels::Label as _;
 
 /// Everything that a request may need.
 #[derive(Debug)]
@@ -98,8 +99,8 @@ impl Broadcaster {
 
     fn count(&self, ended: &Result<Report, Refusal>) {
         self.metrics.count(outcome(ended));
-        for endpoint in ended.iter().flat_map(|report| &report.results) {
-            self.metrics.observe(endpoint.duration);
+        if let Ok(report) = ended {
+            self.metrics.observe(report);
         }
     }
 }
@@ -184,7 +185,7 @@ fn outcome(ended: &Result<Report, Refusal>) -> Outcome {
 fn tell(purge: &Purge, ended: &Result<Report, Refusal>, began: Instant) {
     let (path, tags, all) = (purge.target.path(), purge.tags(), purge.is_all());
     let duration_ms = began.elapsed().as_millis();
-    let outcome = outcome(ended).as_str();
+    let outcome = outcome(ended).value();
     match ended {
         Ok(report) if report.failed == 0 => {
             let total = report.total;

@@ -3,6 +3,7 @@
 //! Not by a pooling client: what goes out is the path byte for byte, to an address, under a name
 //! that is not the address's; and a connection that was kept would be one more thing to go stale.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -71,31 +72,40 @@ impl Failure {
     }
 }
 
-/// Sends `request` to the first of `addresses` that takes a connection, and tries once more if
-/// none does. Both attempts and the answer happen within `limit`.
+/// Sends `request` to `address`, and tries once more if that takes no connection. Both attempts
+/// and the answer happen within `limit`.
 pub(super) async fn send(
-    addresses: &[SocketAddr],
+    address: SocketAddr,
     request: Request<Empty<Bytes>>,
     limit: Duration,
 ) -> Result<Answer, Failure> {
     let call = async {
-        let stream = connect_twice(addresses, limit / 2).await?;
+        let stream = twice(|| TcpStream::connect(address), limit / 3).await?;
         exchange(stream, request).await
     };
     timeout(limit, call).await.unwrap_or(Err(Failure::Timeout))
 }
 
-/// The first attempt leaves time for a second one, also where nobody refuses.
-async fn connect_twice(addresses: &[SocketAddr], patience: Duration) -> Result<TcpStream, Failure> {
-    match timeout(patience, TcpStream::connect(addresses)).await {
-        Ok(Ok(stream)) => return Ok(stream),
-        Ok(Err(_)) => sleep(RETRY_PAUSE).await,
-        Err(_) => {}
+/// Connects, within `patience`, or tries once more.
+async fn twice<T, Connecting>(
+    connect: impl Fn() -> Connecting,
+    patience: Duration,
+) -> Result<T, Failure>
+where
+    Connecting: Future<Output = io::Result<T>>,
+{
+    if let Ok(Ok(connected)) = timeout(patience, connect()).await {
+        return Ok(connected);
     }
-    TcpStream::connect(addresses).await.map_err(|error| {
-        tracing::debug!(?addresses, %error, "no connection");
-        Failure::Connect
-    })
+    sleep(RETRY_PAUSE).await;
+    match timeout(patience, connect()).await {
+        Ok(Ok(connected)) => Ok(connected),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no connection");
+            Err(Failure::Connect)
+        }
+        Err(_) => Err(Failure::Connect),
+    }
 }
 
 async fn exchange(stream: TcpStream, request: Request<Empty<Bytes>>) -> Result<Answer, Failure> {
@@ -137,4 +147,41 @@ async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
 fn broken(error: &dyn std::error::Error, status: Option<StatusCode>) -> Failure {
     tracing::debug!(%error, "an answer broke off");
     Failure::Broken { status }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    async fn attempt(number: u32, first_good: u32) -> io::Result<u32> {
+        if number < first_good {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        Ok(number)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_refuses_is_asked_once_more_and_no_more() {
+        for (first_good, expected, attempts) in [(1, Some(1), 1), (2, Some(2), 2), (3, None, 2)] {
+            let number = Cell::new(0);
+            let connect = || {
+                number.set(number.get() + 1);
+                attempt(number.get(), first_good)
+            };
+            assert_eq!(twice(connect, PATIENCE).await.ok(), expected);
+            assert_eq!(number.get(), attempts);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_answers_is_given_up_after_two_attempts() {
+        let began = tokio::time::Instant::now();
+        let ended = twice(std::future::pending::<io::Result<()>>, PATIENCE).await;
+        assert!(matches!(ended, Err(Failure::Connect)));
+        assert_eq!(began.elapsed(), 2 * PATIENCE + RETRY_PAUSE);
+    }
 }

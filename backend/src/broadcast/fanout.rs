@@ -12,7 +12,7 @@ use http::uri::Authority;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout};
 
-use super::call::{self, Failure};
+use super::call::{self, Answer, Failure};
 use super::config::{Config, Timeouts};
 use super::purge::Purge;
 use super::refusal::Refusal;
@@ -64,21 +64,33 @@ impl Fanout {
         Ok(Report::new(join_all(calls).await))
     }
 
+    /// All its addresses: behind a headless name stands every replica, which then knows of the
+    /// purge at once. Whoever takes no connection answers nobody else either, so one is enough.
     async fn purge_backend(&self, purge: &Purge) -> Result<(), Failure> {
         let addresses = self.addresses(&self.backend).await;
         let addresses = addresses.ok_or(Failure::Unresolved)?;
-        let mut request = purge.request(&self.backend.host);
-        if let Some(bearer) = &self.authorization {
-            request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+        let calls = addresses.into_iter().map(|address| {
+            let mut request = purge.request(&self.backend.host);
+            if let Some(bearer) = &self.authorization {
+                request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+            }
+            call::send(address, request, self.timeouts.backend)
+        });
+        let mut purged = Err(Failure::Connect);
+        for answer in join_all(calls).await {
+            match answer.and_then(Answer::success) {
+                Ok(()) => purged = Ok(()),
+                Err(Failure::Connect) => {}
+                Err(failure) => return Err(failure),
+            }
         }
-        let answer = call::send(&addresses, request, self.timeouts.backend).await?;
-        answer.success()
+        purged
     }
 
     async fn purge_endpoint(&self, address: SocketAddr, purge: &Purge) -> Endpoint {
         let began = Instant::now();
         let request = purge.request(&self.varnish.host);
-        let answer = call::send(&[address], request, self.timeouts.endpoint).await;
+        let answer = call::send(address, request, self.timeouts.endpoint).await;
         Endpoint::new(address.ip(), answer, began.elapsed())
     }
 

@@ -1,51 +1,31 @@
 //! What the broadcaster counts.
 
-use std::time::Duration;
-
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::report::Outcome;
-
-/// From a Varnish next door to one that hangs until any sensible time-out.
-const DURATION_BUCKETS: [f64; 11] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
-];
+use super::report::{Outcome, Report};
+use crate::telemetry::counts::{Counts, Timings};
+use crate::telemetry::{COMMIT, VERSION};
 
 /// The counters, and the page that shows them.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
-    fanouts: Family<Labels, Counter>,
-    endpoint_duration: Histogram,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    outcome: Outcome,
+    fanouts: Counts<Outcome>,
+    endpoint_duration: Timings,
 }
 
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("endpoint_broadcaster");
-        let fanouts = Family::default();
-        registry.register(
-            "fanouts",
-            "PURGE requests by how they ended",
-            fanouts.clone(),
-        );
-        let endpoint_duration = Histogram::new(DURATION_BUCKETS);
-        registry.register(
-            "endpoint_duration_seconds",
-            "Time until one Varnish had answered, or failed to",
-            endpoint_duration.clone(),
-        );
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        let fanouts = Counts::new();
+        let help = "PURGE requests by how they ended";
+        registry.register("fanouts", help, fanouts.clone());
+        let endpoint_duration = Timings::default();
+        let help = "Until one Varnish had answered, or failed to";
+        registry.register("endpoint_duration_seconds", help, endpoint_duration.clone());
+        let build = Info::new([("version", VERSION), ("commit", COMMIT)]);
         registry.register("build", "The program that runs", build);
         Self {
             registry,
@@ -55,11 +35,13 @@ impl Metrics {
     }
 
     pub(super) fn count(&self, outcome: Outcome) {
-        self.fanouts.get_or_create(&Labels { outcome }).inc();
+        self.fanouts.add(outcome, 1);
     }
 
-    pub(super) fn observe(&self, endpoint: Duration) {
-        self.endpoint_duration.observe(endpoint.as_secs_f64());
+    pub(super) fn observe(&self, report: &Report) {
+        for endpoint in &report.results {
+            self.endpoint_duration.observe(endpoint.duration);
+        }
     }
 
     /// Everything in the text format of `OpenMetrics`.
@@ -70,11 +52,5 @@ impl Metrics {
             text.clear();
         }
         text
-    }
-}
-
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        self.as_str().encode(encoder)
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Answer, Failure};
 use crate::error::NO_STORE;
+use crate::telemetry::labels::label;
 
 /// A longer name is none of a pod: Kubernetes allows no more.
 const MAX_POD_NAME_BYTES: usize = 253;
@@ -42,23 +43,24 @@ pub(super) struct Endpoint {
     pub(super) duration: Duration,
 }
 
-/// How a purge ended, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Outcome {
-    /// Every Varnish purged.
-    All,
-    /// Some did.
-    Some,
-    /// None did.
-    None,
-    /// There was none to ask.
-    NoAddress,
-    /// The request was not in order.
-    Refused,
-    /// Too much was going on.
-    Busy,
-    /// The backend did not purge, so no Varnish was asked.
-    BackendFailed,
+label! {
+    /// How a purge ended, in one word.
+    "outcome" pub(super) Outcome {
+        /// Every Varnish purged.
+        All = "all",
+        /// Some did.
+        Some = "some",
+        /// None did.
+        None = "none",
+        /// There was none to ask.
+        NoAddress = "no_address",
+        /// The request was not in order.
+        Refused = "refused",
+        /// Too much was going on.
+        Busy = "busy",
+        /// The backend did not purge, so no Varnish was asked.
+        BackendFailed = "backend_failed",
+    }
 }
 
 impl Report {
@@ -124,21 +126,6 @@ impl Endpoint {
             success: error.is_none(),
             error: error.map(|failure| failure.to_string()),
             duration,
-        }
-    }
-}
-
-impl Outcome {
-    /// The word.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Some => "some",
-            Self::None => "none",
-            Self::NoAddress => "no_address",
-            Self::Refused => "refused",
-            Self::Busy => "busy",
-            Self::BackendFailed => "backend_failed",
         }
     }
 }

@@ -1,9 +1,7 @@
 //! The label values of our metrics. All sets but statuses and models are closed, so that every
 //! series is there from the start and a rate misses no first event.
 
-use std::fmt::{Debug, Write};
-
-use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+use std::fmt::Debug;
 
 /// A closed set of values of one label.
 pub trait Label: Copy + Debug + Send + Sync + 'static {
@@ -20,14 +18,14 @@ pub trait Label: Copy + Debug + Send + Sync + 'static {
 }
 
 macro_rules! label {
-    ($(#[$about:meta])* $label:literal $name:ident { $($(#[$meaning:meta])* $variant:ident = $value:literal,)* }) => {
+    ($(#[$about:meta])* $label:literal $visible:vis $name:ident { $($(#[$meaning:meta])* $variant:ident = $value:literal,)* }) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
+        $visible enum $name {
             $($(#[$meaning])* $variant,)*
         }
 
-        impl Label for $name {
+        impl $crate::telemetry::labels::Label for $name {
             const NAME: &'static str = $label;
             const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
@@ -42,17 +40,21 @@ macro_rules! label {
             }
         }
 
-        impl EncodeLabelValue for $name {
-            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-                encoder.write_str(self.value())
+        impl prometheus_client::encoding::EncodeLabelValue for $name {
+            fn encode(
+                &self,
+                encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+            ) -> std::fmt::Result {
+                std::fmt::Write::write_str(encoder, $crate::telemetry::labels::Label::value(*self))
             }
         }
     };
 }
+pub(crate) use label;
 
 label! {
     /// The parts of the gateway that answer requests.
-    "route" Route {
+    "route" pub Route {
         /// `POST /v1/embeddings`.
         Embeddings = "embeddings",
         /// Everything else below `/v1/`.
@@ -66,7 +68,7 @@ label! {
 
 label! {
     /// What becomes of an input.
-    "outcome" Outcome {
+    "outcome" pub Outcome {
         /// Memory had its vector.
         Memory = "memory",
         /// The store had its vector.
@@ -82,7 +84,7 @@ label! {
 
 label! {
     /// What a request's `X-Body-Hash` is worth.
-    "verdict" HashVerdict {
+    "verdict" pub HashVerdict {
         /// It is the hash of the body that arrived.
         Match = "match",
         /// There is none.
@@ -94,7 +96,7 @@ label! {
 
 label! {
     /// What a store does for us.
-    "operation" StoreOperation {
+    "operation" pub StoreOperation {
         /// To look one entry up.
         Get = "get",
         /// To write one entry.
@@ -104,7 +106,7 @@ label! {
 
 label! {
     /// How an operation of the store ends.
-    "result" StoreResult {
+    "result" pub StoreResult {
         /// Found, or written.
         Ok = "ok",
         /// Not there.
@@ -122,7 +124,7 @@ label! {
 
 label! {
     /// Whether the store is used.
-    "state" BreakerState {
+    "state" pub BreakerState {
         /// It is.
         Closed = "closed",
         /// It is left alone.

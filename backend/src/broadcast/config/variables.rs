@@ -9,7 +9,7 @@ variables! {
     LISTEN = "0.0.0.0:8080", "address and port to accept connections on";
 
     VARNISH_SERVICE = "", "name:port of Varnish's headless Service: every address of the name is purged, with this as its Host. An address:port is purged as it is. Must be set";
-    BACKEND_SERVICE = "", "name:port of the backend's Service, which is purged first. Must be set";
+    BACKEND_SERVICE = "", "name:port of the backend's Service, which is purged first, at every address of the name. Must be set";
     BACKEND_ADMIN_TOKEN = "", "the backend's ADMIN_TOKEN; absent where the backend lets everybody PURGE";
 
     ADMIN_TOKEN = "", "who presents it as a bearer token may PURGE here; this or ALLOW_ANONYMOUS_PURGE must be set";

@@ -1,0 +1,132 @@
+//! A backend or Varnish of these tests: it remembers what it was sent, and answers as told.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+/// What a peer does with a request.
+#[derive(Clone)]
+pub enum Manner {
+    /// Sends these bytes and closes.
+    Says(String),
+    /// Reads on and never answers.
+    Hangs,
+    /// Begins an answer of 200 that does not end.
+    NeverEnds,
+    /// Answers well as soon as as many are waiting as the barrier wants.
+    Waits(Arc<Barrier>),
+}
+
+pub struct Peer {
+    pub address: SocketAddr,
+    received: Arc<Mutex<Vec<String>>>,
+    _server: JoinSet<()>,
+}
+
+impl Peer {
+    pub async fn start(at: SocketAddr, manner: Manner) -> Self {
+        let listener = TcpListener::bind(at).await.unwrap();
+        Self::on(listener, manner)
+    }
+
+    /// One that answers well.
+    pub async fn good() -> Self {
+        Self::start("127.0.0.1:0".parse().unwrap(), Manner::purged("backend")).await
+    }
+
+    fn on(listener: TcpListener, manner: Manner) -> Self {
+        let address = listener.local_addr().unwrap();
+        let received = Arc::default();
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, manner, Arc::clone(&received)));
+        Self {
+            address,
+            received,
+            _server: server,
+        }
+    }
+
+    /// The heads of the requests so far, as they came.
+    pub fn received(&self) -> Vec<String> {
+        self.received.lock().unwrap().clone()
+    }
+}
+
+/// Peers at these addresses, with these manners, all on one port.
+pub async fn peers(manners: &[(&str, Manner)]) -> Vec<Peer> {
+    'ports: loop {
+        let mut port = 0;
+        let mut listeners = Vec::new();
+        for (address, _) in manners {
+            let address: IpAddr = address.parse().unwrap();
+            // The port may be somebody else's at this address.
+            let Ok(listener) = TcpListener::bind((address, port)).await else {
+                continue 'ports;
+            };
+            port = listener.local_addr().unwrap().port();
+            listeners.push(listener);
+        }
+        let manners = manners.iter().map(|(_, manner)| manner.clone());
+        return listeners
+            .into_iter()
+            .zip(manners)
+            .map(|(listener, manner)| Peer::on(listener, manner))
+            .collect();
+    }
+}
+
+impl Manner {
+    pub fn answers(status: &str, body: &str) -> Self {
+        let length = body.len();
+        Self::Says(format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
+    }
+
+    /// As Varnish does.
+    pub fn purged(pod: &str) -> Self {
+        Self::answers("200 OK", &format!(r#"{{"pod":"{pod}","banned":"all"}}"#))
+    }
+}
+
+async fn serve(listener: TcpListener, manner: Manner, received: Arc<Mutex<Vec<String>>>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        connections.spawn(converse(stream, manner.clone(), Arc::clone(&received)));
+    }
+}
+
+async fn converse(
+    mut stream: TcpStream,
+    manner: Manner,
+    received: Arc<Mutex<Vec<String>>>,
+) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    received.lock().unwrap().push(head.to_lowercase());
+    match manner {
+        Manner::Says(answer) => stream.write_all(answer.as_bytes()).await,
+        Manner::Hangs => stream.read_u8().await.map(|_| ()),
+        Manner::NeverEnds => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+            loop {
+                stream.write_all(&[b' '; 1024]).await?;
+            }
+        }
+        Manner::Waits(barrier) => {
+            barrier.wait().await;
+            let Manner::Says(answer) = Manner::purged("waited") else {
+                unreachable!()
+            };
+            stream.write_all(answer.as_bytes()).await
+        }
+    }
+}
