@@ -10,7 +10,18 @@ from cluster.programs import programs
 
 # The end of a log tells why; more would hide it.
 _LOG_LINES = 40
+# What changes the cluster comes after what asks it, and what takes it away last.
+_ORDER = ["kubelet", "deploy", "filter_origin", "sdk", "purge", "policies", "affinity", "updates", "delete"]
 _meshes: list[Mesh] = []
+
+
+def pytest_configure(config):
+    # A fault of the node or of a caller must not pass as success.
+    config.addinivalue_line("filterwarnings", "error::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: _ORDER.index(item.path.stem.removeprefix("test_")))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -7,9 +7,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from asking import SECONDS, body_of, embed, fresh, hash_of
+from harness.waiting import eventually
 
 HONEST, HOSTILE = 4, 2
 TEXTS = 40
+REQUESTS_SECONDS = 120
 
 
 @dataclass
@@ -29,6 +31,8 @@ class Load:
     def __init__(self, hostile: bool = False) -> None:
         self.key = fresh("sk-load").replace(" ", "-")
         self.texts = [fresh() for _ in range(TEXTS)]
+        # Whose hashes the hostile clients claim. Nobody asks for them before the load has ended.
+        self.victims = [fresh("victim") for _ in range(TEXTS)]
         self.tally = Tally()
         self._vectors = {text: vector_of(embed(text, self.key).body) for text in self.texts}
         self._ended = threading.Event()
@@ -45,9 +49,10 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def wrong_now(self) -> list[str]:
-        """The texts that are answered with another vector than at first."""
-        return [text for text in self.texts if vector_of(embed(text, self.key).body) != self._vectors[text]]
+    def wait_for(self, requests: int) -> None:
+        """Until the honest clients have had so many more answers."""
+        enough = self.tally.statuses.total() + requests
+        eventually(lambda: self.tally.statuses.total() >= enough, REQUESTS_SECONDS, f"{requests} more requests")
 
     def _be_honest(self, number: int) -> None:
         while not self._ended.is_set():
@@ -68,9 +73,9 @@ class Load:
             self.tally.wrong.append(text)
 
     def _be_hostile(self, number: int) -> None:
-        """Bodies of its own under the hashes of the honest ones': in the hope to be stored there."""
+        """Bodies of its own under the hashes of others, in the hope to be stored there."""
         while not self._ended.is_set():
-            for text in self.texts:
+            for text in self.victims:
                 try:
                     embed(fresh("hostile"), self.key, x_body_hash=hash_of(body_of(text)))
                 except OSError:
@@ -78,7 +83,7 @@ class Load:
                 self.tally.hostile += 1
 
 
-def vector_of(body: bytes) -> str | None:
+def vector_of(body: bytes) -> list[float] | None:
     """The vector of an answer, None of what is none."""
     try:
         return json.loads(body)["data"][0]["embedding"]
@@ -88,6 +93,7 @@ def vector_of(body: bytes) -> str | None:
 
 def assert_unharmed(tally: Tally) -> None:
     """No wrong answer, no error, no hang."""
+    assert tally.statuses.total() > 0
     assert tally.wrong == []
     assert tally.failures == []
     assert set(tally.statuses) == {200}, tally.statuses

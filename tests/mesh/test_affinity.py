@@ -62,7 +62,7 @@ def test_a_dead_pods_share_moves_and_nobody_sees_an_error(gateway, key, record_p
     gateway.mesh.api.patch(STATEFUL_SET, {"spec": {"replicas": 1}})
     gateway.mesh.api.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/{died}", {"gracePeriodSeconds": 0})
     try:
-        eventually(lambda: address not in gateway.ingress_endpoints(), WAIT_SECONDS, "the endpoint gone from the gateway's Envoy")
+        eventually(lambda: address not in gateway.ingress().endpoints(VARNISH, 6081), WAIT_SECONDS, "the endpoint gone at the ingress")
         answers = dict(zip(texts, embed_all(texts, key), strict=True))
         moved = {text for text, pod in before.items() if pod == died}
         assert {answer.status for answer in answers.values()} == {200}

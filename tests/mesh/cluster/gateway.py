@@ -9,6 +9,7 @@ from harness.waiting import eventually
 from cluster.control_plane import ISTIO_NAMESPACE
 from cluster.mesh import Mesh
 from cluster.overlay import Overlay
+from cluster.proxy import Proxy
 from cluster.registry import Registry
 from cluster.upstream import ADDRESS, NAME, Upstream
 
@@ -64,18 +65,19 @@ class Gateway:
     def varnish_pods(self) -> list[str]:
         return sorted(pod["metadata"]["name"] for pod in self.mesh.pods(NAMESPACE, f"app={VARNISH}"))
 
-    def ingress_endpoints(self) -> str:
-        """The addresses of Varnish pods that the ingress gateway's Envoy would send a request to, as it says it itself."""
-        name = self._ingress["metadata"]["name"]
-        proxy = self.mesh.node.life_of(ISTIO_NAMESPACE, name).container("istio-proxy")
-        clusters = proxy.execute(["pilot-agent", "request", "GET", "clusters"], WAVE_SECONDS).stdout.decode()
-        return "\n".join(line for line in clusters.splitlines() if f"|6081||{VARNISH}." in line)
+    def varnish_addresses(self) -> set[str]:
+        return {pod["status"]["podIP"] for pod in self.mesh.pods(NAMESPACE, f"app={VARNISH}")}
+
+    def ingress(self) -> Proxy:
+        return Proxy(self.mesh, ISTIO_NAMESPACE, self._ingress["metadata"]["name"])
 
     def wait_for_varnish_at_the_ingress(self) -> None:
-        """Until requests reach all Varnish pods that there are."""
-        pods = self.mesh.pods(NAMESPACE, f"app={VARNISH}")
-        addresses = [f"{pod['status']['podIP']}:6081::health_flags::healthy" for pod in pods]
-        eventually(lambda: all(each in self.ingress_endpoints() for each in addresses), WAVE_SECONDS, "Varnish at the gateway")
+        """Until requests reach the Varnish pods that there are, and no others."""
+        wanted = self.varnish_addresses()
+        eventually(lambda: self.ingress().endpoints(VARNISH, 6081) == wanted, WAVE_SECONDS, "Varnish at the gateway")
+
+    def proxies_with_the_filter(self) -> list[Proxy]:
+        return [self.ingress(), *(Proxy(self.mesh, NAMESPACE, name) for name in self.varnish_pods())]
 
     def stop(self) -> None:
         self.registry.stop()

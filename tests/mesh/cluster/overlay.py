@@ -33,6 +33,11 @@ class Overlay:
         assert content.count(old) == 1, f"{file} has {old!r} {content.count(old)} times"
         path.write_text(content.replace(old, new))
 
+    def append(self, file: str, text: str) -> None:
+        """Adds to the end of one file below kustomize/."""
+        with open(self._folder / "kustomize" / file, "a") as content:
+            content.write(text)
+
     def objects(self) -> list[dict]:
         """All that `kubectl apply -k` would create, in its order."""
         built = subprocess.run(["kubectl", "kustomize", self.path], capture_output=True, text=True)

@@ -1,0 +1,35 @@
+"""What one Envoy in the cluster says about itself: whom it would send requests to, and which filters it runs."""
+
+import json
+from dataclasses import dataclass
+
+from cluster.mesh import Mesh
+
+SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The proxy of one Pod, as sidecar or as gateway."""
+
+    mesh: Mesh
+    namespace: str
+    pod: str
+
+    def endpoints(self, service: str, port: int) -> set[str]:
+        """The addresses of a Service that it holds for healthy."""
+        cluster = f"outbound|{port}||{service}."
+        healthy = [line.split("::") for line in self._admin("clusters").splitlines() if line.endswith("::health_flags::healthy")]
+        return {parts[1].partition(":")[0] for parts in healthy if parts[0].startswith(cluster)}
+
+    def modules(self) -> dict[str, str]:
+        """The file of each wasm filter, by `tap` or `gate`."""
+        found = {}
+        for entry in json.loads(self._admin("config_dump?resource=ecds_filters")).get("configs", []):
+            plugin = entry["ecds_filter"]["typed_config"]["config"]
+            found[json.loads(plugin["configuration"]["value"])["role"]] = plugin["vm_config"]["code"]["local"]["filename"]
+        return found
+
+    def _admin(self, path: str) -> str:
+        container = self.mesh.node.life_of(self.namespace, self.pod).container("istio-proxy")
+        return container.execute(["pilot-agent", "request", "GET", path], SECONDS).stdout.decode()

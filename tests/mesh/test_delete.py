@@ -1,0 +1,28 @@
+"""`kubectl delete -k` takes all of it away, and `kubectl apply -k` brings it back, this time all at once."""
+
+from asking import embed, fresh
+from cluster.control_plane import rejections
+from cluster.gateway import NAMESPACE
+from test_deploy import restarts
+
+OURS = "app.kubernetes.io/part-of=embedding-gateway"
+
+
+def test_nothing_of_ours_is_left(mesh, gateway):
+    mesh.kubectl("delete", "-k", gateway.overlay.path)
+    assert mesh.kubectl("get", "-k", gateway.overlay.path, "--ignore-not-found", "-o", "name").stdout == ""
+    kinds = mesh.kubectl("api-resources", "--verbs", "list", "-o", "name").stdout.split()
+    assert mesh.kubectl("get", ",".join(kinds), "--all-namespaces", "-l", OURS, "-o", "name").stdout == ""
+    assert mesh.found(f"/api/v1/namespaces/{NAMESPACE}") is None
+
+
+def test_all_at_once_works_as_well(mesh, gateway):
+    gateway.apply()
+    gateway.wait("everything")
+    gateway.wait_for_varnish_at_the_ingress()
+    assert mesh.unready(NAMESPACE) == []
+    assert restarts(mesh) == {}
+    text, key = fresh(), fresh("sk-mesh").replace(" ", "-")
+    assert embed(text, key).status == 200
+    assert embed(text, key).from_varnish
+    assert rejections() == {}

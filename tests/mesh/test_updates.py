@@ -1,0 +1,129 @@
+"""Everything is replaced under load, with a client who claims other bodies' hashes: nobody gets a wrong answer, and nothing hangs."""
+
+import http.client
+import json
+
+import pytest
+from asking import body_of, embed
+from cluster.control_plane import ISTIO_NAMESPACE, rejections
+from cluster.gateway import FILTER_REPOSITORY, NAMESPACE, VARNISH
+from cluster.registry import NAME as REGISTRY
+from harness.paths import filter_module
+from harness.waiting import eventually
+from load import Load, assert_unharmed, vector_of
+
+WAIT_SECONDS = 120
+# Between two steps of an update, and after the last: long enough that connections from before meet what is new.
+REQUESTS = 300
+PLUGINS = "/apis/extensions.istio.io/v1alpha1/namespaces/{}/wasmplugins"
+
+
+def assert_nothing_stored_falsely(gateway, load: Load) -> None:
+    """Whoever asks first for a body whose hash was claimed finds nothing there, and gets what is his."""
+    for text in load.victims:
+        answer = embed(text, load.key)
+        assert not answer.from_varnish, text
+        assert vector_of(answer.body) == pytest.approx(truth(gateway, text, load.key), abs=1e-6), text
+
+
+def truth(gateway, text: str, key: str) -> list[float]:
+    """What the upstream itself says."""
+    connection = http.client.HTTPConnection(gateway.upstream.url.removeprefix("http://"), timeout=WAIT_SECONDS)
+    try:
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        connection.request("POST", "/v1/embeddings", body_of(text), headers)
+        return json.loads(connection.getresponse().read())["data"][0]["embedding"]
+    finally:
+        connection.close()
+
+
+def plugins(gateway, role: str) -> list[tuple[str, dict]]:
+    """(path, object) of the WasmPlugins of this role, on Varnish and on the ingress gateway."""
+    found = []
+    for namespace in (NAMESPACE, ISTIO_NAMESPACE):
+        path = PLUGINS.format(namespace)
+        items = [item for item in gateway.mesh.api.items(path) if item["spec"]["pluginConfig"]["role"] == role]
+        found += [(f"{path}/{item['metadata']['name']}", item) for item in items]
+    assert len(found) == 2
+    return found
+
+
+def publish(gateway, version: str, tmp_path) -> None:
+    """The same filter as another module: a custom section at its end changes its bytes and nothing else."""
+    name = b"version"
+    content = bytes([len(name)]) + name + version.encode()
+    module = tmp_path / "plugin.wasm"
+    module.write_bytes(filter_module().read_bytes() + bytes([0, len(content)]) + content)
+    gateway.registry.push_filter(module, version)
+
+
+def move(gateway, role: str, version: str) -> None:
+    """Sets one role's version and waits until every proxy runs it."""
+    before = [proxy.modules()[role] for proxy in gateway.proxies_with_the_filter()]
+    for path, _ in plugins(gateway, role):
+        gateway.mesh.api.patch(path, {"spec": {"url": f"oci://{REGISTRY}/{FILTER_REPOSITORY}:{version}"}})
+
+    def moved() -> bool:
+        return all(proxy.modules().get(role) != old for proxy, old in zip(gateway.proxies_with_the_filter(), before, strict=True))
+
+    eventually(moved, WAIT_SECONDS, f"{role} {version} in every proxy")
+
+
+def hits(load: Load) -> list[bool]:
+    """Whether each text, which Varnish knows, is answered by it: only with a hash it can be."""
+    return [embed(text, load.key).from_varnish for text in load.texts]
+
+
+@pytest.mark.parametrize(("first", "second", "version"), [("tap", "gate", "0.1.1"), ("gate", "tap", "0.1.2")])
+def test_the_filter_moves_to_a_new_version_one_half_after_the_other(gateway, tmp_path, record_property, first, second, version):
+    publish(gateway, version, tmp_path)
+    with Load(hostile=True) as load:
+        for role in (first, second):
+            move(gateway, role, version)
+            load.wait_for(REQUESTS)
+    record_property(f"filter update, {first} first", load.tally)
+    assert_unharmed(load.tally)
+    assert_nothing_stored_falsely(gateway, load)
+    assert all(hits(load)), "the new version hashes"
+
+
+def test_the_filter_is_taken_away_and_comes_back(gateway, record_property):
+    both = [*plugins(gateway, "tap"), *plugins(gateway, "gate")]
+    with Load(hostile=True) as load:
+        for path, _ in both:
+            gateway.mesh.api.delete(path)
+        eventually(lambda: not any(hits(load)), WAIT_SECONDS, "no filter")
+        load.wait_for(REQUESTS)
+        gateway.apply()
+        eventually(lambda: all(hits(load)), WAIT_SECONDS, "the filter is back")
+        load.wait_for(REQUESTS)
+    record_property("filter deleted and applied", load.tally)
+    assert_unharmed(load.tally)
+    assert_nothing_stored_falsely(gateway, load)
+
+
+def test_the_backend_is_rolled(gateway, record_property):
+    with Load() as load:
+        gateway.mesh.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/embedding-gateway")
+        gateway.wait("the new backend")
+        load.wait_for(REQUESTS)
+    record_property("backend rolled", load.tally)
+    assert_unharmed(load.tally)
+
+
+def test_a_change_of_the_vcl_rolls_varnish(gateway, record_property):
+    before = gateway.varnish_addresses()
+    with Load(hostile=True) as load:
+        gateway.overlay.append("overlays/dev/varnish/default.vcl", "# A change.\n")
+        gateway.apply()
+        gateway.wait("the new Varnish pods")
+        gateway.wait_for_varnish_at_the_ingress()
+        load.wait_for(REQUESTS)
+    record_property("Varnish rolled", load.tally)
+    assert not before & gateway.varnish_addresses(), f"{VARNISH} is new"
+    assert_unharmed(load.tally)
+    assert_nothing_stored_falsely(gateway, load)
+
+
+def test_no_proxy_rejected_any_of_it(gateway):
+    assert rejections() == {}
