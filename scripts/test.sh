@@ -10,6 +10,7 @@
 #   varnish  a .vtc for each promise of the VCL
 #   manifests  every object of kustomize/, rendered in every variant and checked offline; images and skaffold.yaml
 #   backend  the backend's binary with a real S3 server
+#   broadcaster  one purge to three real varnishd, by a real DNS answer
 #   chain    scripts/run.sh and the official SDKs through Envoy, Varnish and backend
 #   page     the page for people in a headless Chromium, on the chain
 #   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT: see tests/mesh/README.md)
@@ -20,7 +21,7 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly PARTS=(lint unit wasm filter compat varnish manifests backend chain page mesh)
+readonly PARTS=(lint unit wasm filter compat varnish manifests backend broadcaster chain page mesh)
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
 readonly MODULE_MAX_BYTES=$((200 * 1024))
 
@@ -90,6 +91,12 @@ part_backend() {
   setup rust python prometheus
   build_backend
   pytest tests/backend
+}
+
+part_broadcaster() {
+  setup rust python varnish
+  build_backend
+  pytest tests/broadcaster
 }
 
 part_chain() {

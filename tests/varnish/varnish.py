@@ -92,9 +92,10 @@ class Varnish:
     port: int
     work_dir: Path
     process: Process
+    address: str = "127.0.0.1"
 
     def request(self, method: str, path: str, headers: dict | list = (), body: bytes = b"", timeout: float = 20) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=timeout)
         try:
             connection.putrequest(method, path)
             for name, value in headers.items() if isinstance(headers, dict) else headers:
@@ -140,15 +141,16 @@ def start(folder: Path, backend_port: int, listen: str = "127.0.0.1", port: int 
     local = (VCL / "backend.local.vcl").read_text().replace("@PORT@", str(backend_port))
     (folder / "backend.vcl").write_text(local)
     work_dir = folder / "work"
-    settings = {"LISTEN": f"{listen}:{port}", "WORK_DIR": str(work_dir), "VCL_PATH": str(folder)}
+    settings = {"LISTEN": f"[{listen}]:{port}" if ":" in listen else f"{listen}:{port}", "WORK_DIR": str(work_dir), "VCL_PATH": str(folder)}
     process = Process([folder / "start.sh"], folder / "varnish.log", env=os.environ | settings | environment)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert process.exit_code is None, process.log_text()
-        with socket.socket() as probe:
-            if probe.connect_ex((listen, port)) == 0:
-                return Varnish(port, work_dir, process)
-        time.sleep(0.02)
+        try:
+            socket.create_connection((listen, port), START_SECONDS).close()
+            return Varnish(port, work_dir, process, listen)
+        except ConnectionRefusedError:
+            time.sleep(0.02)
     raise AssertionError(f"varnishd does not listen: {process.log_text()}")
 
 
