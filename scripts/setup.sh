@@ -214,6 +214,10 @@ apt_install() {
 
 main() {
   [ $# -gt 0 ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 2; }
+  mkdir -p "$TOOLS"
+  # One at a time: two that install the same get in each other's way.
+  exec 9>"$TOOLS/.lock"
+  flock 9
   local part
   for part in "$@"; do
     case $part in

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Sets up what the tests need on a fresh machine and runs them.
 #
-# usage: scripts/test.sh [PART...]          (no part: all of them, in this order)
+# usage: [TEST_JOBS=2] scripts/test.sh [PART...]          (no part: all of them)
+#   TEST_JOBS   parts at a time, once everything is built; with 1 their output comes as it is written
+#
 #   lint     rustfmt, clippy with warnings as errors (native and wasm), shellcheck, cargo-deny
 #   unit     the Rust tests: unit, property, in-process
 #   wasm     the release module: built, and under 200 KiB
+#   build    the backend's programs, as they are released
 #   filter   the filter on a real Envoy, both ways of attachment, every row
 #   compat   the same in short on the other Envoys
 #   varnish  a .vtc for each promise of the VCL
@@ -21,7 +24,12 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly PARTS=(lint unit wasm filter compat varnish manifests backend broadcaster chain page mesh)
+# One after the other: they compile, which takes every core.
+readonly ALONE=(lint unit wasm build)
+# The longest first, so that none is left alone at the end.
+readonly BESIDE=(mesh filter chain compat varnish manifests backend page broadcaster)
+readonly PARTS=("${ALONE[@]}" "${BESIDE[@]}")
+readonly JOBS=${TEST_JOBS:-2}
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
 readonly MODULE_MAX_BYTES=$((200 * 1024))
 
@@ -62,6 +70,11 @@ part_wasm() {
   bytes=$(stat -c %s "$MODULE")
   echo "body_hash_filter.wasm: $bytes bytes (at most $MODULE_MAX_BYTES)"
   [ "$bytes" -le "$MODULE_MAX_BYTES" ]
+}
+
+part_build() {
+  setup rust
+  build_backend
 }
 
 part_filter() {
@@ -124,6 +137,7 @@ part_mesh() {
   fi
 }
 
+# Leaves the part's result in a file: it may run in a process of its own.
 run_part() {
   local part=$1 started=$SECONDS status
   printf '\n=== %s\n' "$part"
@@ -135,36 +149,69 @@ run_part() {
   )
   status=$?
   set -e
-  if [ "$status" -eq 0 ]; then
-    passed+=("$part ($((SECONDS - started)) s)")
-  else
-    failed+=("$part ($((SECONDS - started)) s)")
-  fi
+  local result=passed
+  [ "$status" -eq 0 ] || result=FAILED
+  echo "$result: $part ($((SECONDS - started)) s)" >>"$WORK/results"
+}
+
+# The whole output of a part at once, so that those of two do not mix.
+run_part_aside() {
+  local part=$1
+  run_part "$part" >"$WORK/$part.log" 2>&1
+  flock "$WORK/results" cat "$WORK/$part.log"
+}
+
+run_side_by_side() {
+  local part
+  for part in "$@"; do
+    while (($(jobs -rp | wc -l) >= JOBS)); do wait -n || true; done
+    run_part_aside "$part" &
+  done
+  wait
 }
 
 summary() {
   printf '\n=== summary\n'
-  [ ${#passed[@]} -eq 0 ] || printf 'passed: %s\n' "${passed[@]}"
+  grep ^passed "$WORK/results" || true
   [ ! -s "$SKIPPED" ] || sed 's/^/SKIP:   /' "$SKIPPED"
-  [ ${#failed[@]} -eq 0 ] || printf 'FAILED: %s\n' "${failed[@]}"
-  echo "test.sh: ${#passed[@]} passed, ${#failed[@]} failed, $(wc -l <"$SKIPPED") skipped"
+  grep ^FAILED "$WORK/results" || true
+  echo "test.sh: $(grep -c ^passed "$WORK/results") passed, $(grep -c ^FAILED "$WORK/results") failed, $(wc -l <"$SKIPPED") skipped"
+}
+
+# In the order of their names above, whatever the order they are asked for in.
+wanted_of() {
+  local part
+  for part in "$@"; do
+    [[ " $WANTED " != *" $part "* ]] || echo "$part"
+  done
 }
 
 main() {
-  local part known
+  local part known=" ${PARTS[*]} "
   for part in "$@"; do
     case $part in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
-    known=" ${PARTS[*]} "
     [[ $known == *" $part "* ]] || { echo "test.sh: no part is called '$part'; there are: ${PARTS[*]}" >&2; exit 2; }
   done
-  [ $# -gt 0 ] || set -- "${PARTS[@]}"
+  [[ $JOBS =~ ^[1-9][0-9]?$ ]] || { echo "test.sh: TEST_JOBS: '$JOBS' is not a number of parts" >&2; exit 2; }
+  WANTED=${*:-${PARTS[*]}}
   cd "$ROOT"
-  passed=() failed=()
-  SKIPPED=$(mktemp)
-  trap 'rm -f "$SKIPPED"' EXIT
-  for part in "$@"; do run_part "$part"; done
+  WORK=$(mktemp -d)
+  SKIPPED="$WORK/skipped"
+  touch "$SKIPPED" "$WORK/results"
+  trap 'rm -rf "$WORK"' EXIT
+  # What runs aside does not hear a Ctrl-C by itself.
+  trap 'trap - TERM; kill -TERM 0' INT TERM
+  local alone beside
+  mapfile -t alone < <(wanted_of "${ALONE[@]}")
+  mapfile -t beside < <(wanted_of "${BESIDE[@]}")
+  for part in "${alone[@]}"; do run_part "$part"; done
+  if [ "$JOBS" -eq 1 ] || [ "${#beside[@]}" -eq 1 ]; then
+    for part in "${beside[@]}"; do run_part "$part"; done
+  else
+    run_side_by_side "${beside[@]}"
+  fi
   summary
-  [ ${#failed[@]} -eq 0 ]
+  ! grep -q ^FAILED "$WORK/results"
 }
 
 main "$@"
