@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
@@ -18,7 +20,8 @@ use crate::embeddings::key::Realm;
 use crate::openai::Client;
 use crate::resolve::Resolver;
 use crate::status::Board;
-use crate::telemetry::{Gauges, Metrics};
+use crate::telemetry::otlp::Unexportable;
+use crate::telemetry::{Gauges, Metrics, Tracer};
 
 /// How often the file of client keys is looked at.
 const CLIENT_KEYS_INTERVAL: Duration = Duration::from_secs(2);
@@ -43,6 +46,8 @@ pub struct App {
     pub status: Option<Board>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Who traces, if somebody does.
+    pub tracer: Option<Arc<Tracer>>,
     namespace: Arc<str>,
     upstream_id: Arc<str>,
     tracker: TaskTracker,
@@ -59,6 +64,8 @@ pub enum Unstartable {
     ClientKeys(#[from] Unreadable),
     #[error("OPENAI_API_KEY: cannot be sent in a header")]
     Key(#[from] http::header::InvalidHeaderValue),
+    #[error("traces: {0}")]
+    Traces(#[from] Unexportable),
     #[error("the HTTP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -67,6 +74,7 @@ impl App {
     /// Opens what the configuration names and starts the background work.
     pub async fn start(config: Config) -> Result<Arc<Self>, Unstartable> {
         let metrics = Arc::new(Metrics::new());
+        let tracer = config.tracing.as_ref().map(Tracer::start).transpose()?;
         let tracker = TaskTracker::new();
         let access = Arc::new(Access::new(&config.access)?);
         access.reload_client_keys().await?;
@@ -93,6 +101,7 @@ impl App {
             limits: config.limits,
             purge_rule: config.cache.purge,
             metrics,
+            tracer,
             tracker,
             draining: AtomicBool::new(false),
         }))
@@ -158,5 +167,20 @@ impl App {
         self.tracker.close();
         self.tracker.wait().await;
         self.resolver.cache().finish().await;
+    }
+
+    /// Has the last spans exported, until the deadline at the latest.
+    pub async fn finish_traces(&self, deadline: Instant) {
+        let Some(tracer) = self.tracer.clone() else {
+            return;
+        };
+        let patience = deadline.saturating_duration_since(Instant::now());
+        // It blocks, and the exporter needs this thread.
+        let finished = spawn_blocking(move || tracer.finish(patience)).await;
+        match finished {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last spans were not exported"),
+            Err(error) => tracing::warn!(%error, "the last spans were not exported"),
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::clock::unix_ms;
 use crate::config;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
-use crate::telemetry::{MemoryGauges, Metrics, StoreGauges};
+use crate::telemetry::{MemoryGauges, Metrics, Span, StoreGauges};
 
 /// All tiers.
 #[derive(Debug)]
@@ -118,13 +118,21 @@ impl Cache {
         keys.into_iter().zip(fresh).map(remember).collect()
     }
 
-    /// Puts a vector that was paid for where the next one who looks finds it.
-    pub fn keep(&self, key: Key, entry: &Arc<Entry>) {
+    /// Whether there is a store.
+    pub fn has_store(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    /// Puts a vector that was paid for where the next one who looks finds it. `span` lasts until
+    /// it is written.
+    pub fn keep(&self, key: Key, entry: &Arc<Entry>, span: &Arc<Span>) {
         self.remember(key, entry);
         if let Some(stored) = &self.stored
             && stored.admission.admits_new(&key, entry)
         {
-            stored.writer.put(key, Arc::clone(entry));
+            stored
+                .writer
+                .put(key, Arc::clone(entry), Some(Arc::clone(span)));
         }
     }
 
@@ -178,7 +186,7 @@ impl Stored {
 
     fn used_again(&self, key: &Key, entry: &Arc<Entry>) {
         if self.admission.admits_used(key) {
-            self.writer.put(*key, Arc::clone(entry));
+            self.writer.put(*key, Arc::clone(entry), None);
         }
     }
 }

@@ -6,6 +6,7 @@
 mod parts;
 pub(crate) mod reader;
 mod store;
+mod tracing;
 pub(crate) mod value;
 pub(crate) mod variables;
 
@@ -20,6 +21,7 @@ use secrecy::SecretString;
 pub use self::reader::Problem;
 use self::reader::Reader;
 pub use self::store::{AwsSettings, Store, StoreAdmission, StorePlace};
+pub use self::tracing::{Batching, OtlpProtocol, RootSampler, Sampling, Tracing};
 use self::variables as var;
 pub use self::variables::{VARIABLES, Variable};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub limits: Limits,
     /// What people may see in a browser; `None` is nothing.
     pub status_page: Option<StatusPage>,
+    /// Where traces go; `None` traces nothing.
+    pub tracing: Option<Tracing>,
     /// How long work may go on after SIGTERM.
     pub shutdown_grace: Duration,
     /// How log lines look.
@@ -191,6 +195,7 @@ impl Config {
         let store = Store::read(reader);
         let limits = Limits::read(reader);
         let status_page = StatusPage::read(reader);
+        let tracing = Tracing::read(reader);
         let shutdown_grace = reader.read(&var::SHUTDOWN_GRACE, value::duration);
         let log_format = reader.read(&var::LOG_FORMAT, value::log_format);
         let log_filter = reader.read(&var::RUST_LOG, value::log_filter);
@@ -206,6 +211,7 @@ impl Config {
             store: store?,
             limits: limits?,
             status_page: status_page?,
+            tracing: tracing?,
             shutdown_grace: shutdown_grace?,
             log_format: log_format?,
             log_filter: log_filter?,

@@ -26,6 +26,9 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// Unused connections close before the usual 60 s of balancers do it from their side.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
+/// Below the base URL.
+const EMBEDDINGS: &str = "/embeddings";
+
 /// The client for the configured upstream.
 #[derive(Debug)]
 pub struct Client {
@@ -61,7 +64,7 @@ impl Client {
     /// Asks for embeddings. `credential` and nothing else of the caller goes along.
     pub async fn embeddings(&self, credential: HeaderMap, body: Bytes) -> Result<Reply, Error> {
         let call = || {
-            let mut request = reqwest::Request::new(Method::POST, self.url("/embeddings", None));
+            let mut request = reqwest::Request::new(Method::POST, self.embeddings_url());
             *request.headers_mut() = credential.clone();
             request
                 .headers_mut()
@@ -76,6 +79,11 @@ impl Client {
             other => other,
         };
         read(answer.map_err(|error| failure(&error))?.into()).await
+    }
+
+    /// Where embeddings are asked for.
+    pub fn embeddings_url(&self) -> Url {
+        self.url(EMBEDDINGS, None)
     }
 
     /// Passes a request on. `path` is what follows `/v1`, with its slash.
@@ -102,7 +110,7 @@ impl Client {
     }
 
     /// The upstream's address of `path`, which must hold no dot segments: a URL resolves them.
-    fn url(&self, path: &str, query: Option<&str>) -> Url {
+    pub fn url(&self, path: &str, query: Option<&str>) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.set_query(query);

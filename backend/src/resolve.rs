@@ -10,6 +10,7 @@ mod waits;
 
 use std::sync::Arc;
 
+use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +24,7 @@ use crate::embeddings::answer::Unsound;
 use crate::embeddings::entry::Entry;
 use crate::error::Error;
 use crate::openai::Client;
-use crate::telemetry::{Metrics, Outcome};
+use crate::telemetry::{Metrics, Outcome, Span, semantics};
 
 /// So often an order waits for others' work. If that fails each time for reasons of theirs, it
 /// goes its own way: with N callers in trouble, the last must not wait N times.
@@ -145,6 +146,11 @@ impl Resolver {
             self.tracker
                 .spawn(Arc::clone(self).fetch(Arc::clone(order), led))
         });
+        let mut span = match followed.is_empty() {
+            true => Span::default(),
+            false => order.trace.span(SpanKind::Internal, || "coalesced wait"),
+        };
+        span.describe(|| [semantics::count("embedding_gateway.inputs", followed.len())]);
         for (place, follow) in followed {
             let began = Instant::now();
             let outcome = follow.outcome().await;
@@ -160,6 +166,7 @@ impl Resolver {
                 Some(Err(_)) | None => {}
             }
         }
+        drop(span);
         let Some(task) = task else { return Ok(()) };
         let fetched = task.await.map_err(|_| Error::Internal)?;
         for (place, entry, source) in fetched.entries {

@@ -37,7 +37,10 @@ pub(crate) async fn watch(
         _ => Route::Other,
     };
     let is_head = request.method() == Method::HEAD;
-    let mut exchange = Exchange::begin(&app.metrics, route, &request);
+    let mut exchange = Exchange::begin(&app.metrics, app.tracer.as_ref(), route, &request);
+    if app.tracer.is_some() {
+        request.extensions_mut().insert(exchange.trace().clone());
+    }
     let (mut response, slot) = match admit(&app, route, &mut request) {
         Ok(slot) => (next.run(request).await, slot),
         Err(error) => (error.into_response(), None),

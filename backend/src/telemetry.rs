@@ -10,6 +10,9 @@ pub mod lines;
 pub mod logging;
 pub mod metrics;
 pub mod models;
+pub mod otlp;
+pub mod semantics;
+pub mod spans;
 pub mod trace_id;
 
 pub use self::exchange::Exchange;
@@ -17,6 +20,7 @@ pub use self::gauges::{Gauges, MemoryGauges, StoreGauges};
 pub use self::labels::{BreakerState, HashVerdict, Outcome, Route, StoreOperation, StoreResult};
 pub use self::logging::start_logging;
 pub use self::metrics::Metrics;
+pub use self::spans::{Span, Trace, Tracer};
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

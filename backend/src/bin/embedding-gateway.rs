@@ -43,6 +43,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let _last_lines = telemetry::start_logging(config.log_format, &config.log_filter)?;
     let (listen, limits, grace) = (config.listen, config.limits.clone(), config.shutdown_grace);
     let base_url = config.upstream.base_url.clone();
+    let (store, traces) = (kind_of_store(&config), collector(&config));
+    let memory_bytes = config.cache.memory_bytes;
     let app = App::start(config).await?;
     // Before anybody may think that we are ready, and stop us.
     let stop = server::stop_signal(grace, || app.start_draining())?;
@@ -50,7 +52,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("LISTEN: {listen}"))?;
     let address = listener.local_addr()?;
-    tracing::info!(%address, upstream = %base_url, "ready");
+    tracing::info!(%address, upstream = %base_url, memory_bytes, store, traces, "ready");
 
     let router = build_router(Arc::clone(&app));
     let deadline = tokio::select! {
@@ -61,5 +63,20 @@ async fn run(config: Config) -> anyhow::Result<()> {
         Ok(()) => tracing::info!("stopped"),
         Err(_) => tracing::warn!("stopped with calls or writes unfinished"),
     }
+    app.finish_traces(deadline).await;
     Ok(())
+}
+
+fn kind_of_store(config: &Config) -> &'static str {
+    let store = config.store.as_ref();
+    store.map_or("none", |store| store.place.kind())
+}
+
+/// Where traces go, without a path: it may hold a key.
+fn collector(config: &Config) -> String {
+    let tracing = config.tracing.as_ref();
+    tracing.map_or_else(
+        || "off".to_owned(),
+        |tracing| tracing.endpoint.origin().ascii_serialization(),
+    )
 }

@@ -11,15 +11,18 @@ use tokio_util::task::TaskTracker;
 use super::store::Store;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Span};
 
 /// Writes that run side by side.
 const WRITES_AT_ONCE: usize = 32;
 
+/// What is to be written, and the span that lasts until all of its kind are.
+type Write = (Key, Arc<Entry>, Option<Arc<Span>>);
+
 /// The queue in front of the store.
 #[derive(Debug)]
 pub struct Writer {
-    queue: mpsc::Sender<(Key, Arc<Entry>)>,
+    queue: mpsc::Sender<Write>,
     closing: CancellationToken,
     running: TaskTracker,
     pending: Arc<AtomicUsize>,
@@ -45,10 +48,10 @@ impl Writer {
         }
     }
 
-    /// Has an entry written, or counts it as dropped.
-    pub fn put(&self, key: Key, entry: Arc<Entry>) {
+    /// Has an entry written, or counts it as dropped. `span` is dropped when that is done.
+    pub fn put(&self, key: Key, entry: Arc<Entry>, span: Option<Arc<Span>>) {
         self.pending.fetch_add(1, Ordering::Relaxed);
-        if self.queue.try_send((key, entry)).is_err() {
+        if self.queue.try_send((key, entry, span)).is_err() {
             self.pending.fetch_sub(1, Ordering::Relaxed);
             self.metrics.writes_dropped.inc();
         }
@@ -68,7 +71,7 @@ impl Writer {
 
 async fn write_all(
     store: Arc<Store>,
-    waiting: mpsc::Receiver<(Key, Arc<Entry>)>,
+    waiting: mpsc::Receiver<Write>,
     closing: CancellationToken,
     pending: Arc<AtomicUsize>,
 ) {
@@ -85,11 +88,12 @@ async fn write_all(
         next.map(|entry| (entry, (waiting, closing)))
     });
     entries
-        .for_each_concurrent(WRITES_AT_ONCE, |(key, entry)| {
+        .for_each_concurrent(WRITES_AT_ONCE, |(key, entry, span)| {
             let store = &store;
             async move {
                 store.put(&key, &entry, hurry).await;
                 pending.fetch_sub(1, Ordering::Relaxed);
+                drop(span);
             }
         })
         .await;

@@ -81,6 +81,25 @@ variables! {
     HEADER_TIMEOUT = "75s", "to receive a request's headers, and for an idle connection; keep it above the idle time of whatever stands in front";
     BODY_TIMEOUT = "30s", "to receive the body of an embeddings request";
 
+    OTEL_EXPORTER_OTLP_ENDPOINT = "", "where traces are sent, as in http://collector:4318; nothing is traced if neither this nor the next is set";
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = "", "the same for traces alone, with its path";
+    OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf", "http/protobuf or grpc";
+    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL = "", "the same for traces alone";
+    OTEL_EXPORTER_OTLP_HEADERS = "", "headers that go along, as in api-key=k,tenant=t";
+    OTEL_EXPORTER_OTLP_TRACES_HEADERS = "", "the same for traces alone";
+    OTEL_EXPORTER_OTLP_TIMEOUT = "10000", "for one export, in milliseconds";
+    OTEL_EXPORTER_OTLP_TRACES_TIMEOUT = "", "the same for traces alone";
+    OTEL_TRACES_EXPORTER = "otlp", "otlp or none";
+    OTEL_SDK_DISABLED = "false", "true traces nothing";
+    OTEL_SERVICE_NAME = "embedding-gateway", "what traces call us";
+    OTEL_RESOURCE_ATTRIBUTES = "", "what else traces say of us, as in deployment.environment.name=prod,k8s.pod.name=p";
+    OTEL_TRACES_SAMPLER = "parentbased_always_on", "which requests are traced: always_on, always_off, traceidratio, or these with parentbased_ in front, which do as the caller's traceparent says if there is one";
+    OTEL_TRACES_SAMPLER_ARG = "1", "the part that traceidratio traces, from 0 to 1";
+    OTEL_BSP_MAX_QUEUE_SIZE = "2048", "spans that may wait for their export; more are dropped";
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE = "512", "spans of one export";
+    OTEL_BSP_SCHEDULE_DELAY = "5000", "between two exports, in milliseconds";
+    TRACE_UPSTREAM = "false", "true tells the upstream which trace a call belongs to, by traceparent";
+
     SHUTDOWN_GRACE = "25s", "for running requests and pending writes after SIGTERM";
     STATUS_PAGE = "true", "the page for people at GET /, with its figures at /status.json; false turns it off";
     TOKEN_PRICE = "0.02", "what the page takes a million tokens to cost, in dollars, until its viewer says otherwise";

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::StatusCode;
 use http::header::HeaderMap;
+use http::{Method, StatusCode};
+use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
 use super::{CallNotes, Landing, Order, Resolver};
@@ -22,7 +23,7 @@ use crate::embeddings::key::{Key, Namer};
 use crate::embeddings::request::Input;
 use crate::embeddings::response;
 use crate::error::Error;
-use crate::telemetry::Outcome;
+use crate::telemetry::{Outcome, Span, semantics};
 
 /// OpenAI's limit on the inputs of one call.
 const MAX_CALL_INPUTS: usize = 2048;
@@ -110,7 +111,15 @@ impl Resolver {
     /// Looks into the store. Returns what it does not have.
     async fn look_up(&self, order: &Order, led: Vec<Led>, fetched: &mut Fetched) -> Vec<Led> {
         let keys: Vec<Key> = led.iter().map(|led| order.distinct[led.place].0).collect();
+        let mut span = match self.cache.has_store() {
+            true => order.trace.span(SpanKind::Internal, || "store look-up"),
+            false => Span::default(),
+        };
+        span.describe(|| [semantics::count("embedding_gateway.inputs", keys.len())]);
         let found = self.cache.look_up(keys, self.freshness(order)).await;
+        let hits = found.iter().flatten().count();
+        span.describe(|| [semantics::count("embedding_gateway.inputs.store", hits)]);
+        drop(span);
         let mut missing = Vec::new();
         for (led, entry) in led.into_iter().zip(found) {
             match entry {
@@ -137,12 +146,12 @@ impl Resolver {
             dimensions: order.request.dimensions,
             asked_ms: unix_ms(),
         };
+        let mut span = self.call_span(order, inputs.len());
         let began = Instant::now();
         let body = Bytes::from(response::write_call(&order.request, &inputs));
-        let replied = self
-            .upstream
-            .embeddings(order.caller.upstream.clone(), body)
-            .await;
+        let mut headers = order.caller.upstream.clone();
+        span.tell(&mut headers);
+        let replied = self.upstream.embeddings(headers, body).await;
         let ended = Instant::now();
         let called = replied.and_then(|reply| {
             let answer = answer::check(&reply.body, &question);
@@ -157,15 +166,31 @@ impl Resolver {
                 scope,
             })
         });
-        self.note(order, &called, ended - began);
+        self.note(order, &called, ended - began, &mut span);
         (led, (began, ended), called)
     }
 
-    fn note(&self, order: &Order, called: &Result<Called, Error>, duration: Duration) {
+    fn call_span(&self, order: &Order, inputs: usize) -> Span {
+        let name = || format!("embeddings {}", order.request.model);
+        let mut span = order.trace.span(SpanKind::Client, name);
+        span.describe(|| semantics::call(&Method::POST, &self.upstream.embeddings_url()));
+        span.describe(|| semantics::embeddings(&order.request));
+        span.describe(|| [semantics::count("embedding_gateway.inputs", inputs)]);
+        span
+    }
+
+    fn note(
+        &self,
+        order: &Order,
+        called: &Result<Called, Error>,
+        duration: Duration,
+        span: &mut Span,
+    ) {
         let result = match called {
             Ok(called) => {
                 let (model, billed) = (&order.request.model, called.answer.billed_tokens);
                 self.metrics.models.count_billed(model, billed);
+                span.describe(|| semantics::charged(billed));
                 Cow::Borrowed(StatusCode::OK.as_str())
             }
             Err(Error::Refused(refusal)) => {
@@ -182,6 +207,12 @@ impl Resolver {
                 Cow::Borrowed(error.code())
             }
         };
+        if called.is_err() {
+            span.fail(&result);
+        }
+        if let Ok(status) = result.parse() {
+            span.describe(|| [semantics::status(status)]);
+        }
         self.metrics.count_upstream(result, duration);
     }
 
@@ -193,6 +224,11 @@ impl Resolver {
         fetched.call.billed_tokens += called.answer.billed_tokens;
         fetched.call.headers = called.headers;
         fetched.call.scope = called.scope;
+        let span = match order.write && self.cache.has_store() {
+            true => order.trace.span(SpanKind::Internal, || "store write"),
+            false => Span::default(),
+        };
+        let span = Arc::new(span);
         for (led, entry) in led.into_iter().zip(called.answer.entries) {
             let entry = Arc::new(entry);
             if order.write {
@@ -200,6 +236,7 @@ impl Resolver {
                 self.cache.keep(
                     namer.as_ref().map_or(*key, |namer| namer.key(input)),
                     &entry,
+                    &span,
                 );
             }
             led.land(&entry, Outcome::Miss, fetched);

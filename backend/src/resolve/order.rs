@@ -10,7 +10,7 @@ use crate::access::Caller;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::{Key, Realm};
 use crate::embeddings::request::{EmbeddingRequest, Input};
-use crate::telemetry::Outcome;
+use crate::telemetry::{Outcome, Trace};
 
 /// What a request wants.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Order {
     pub write: bool,
     /// Whether the upstream must not be asked.
     pub only_if_cached: bool,
+    /// Its request's trace.
+    pub trace: Trace,
     /// Its place among the requests that run, held until the last call for it has ended.
     pub slot: Option<Arc<OwnedSemaphorePermit>>,
 }

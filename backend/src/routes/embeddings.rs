@@ -27,7 +27,8 @@ use crate::resolve::{Order, Tally};
 use crate::routes::passthrough;
 use crate::tags;
 use crate::telemetry::exchange::Facts;
-use crate::telemetry::{HashVerdict, Outcome};
+use crate::telemetry::semantics;
+use crate::telemetry::{HashVerdict, Outcome, Trace};
 
 /// Our name in `Cache-Status`.
 const CACHE: &str = "embedding-gateway";
@@ -111,6 +112,8 @@ async fn embed(
 ) -> Result<Response, Error> {
     check_limits(app, &request)?;
     let directives = Directives::of(&parts.headers);
+    let trace: Trace = parts.extensions.get().cloned().unwrap_or_default();
+    trace.describe(|| semantics::embeddings(&request));
     let (model, encoding) = (request.model.clone(), request.encoding);
     let (id, scope) = (caller.id, Arc::clone(&caller.scope));
     let realm = app.realm(&scope);
@@ -128,6 +131,7 @@ async fn embed(
         write: !directives.no_store,
         only_if_cached: directives.only_if_cached,
         slot: parts.extensions.get().cloned(),
+        trace,
     };
     let supply = app.resolver.resolve(order).await?;
     app.metrics.inputs.add(Outcome::Repeat, repeats as u64);

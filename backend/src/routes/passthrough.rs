@@ -6,12 +6,14 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::CACHE_CONTROL;
+use opentelemetry::trace::SpanKind;
 
 use crate::access::Caller;
 use crate::app::App;
 use crate::error::{Error, NO_STORE};
 use crate::headers;
 use crate::percent::decoded;
+use crate::telemetry::{Trace, semantics};
 
 /// Where the API begins.
 const API: &str = "/v1";
@@ -52,13 +54,26 @@ pub async fn forward(app: &App, caller: &Caller, mut request: Request) -> Result
     }
     sent.extend(caller.upstream.clone());
 
+    let trace: Trace = request.extensions().get().cloned().unwrap_or_default();
+    let mut span = trace.span(SpanKind::Client, || {
+        semantics::method_name(request.method())
+    });
+    span.describe(|| semantics::call(request.method(), &app.upstream.url(&path, None)));
+    span.tell(request.headers_mut());
     let answer = app
         .upstream
         .forward(request, &path)
         .await
         .inspect_err(|error| {
             tracing::warn!(%error, "the upstream gave no answer");
+            span.fail(error.code());
         })?;
+    let status = answer.status().as_u16();
+    span.describe(|| [semantics::status(status)]);
+    if status >= 400 {
+        span.fail(answer.status().as_str());
+    }
+    drop(span);
     let mut answer = answer.map(Body::new);
     headers::remove_hop_by_hop(answer.headers_mut());
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);

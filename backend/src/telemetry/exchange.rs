@@ -8,15 +8,14 @@ use http::{Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::logging::REQUEST_TARGET;
+use super::semantics::{self, attribute, method_name, path};
+use super::spans::{Trace, Tracer};
 use super::trace_id::TraceId;
 use super::{Metrics, Route};
 use crate::resolve::Tally;
 
 /// What nginx logs for a client that went away before it got an answer.
 const CLIENT_GONE: u16 = 499;
-
-/// Of a longer path no more is logged.
-const MAX_PATH_BYTES: usize = 256;
 
 /// A request that is being answered. Its end is its drop.
 #[derive(Debug)]
@@ -25,6 +24,7 @@ pub struct Exchange {
     route: Route,
     method: Method,
     uri: Uri,
+    trace: Trace,
     trace_id: Option<TraceId>,
     began: Instant,
     status: Option<StatusCode>,
@@ -49,20 +49,33 @@ pub struct Facts {
 }
 
 impl Exchange {
-    /// A request has begun.
-    pub fn begin<B>(metrics: &Arc<Metrics>, route: Route, request: &Request<B>) -> Self {
+    /// A request has begun. It is traced if there is a tracer and the tracer wants it.
+    pub fn begin<B>(
+        metrics: &Arc<Metrics>,
+        tracer: Option<&Arc<Tracer>>,
+        route: Route,
+        request: &Request<B>,
+    ) -> Self {
+        let trace = tracer.map(|tracer| trace(tracer, route, request));
+        let trace = trace.unwrap_or_default();
         Self {
             metrics: Arc::clone(metrics),
             route,
             method: request.method().clone(),
             uri: request.uri().clone(),
-            trace_id: TraceId::of(request.headers()),
+            trace_id: trace.id().or_else(|| TraceId::of(request.headers())),
+            trace,
             began: Instant::now(),
             status: None,
             facts: None,
             bytes: 0,
             complete: false,
         }
+    }
+
+    /// Its trace.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     /// Its answer has begun.
@@ -85,7 +98,7 @@ impl Exchange {
         let facts = self.facts.as_ref();
         tracing::info!(
             target: REQUEST_TARGET,
-            method = name(&self.method),
+            method = method_name(&self.method),
             path = path(&self.uri),
             status,
             duration_ms = duration.as_micros() as f64 / 1000.0,
@@ -102,6 +115,25 @@ impl Exchange {
             "request"
         );
     }
+
+    fn end_trace(&self) {
+        if let Some(facts) = &self.facts {
+            self.trace.describe(|| semantics::facts(facts));
+        }
+        match self.status {
+            Some(status) => {
+                let status = status.as_u16();
+                self.trace.describe(|| [semantics::status(status)]);
+                if status >= 500 {
+                    self.trace.fail(&status.to_string());
+                }
+            }
+            None => self
+                .trace
+                .describe(|| [attribute("error.type", "client_gone")]),
+        }
+        self.trace.end();
+    }
 }
 
 impl Drop for Exchange {
@@ -114,44 +146,16 @@ impl Drop for Exchange {
             self.metrics.added_latency.observe(added);
         }
         self.log(status, duration);
+        self.end_trace();
     }
 }
 
-/// A method that we know; a client may call its own as it likes.
-fn name(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        "PURGE" => "PURGE",
-        _ => "_OTHER",
+fn trace<B>(tracer: &Arc<Tracer>, route: Route, request: &Request<B>) -> Trace {
+    let method = method_name(request.method());
+    let trace = tracer.trace(method, request.headers());
+    trace.describe(|| semantics::request(route, request));
+    if let Some(template) = semantics::route_template(route) {
+        trace.rename(|| format!("{method} {template}"));
     }
-}
-
-/// The path without the query, which may hold a key.
-fn path(uri: &Uri) -> &str {
-    let path = uri.path();
-    &path[..path.floor_char_boundary(MAX_PATH_BYTES)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_cut_between_characters() {
-        let long: Uri = format!("/{}", "é".repeat(200)).parse().unwrap();
-        assert_eq!(path(&long).len(), MAX_PATH_BYTES - 1);
-        assert_eq!(path(&Uri::from_static("/v1/x?key=secret")), "/v1/x");
-    }
-
-    #[test]
-    fn unknown_methods_have_no_name() {
-        assert_eq!(name(&Method::POST), "POST");
-        assert_eq!(name(&Method::from_bytes(b"secret").unwrap()), "_OTHER");
-    }
+    trace
 }

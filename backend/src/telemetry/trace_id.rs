@@ -22,10 +22,26 @@ impl TraceId {
         sound.then(|| digits.try_into().ok().map(Self)).flatten()
     }
 
+    /// The number itself.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        Self(digits)
+    }
+
     /// The digits.
     pub fn as_str(&self) -> &str {
         // They are ASCII.
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+fn digit(value: u8) -> u8 {
+    match value {
+        0..=9 => b'0' + value,
+        _ => b'a' + value - 10,
     }
 }
 
@@ -38,6 +54,13 @@ mod tests {
     fn of(value: &str) -> Option<TraceId> {
         let value = HeaderValue::from_str(value).unwrap();
         TraceId::of(&HeaderMap::from_iter([(TRACEPARENT, value)]))
+    }
+
+    #[test]
+    fn numbers_are_written_in_lower_case_hex() {
+        let number =
+            TraceId::from_bytes(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes());
+        assert_eq!(number.as_str(), "4bf92f3577b34da6a3ce929d0e0e4736");
     }
 
     #[test]

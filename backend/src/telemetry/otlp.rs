@@ -1,0 +1,79 @@
+//! The way to a collector: OTLP over HTTP or gRPC.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Limited};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
+use opentelemetry_otlp::{
+    ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+};
+use tokio::runtime::Handle;
+
+use crate::config::{OtlpProtocol, Tracing};
+use crate::openai;
+
+/// Bound on a collector's answer: it counts what it refused, and says why.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Traces cannot be exported as the configuration says.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Unexportable {
+    #[error(transparent)]
+    Exporter(#[from] ExporterBuildError),
+    #[error("the HTTP client cannot be built: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// The exporter that is configured. Must be called within the runtime.
+pub(super) fn exporter(config: &Tracing) -> Result<SpanExporter, Unexportable> {
+    let (endpoint, timeout) = (config.endpoint.as_str(), config.timeout);
+    Ok(match config.protocol {
+        OtlpProtocol::Grpc => SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(endpoint)
+            .with_timeout(timeout)
+            .with_metadata(MetadataMap::from_headers(config.headers.clone()))
+            .build()?,
+        OtlpProtocol::Http => SpanExporter::builder()
+            .with_http()
+            .with_http_client(Poster::new(config)?)
+            .with_endpoint(endpoint)
+            .with_timeout(timeout)
+            .build()?,
+    })
+}
+
+/// Our own client for the exporter, whose thread is none of the runtime's.
+#[derive(Debug)]
+struct Poster {
+    client: reqwest::Client,
+    runtime: Handle,
+}
+
+impl Poster {
+    fn new(config: &Tracing) -> Result<Self, reqwest::Error> {
+        let client = openai::http_client()
+            .timeout(config.timeout)
+            .default_headers(config.headers.clone())
+            .build()?;
+        let runtime = Handle::current();
+        Ok(Self { client, runtime })
+    }
+}
+
+#[async_trait]
+impl HttpClient for Poster {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let client = self.client.clone();
+        let sending = self.runtime.spawn(async move {
+            let answer: Response<reqwest::Body> = client.execute(request.try_into()?).await?.into();
+            let (parts, body) = answer.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?;
+            Ok(Response::from_parts(parts, body.to_bytes()))
+        });
+        sending.await?
+    }
+}

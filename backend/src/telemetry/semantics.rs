@@ -1,0 +1,165 @@
+//! What spans say, in the words of `OpenTelemetry`'s semantic conventions for HTTP and for
+//! generative AI. What they have no word for begins with our own name.
+
+use http::{Method, Request, Uri, Version};
+use opentelemetry::{Array, KeyValue, StringValue, Value};
+use reqwest::Url;
+
+use super::Route;
+use super::exchange::Facts;
+use crate::EMBEDDINGS;
+use crate::embeddings::request::{EmbeddingRequest, Encoding};
+
+/// Of a longer path no more is told.
+const MAX_PATH_BYTES: usize = 256;
+
+/// A name and a value, if there is one.
+pub type Attribute = Option<KeyValue>;
+
+/// An attribute.
+pub fn attribute(name: &'static str, value: impl Into<Value>) -> Attribute {
+    Some(KeyValue::new(name, value))
+}
+
+fn optional(name: &'static str, value: Option<impl Into<Value>>) -> Attribute {
+    value.map(|value| KeyValue::new(name, value))
+}
+
+/// A count, as the protocol has it.
+pub fn count(name: &'static str, count: usize) -> Attribute {
+    attribute(name, i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// A method that we know; a client may call its own as it likes.
+pub fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        "PURGE" => "PURGE",
+        _ => "_OTHER",
+    }
+}
+
+/// The path without the query, which may hold a key.
+pub fn path(uri: &Uri) -> &str {
+    let path = uri.path();
+    &path[..path.floor_char_boundary(MAX_PATH_BYTES)]
+}
+
+/// Where a request belongs, with few different values.
+pub fn route_template(route: Route) -> Option<&'static str> {
+    match route {
+        Route::Embeddings => Some(EMBEDDINGS),
+        Route::Passthrough => Some("/v1/{path}"),
+        Route::Purge | Route::Other => None,
+    }
+}
+
+/// A request as it begins.
+pub fn request<B>(route: Route, request: &Request<B>) -> [Attribute; 5] {
+    let version = match request.version() {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    };
+    [
+        attribute("http.request.method", method_name(request.method())),
+        optional("http.route", route_template(route)),
+        attribute("url.path", path(request.uri()).to_owned()),
+        attribute("url.scheme", "http"),
+        attribute("network.protocol.version", version),
+    ]
+}
+
+/// What an embeddings request asks for.
+pub fn embeddings(request: &EmbeddingRequest) -> [Attribute; 5] {
+    let format: StringValue = match request.encoding {
+        Encoding::Float => "float".into(),
+        Encoding::Base64 => "base64".into(),
+    };
+    let formats = Value::Array(Array::String(vec![format]));
+    [
+        attribute("gen_ai.operation.name", "embeddings"),
+        attribute("gen_ai.provider.name", "openai"),
+        attribute("gen_ai.request.model", request.model.clone()),
+        attribute("gen_ai.request.encoding_formats", formats),
+        optional(
+            "gen_ai.embeddings.dimension.count",
+            request.dimensions.map(i64::from),
+        ),
+    ]
+}
+
+/// What became of it.
+pub fn facts(facts: &Facts) -> [Attribute; 7] {
+    let tokens = |name, tokens| attribute(name, i64::try_from(tokens).unwrap_or(i64::MAX));
+    [
+        tokens("gen_ai.usage.input_tokens", facts.nominal_tokens),
+        tokens("embedding_gateway.billed_tokens", facts.billed_tokens),
+        count("embedding_gateway.inputs.memory", facts.tally.memory),
+        count("embedding_gateway.inputs.store", facts.tally.store),
+        count("embedding_gateway.inputs.miss", facts.tally.miss),
+        count("embedding_gateway.inputs.collapsed", facts.tally.collapsed),
+        count("embedding_gateway.inputs.repeat", facts.repeats),
+    ]
+}
+
+/// What the upstream charged for a call.
+pub fn charged(tokens: u64) -> [Attribute; 1] {
+    let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
+    [attribute("gen_ai.usage.input_tokens", tokens)]
+}
+
+/// A call to the upstream as it begins.
+pub fn call(method: &Method, url: &Url) -> [Attribute; 4] {
+    let mut bare = url.clone();
+    bare.set_query(None);
+    let port = url.port_or_known_default().map(i64::from);
+    [
+        attribute("http.request.method", method_name(method)),
+        optional("server.address", url.host_str().map(str::to_owned)),
+        optional("server.port", port),
+        attribute("url.full", String::from(bare)),
+    ]
+}
+
+/// A status.
+pub fn status(status: u16) -> Attribute {
+    attribute("http.response.status_code", i64::from(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cut_between_characters() {
+        let long: Uri = format!("/{}", "é".repeat(200)).parse().unwrap();
+        assert_eq!(path(&long).len(), MAX_PATH_BYTES - 1);
+        assert_eq!(path(&Uri::from_static("/v1/x?key=secret")), "/v1/x");
+    }
+
+    #[test]
+    fn unknown_methods_have_no_name() {
+        assert_eq!(method_name(&Method::POST), "POST");
+        assert_eq!(
+            method_name(&Method::from_bytes(b"secret").unwrap()),
+            "_OTHER"
+        );
+    }
+
+    #[test]
+    fn a_call_is_told_without_its_query() {
+        let url = "https://api.openai.com/v1/models?key=secret"
+            .parse()
+            .unwrap();
+        let said = format!("{:?}", call(&Method::GET, &url));
+        assert!(said.contains("https://api.openai.com/v1/models"), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+}

@@ -1,0 +1,231 @@
+//! Traces: what each request spent its time on. Nothing is done where nothing is traced.
+//!
+//! Spans are made by hand, not out of log lines, so that a request that is not sampled costs no
+//! more than a random number. They hold no input, no vector and no key.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::header::HeaderMap;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{
+    Span as _, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _, TracerProvider as _,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_http::{HeaderExtractor, HeaderInjector};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan,
+};
+
+use super::otlp::{self, Unexportable};
+use super::semantics::Attribute;
+use super::trace_id::TraceId;
+use crate::config::{Batching, RootSampler, Sampling, Tracing};
+
+/// Who makes the spans, in the terms of `OpenTelemetry`: its instrumentation scope.
+const SCOPE: &str = env!("CARGO_PKG_NAME");
+
+/// Makes spans and has them exported.
+#[derive(Debug)]
+pub struct Tracer {
+    provider: SdkTracerProvider,
+    sdk: SdkTracer,
+    propagator: TraceContextPropagator,
+    tells_upstream: bool,
+}
+
+/// The trace of one request, and its place there. Without a tracer it is nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Trace(Option<Arc<Traced>>);
+
+#[derive(Debug)]
+struct Traced {
+    tracer: Arc<Tracer>,
+    context: SpanContext,
+    /// The request's own span; none if the request is not sampled, or has ended.
+    span: Mutex<Option<SdkSpan>>,
+}
+
+/// A stretch of work for a request. Its end is its drop.
+#[derive(Debug, Default)]
+pub struct Span {
+    sdk: Option<SdkSpan>,
+    trace: Trace,
+}
+
+impl Tracer {
+    /// Begins to export. Must be called within the runtime.
+    pub fn start(config: &Tracing) -> Result<Arc<Self>, Unexportable> {
+        let processor = BatchSpanProcessor::builder(otlp::exporter(config)?)
+            .with_batch_config(batching(config.batching))
+            .build();
+        let attributes = config.attributes.iter();
+        let attributes = attributes.map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(processor)
+            .with_sampler(sampler(config.sampling))
+            .with_resource(
+                Resource::builder_empty()
+                    .with_attributes(attributes)
+                    .build(),
+            )
+            .build();
+        Ok(Arc::new(Self {
+            sdk: provider.tracer(SCOPE),
+            provider,
+            propagator: TraceContextPropagator::new(),
+            tells_upstream: config.tells_upstream,
+        }))
+    }
+
+    /// The trace of a request, continued from whoever sent it.
+    pub fn trace(self: &Arc<Self>, name: &'static str, headers: &HeaderMap) -> Trace {
+        let parent = self
+            .propagator
+            .extract_with_context(&Context::new(), &HeaderExtractor(headers));
+        let builder = self.sdk.span_builder(name).with_kind(SpanKind::Server);
+        let span = self.sdk.build_with_context(builder, &parent);
+        Trace(Some(Arc::new(Traced {
+            tracer: Arc::clone(self),
+            context: span.span_context().clone(),
+            span: Mutex::new(Some(span).filter(SdkSpan::is_recording)),
+        })))
+    }
+
+    /// Exports what waits, and nothing more. Blocks for at most `patience`.
+    pub fn finish(&self, patience: Duration) -> OTelSdkResult {
+        self.provider.shutdown_with_timeout(patience)
+    }
+}
+
+impl Trace {
+    /// Its number, if it is a trace.
+    pub fn id(&self) -> Option<TraceId> {
+        let traced = self.0.as_ref()?;
+        Some(TraceId::from_bytes(traced.context.trace_id().to_bytes()))
+    }
+
+    /// Whether anybody will read what is said of the request.
+    pub fn is_recorded(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|traced| traced.context.is_sampled())
+    }
+
+    /// Says something of the request. `attributes` is asked only if it is recorded.
+    pub fn describe<const N: usize>(&self, attributes: impl FnOnce() -> [Attribute; N]) {
+        self.with_span(|span| span.set_attributes(attributes().into_iter().flatten()));
+    }
+
+    /// Names the request.
+    pub fn rename(&self, name: impl FnOnce() -> String) {
+        self.with_span(|span| span.update_name(name()));
+    }
+
+    /// The request has failed through a fault of this side, in a word.
+    pub fn fail(&self, reason: &str) {
+        self.with_span(|span| fail(span, reason));
+    }
+
+    /// The request has ended. What goes on for it has spans of its own.
+    pub fn end(&self) {
+        if let Some(traced) = &self.0 {
+            drop(traced.span().take());
+        }
+    }
+
+    /// Begins a stretch of work for the request, with a name that is asked only if it is recorded.
+    pub fn span<Name: Into<Cow<'static, str>>>(
+        &self,
+        kind: SpanKind,
+        name: impl FnOnce() -> Name,
+    ) -> Span {
+        let sdk = self
+            .0
+            .as_ref()
+            .filter(|_| self.is_recorded())
+            .map(|traced| {
+                let parent = Context::new().with_remote_span_context(traced.context.clone());
+                let builder = traced.tracer.sdk.span_builder(name()).with_kind(kind);
+                traced.tracer.sdk.build_with_context(builder, &parent)
+            });
+        let trace = self.clone();
+        Span { sdk, trace }
+    }
+
+    fn with_span(&self, act: impl FnOnce(&mut SdkSpan)) {
+        if let Some(traced) = self.0.as_ref().filter(|_| self.is_recorded())
+            && let Some(span) = &mut *traced.span()
+        {
+            act(span);
+        }
+    }
+}
+
+impl Traced {
+    fn span(&self) -> MutexGuard<'_, Option<SdkSpan>> {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Span {
+    /// Says something of the work. `attributes` is asked only if it is recorded.
+    pub fn describe<const N: usize>(&mut self, attributes: impl FnOnce() -> [Attribute; N]) {
+        if let Some(span) = &mut self.sdk {
+            span.set_attributes(attributes().into_iter().flatten());
+        }
+    }
+
+    /// The work has failed, in a word.
+    pub fn fail(&mut self, reason: &str) {
+        if let Some(span) = &mut self.sdk {
+            fail(span, reason);
+        }
+    }
+
+    /// Tells the upstream which trace it works for, if it is to know.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        let Some(traced) = self
+            .trace
+            .0
+            .as_ref()
+            .filter(|traced| traced.tracer.tells_upstream)
+        else {
+            return;
+        };
+        let own = self.sdk.as_ref().map(SdkSpan::span_context);
+        let context = own.unwrap_or(&traced.context).clone();
+        let context = Context::new().with_remote_span_context(context);
+        let propagator = &traced.tracer.propagator;
+        propagator.inject_context(&context, &mut HeaderInjector(headers));
+    }
+}
+
+fn fail(span: &mut SdkSpan, reason: &str) {
+    span.set_attribute(KeyValue::new("error.type", reason.to_owned()));
+    span.set_status(Status::error(""));
+}
+
+fn sampler(sampling: Sampling) -> Sampler {
+    let root = match sampling.root {
+        RootSampler::All => Sampler::AlwaysOn,
+        RootSampler::None => Sampler::AlwaysOff,
+        RootSampler::Ratio(ratio) => Sampler::TraceIdRatioBased(ratio),
+    };
+    match sampling.by_parent {
+        true => Sampler::ParentBased(Box::new(root)),
+        false => root,
+    }
+}
+
+fn batching(batching: Batching) -> opentelemetry_sdk::trace::BatchConfig {
+    BatchConfigBuilder::default()
+        .with_max_queue_size(batching.queue)
+        .with_max_export_batch_size(batching.export.min(batching.queue))
+        .with_scheduled_delay(batching.delay)
+        .build()
+}

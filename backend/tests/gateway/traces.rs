@@ -1,0 +1,318 @@
+//! Traces, as a collector gets them; and that nobody else notices.
+
+use std::time::{Duration, Instant as StdInstant};
+
+use axum::body::Body;
+use http::{Request, StatusCode};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode as SpanStatus;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::bucket::Bucket;
+use crate::collector::{Collector, PROTOCOLS, attribute};
+use crate::gateway::{Gateway, post, with};
+use crate::upstream::{Upstream, embeddings, json_answer};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn said(span: &Span, name: &str) -> String {
+    attribute(&span.attributes, name)
+}
+
+async fn finish(gateway: &Gateway) {
+    gateway.app.finish().await;
+    gateway.app.finish_traces(Instant::now() + PATIENCE).await;
+}
+
+/// A gateway with `variables` that tells `collector`.
+async fn start(upstream: &Upstream, collector: &Collector, variables: &[(&str, &str)]) -> Gateway {
+    let mut all = collector.variables();
+    all.extend(variables);
+    Gateway::start(upstream, &all).await
+}
+
+fn traced(flags: &str) -> Request<Body> {
+    let request = post(&json!({"model": "m", "input": ["a", "b", "a"], "dimensions": 8}));
+    with(
+        request,
+        "traceparent",
+        &format!("00-{TRACE}-{PARENT}-{flags}"),
+    )
+}
+
+#[tokio::test]
+async fn a_request_is_one_trace_in_both_protocols() {
+    for protocol in PROTOCOLS {
+        let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+        let collector = Collector::start(protocol).await;
+        // With a store, hits must be allowed or nobody looks there.
+        let mut variables = bucket.variables();
+        variables.extend([("OPENAI_API_KEY", "sk-own"), ("ALLOW_ANONYMOUS", "true")]);
+        let gateway = start(&upstream, &collector, &variables).await;
+        assert_eq!(gateway.send(traced("01")).await.status, StatusCode::OK);
+        finish(&gateway).await;
+
+        let expected = [
+            "POST /v1/embeddings",
+            "embeddings m",
+            "store look-up",
+            "store write",
+        ];
+        assert_eq!(collector.names(), expected, "{protocol}");
+        let server = collector.span("POST /v1/embeddings");
+        assert_eq!(hex(&server.parent_span_id), PARENT);
+        for span in collector.spans() {
+            assert_eq!(hex(&span.trace_id), TRACE);
+            let child = span.parent_span_id == server.span_id;
+            assert!(child || span.span_id == server.span_id, "{}", span.name);
+            assert!(span.start_time_unix_nano <= span.end_time_unix_nano);
+        }
+        check_server_span(&server);
+        check_client_span(&collector.span("embeddings m"), &upstream);
+
+        let (headers, resource) = collector.first_export();
+        assert_eq!(headers["x-collector-key"], "a key");
+        assert_eq!(attribute(&resource, "service.name"), "embedding-gateway");
+        assert_eq!(attribute(&resource, "k8s.pod.name"), "pod-1");
+    }
+}
+
+fn check_server_span(span: &Span) {
+    assert_eq!(span.kind(), SpanKind::Server);
+    for (name, value) in [
+        ("http.request.method", "POST"),
+        ("http.route", "/v1/embeddings"),
+        ("url.path", "/v1/embeddings"),
+        ("http.response.status_code", "200"),
+        ("gen_ai.operation.name", "embeddings"),
+        ("gen_ai.request.model", "m"),
+        ("gen_ai.request.encoding_formats", "float"),
+        ("gen_ai.embeddings.dimension.count", "8"),
+        ("gen_ai.usage.input_tokens", "3"),
+        ("embedding_gateway.billed_tokens", "2"),
+        ("embedding_gateway.inputs.miss", "2"),
+        ("embedding_gateway.inputs.repeat", "1"),
+    ] {
+        assert_eq!(said(span, name), value, "{name}");
+    }
+}
+
+fn check_client_span(span: &Span, upstream: &Upstream) {
+    assert_eq!(span.kind(), SpanKind::Client);
+    let url = format!("{}/embeddings", upstream.url);
+    for (name, value) in [
+        ("http.request.method", "POST"),
+        ("http.response.status_code", "200"),
+        ("server.address", "127.0.0.1"),
+        ("url.full", &url),
+        ("gen_ai.request.model", "m"),
+        ("gen_ai.usage.input_tokens", "2"),
+    ] {
+        assert_eq!(said(span, name), value, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_somebody_elses_call_says_so() {
+    let upstream = Upstream::start().await;
+    upstream.answers(|call| async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        embeddings(&call)
+    });
+    let collector = Collector::start(PROTOCOLS[0]).await;
+    let gateway = start(&upstream, &collector, &[]).await;
+    tokio::join!(gateway.send(traced("01")), gateway.send(traced("01")));
+    finish(&gateway).await;
+    assert_eq!(upstream.call_count(), 1);
+    let wait = collector.span("coalesced wait");
+    assert_eq!(said(&wait, "embedding_gateway.inputs"), "2");
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_marked() {
+    let upstream = Upstream::start().await;
+    upstream
+        .answers(|_| std::future::ready(json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({}))));
+    let collector = Collector::start(PROTOCOLS[0]).await;
+    let gateway = start(&upstream, &collector, &[]).await;
+    gateway.send(traced("01")).await;
+    finish(&gateway).await;
+    for name in ["POST /v1/embeddings", "embeddings m"] {
+        let span = collector.span(name);
+        assert_eq!(said(&span, "error.type"), "503", "{name}");
+        assert_eq!(said(&span, "http.response.status_code"), "503", "{name}");
+        assert_eq!(span.status.unwrap().code(), SpanStatus::Error, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_sampler_decides() {
+    let cases = [
+        (&[][..], "01", true),
+        (&[], "00", false),
+        (&[("OTEL_TRACES_SAMPLER", "always_on")], "00", true),
+        (&[("OTEL_TRACES_SAMPLER", "always_off")], "01", false),
+        (
+            &[
+                ("OTEL_TRACES_SAMPLER", "traceidratio"),
+                ("OTEL_TRACES_SAMPLER_ARG", "0"),
+            ],
+            "01",
+            false,
+        ),
+        (&[("OTEL_TRACES_EXPORTER", "none")], "01", false),
+        (&[("OTEL_SDK_DISABLED", "true")], "01", false),
+    ];
+    for (variables, flags, expected) in cases {
+        let upstream = Upstream::start().await;
+        let collector = Collector::start(PROTOCOLS[0]).await;
+        let gateway = start(&upstream, &collector, variables).await;
+        gateway.send(traced(flags)).await;
+        finish(&gateway).await;
+        assert_eq!(
+            !collector.spans().is_empty(),
+            expected,
+            "{variables:?} {flags}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_traced_without_an_endpoint() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("TRACE_UPSTREAM", "true")]).await;
+    assert!(gateway.app.tracer.is_none());
+    gateway.send(traced("01")).await;
+    assert!(!upstream.calls()[0].headers.contains_key("traceparent"));
+}
+
+#[tokio::test]
+async fn the_upstream_learns_of_traces_only_if_it_is_to() {
+    for (tell, flags) in [("false", "01"), ("true", "01"), ("true", "00")] {
+        let upstream = Upstream::start().await;
+        let collector = Collector::start(PROTOCOLS[0]).await;
+        let gateway = start(&upstream, &collector, &[("TRACE_UPSTREAM", tell)]).await;
+        gateway.send(traced(flags)).await;
+        let other = traced(flags).map(|_| Body::empty());
+        let (mut head, body) = other.into_parts();
+        head.uri = "/v1/models".parse().unwrap();
+        upstream.answers_json(StatusCode::OK, json!({}));
+        gateway.send(Request::from_parts(head, body)).await;
+        finish(&gateway).await;
+
+        let told = upstream.calls();
+        let told = told.iter().map(|call| call.headers.get("traceparent"));
+        let told: Vec<_> = told
+            .flatten()
+            .map(|value| value.to_str().unwrap())
+            .collect();
+        if tell == "false" {
+            assert!(told.is_empty(), "{told:?}");
+            continue;
+        }
+        assert_eq!(told.len(), 2);
+        for value in &told {
+            assert!(value.starts_with(&format!("00-{TRACE}-")), "{value}");
+            assert!(value.ends_with(flags) && !value.contains(PARENT), "{value}");
+        }
+        if flags == "01" {
+            let calls = [collector.span("embeddings m"), collector.span("POST")];
+            for (value, span) in told.iter().zip(calls) {
+                assert!(value.contains(&hex(&span.span_id)), "{value}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_key_and_no_input_is_told() {
+    let upstream = Upstream::start().await;
+    let collector = Collector::start(PROTOCOLS[0]).await;
+    let gateway = start(&upstream, &collector, &[("TRACE_UPSTREAM", "true")]).await;
+    let body = json!({"model": "m", "input": "a private text", "user": "somebody"});
+    for _ in 0..2 {
+        let request = with(post(&body), "api-key", "sk-second-secret");
+        assert_eq!(gateway.send(request).await.status, StatusCode::OK);
+    }
+    upstream.answers_json(StatusCode::OK, json!({}));
+    let request = Request::get("/v1/models?key=sk-third-secret")
+        .header("authorization", "Bearer sk-fourth-secret")
+        .body(Body::empty());
+    gateway.send(request.unwrap()).await;
+    finish(&gateway).await;
+    assert!(collector.spans().len() >= 4);
+    let everything = collector.everything();
+    for private in ["sk-", "private", "somebody"] {
+        assert!(!everything.contains(private), "{private}: {everything}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_is_dead_costs_nobody_anything() {
+    for protocol in PROTOCOLS {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", gone.local_addr().unwrap());
+        drop(gone);
+        let upstream = Upstream::start().await;
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*url),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_BSP_SCHEDULE_DELAY", "1"),
+        ];
+        let gateway = Gateway::start(&upstream, &variables).await;
+        for _ in 0..20 {
+            assert_eq!(gateway.send(traced("01")).await.status, StatusCode::OK);
+        }
+        let began = StdInstant::now();
+        gateway.app.finish().await;
+        let patience = Duration::from_secs(2);
+        gateway.app.finish_traces(Instant::now() + patience).await;
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{protocol}: {:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_does_not_answer_costs_spans_only() {
+    const QUEUE: usize = 16;
+    for protocol in PROTOCOLS {
+        let upstream = Upstream::start().await;
+        let collector = Collector::start_silent(protocol).await;
+        let variables = [
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "16"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "1"),
+        ];
+        let gateway = start(&upstream, &collector, &variables).await;
+        gateway.send(traced("01")).await;
+        let first_export = async {
+            while collector.spans().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, first_export).await.unwrap();
+        let taken = collector.spans().len();
+        for _ in 0..100 {
+            assert_eq!(gateway.send(traced("01")).await.status, StatusCode::OK);
+        }
+        collector.speak();
+        finish(&gateway).await;
+        let told = collector.spans().len();
+        assert!(
+            told > taken && told <= taken + QUEUE,
+            "{protocol}: {taken}, then {told}"
+        );
+    }
+}
