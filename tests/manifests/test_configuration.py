@@ -114,10 +114,17 @@ def test_every_address_that_a_program_is_given_is_a_service(dev: Manifests):
     for value in (backend["S3_ENDPOINT"], broadcaster["BACKEND_SERVICE"], broadcaster["VARNISH_SERVICE"], varnish):
         assert address(dev, value), value
     assert f'.host_header = "{varnish}"' in vcl
-    # The broadcaster must meet every pod: a balancing name would lead it to one.
-    headless = dev.service_of(broadcaster["VARNISH_SERVICE"].partition(":")[0])
-    assert headless["spec"]["clusterIP"] == "None"
-    assert headless["spec"]["publishNotReadyAddresses"] is True
+
+
+def test_a_purge_meets_every_pod(dev: Manifests):
+    """A balancing name would lead it to one; and nothing translates the port of an address."""
+    given = environment(dev, "Deployment", "embedding-gateway-endpoint-broadcaster", "endpoint-broadcaster")
+    for variable in ("BACKEND_SERVICE", "VARNISH_SERVICE"):
+        headless = dev.service_of(given[variable].partition(":")[0])["spec"]
+        assert headless["clusterIP"] == "None"
+        for port in headless["ports"]:
+            assert {pod.port(port["targetPort"]) for pod in dev.pods(headless["selector"])} == {port["port"]}
+    assert dev.get("Service", "embedding-gateway-varnish-headless")["spec"]["publishNotReadyAddresses"] is True
 
 
 def test_the_entry_leads_to_varnish_and_the_backend_has_its_own_name(dev: Manifests, base: Manifests):
