@@ -163,7 +163,9 @@ Forget everything, in Varnish and in the backend:
 
 upstream: $upstream
 backend:  http://127.0.0.1:$backend_port    (metrics: /metrics)
-Envoy:    http://127.0.0.1:$admin_port    (admin)
+page:     http://127.0.0.1:$PORT/
+Varnish:  http://127.0.0.1:$varnish_port    (varnishstat -n $varnish_dir/work)
+Envoy:    http://127.0.0.1:$admin_port    (admin; metrics: /stats/prometheus)
 logs:     $LOGS
 Ctrl-C ends it.
 TEXT

@@ -16,6 +16,7 @@
 #   broadcaster  one purge to three real varnishd, by a real DNS answer
 #   chain    scripts/run.sh and the official SDKs through Envoy, Varnish and backend
 #   page     the page for people in a headless Chromium, on the chain
+#   observability  the dashboard's queries on a real Prometheus that scrapes the chain under load, and the alert rules
 #   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT: see tests/mesh/README.md)
 #
 # All parts run even when one fails; the last line counts them, and the exit status is 1 if any failed.
@@ -27,7 +28,7 @@ readonly ROOT
 # One after the other: they compile, which takes every core.
 readonly ALONE=(lint unit wasm build)
 # The longest first, so that none is left alone at the end.
-readonly BESIDE=(mesh filter chain compat varnish manifests backend page broadcaster)
+readonly BESIDE=(mesh filter chain observability compat varnish manifests backend page broadcaster)
 readonly PARTS=("${ALONE[@]}" "${BESIDE[@]}")
 readonly JOBS=${TEST_JOBS:-2}
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
@@ -120,7 +121,16 @@ part_chain() {
 
 part_page() {
   setup rust python envoy varnish browser
+  build_module
+  build_backend
   pytest tests/page
+}
+
+part_observability() {
+  setup rust python envoy varnish prometheus
+  build_module
+  build_backend
+  pytest tests/observability
 }
 
 part_mesh() {

@@ -1,6 +1,7 @@
 """Whether an object is one that its API would take: every field known, every type right."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ def strict(schema: Any) -> Any:
     result = dict(schema)
     if result.pop("x-kubernetes-int-or-string", False):
         result["type"] = ["integer", "string"]
+    if "pattern" in schema:
+        # Go takes flags behind the anchor, Python only at the very beginning.
+        result["pattern"] = re.sub(r"^\^\(\?i\)", "(?i)^", schema["pattern"])
     if "items" in schema:
         result["items"] = strict(schema["items"])
     if isinstance(schema.get("additionalProperties"), dict):

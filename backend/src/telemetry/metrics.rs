@@ -17,9 +17,20 @@ use super::labels::{HashVerdict, Label, Outcome, Route, StoreOperation, StoreRes
 use super::lines::Lost;
 use super::models::{ByModel, Models};
 use super::{COMMIT, VERSION};
+use crate::error::Error;
 
 /// In front of every name.
 pub(super) const PREFIX: &str = "embedding_gateway";
+
+/// Statuses that come sooner or later, to callers and from the upstream.
+const ERRORS: [u16; 9] = [400, 401, 403, 404, 429, 500, 502, 503, 504];
+
+/// What comes in place of an upstream's status.
+const NO_ANSWER: [Error; 3] = [
+    Error::Unreachable,
+    Error::UpstreamTimeout,
+    Error::UpstreamBroken,
+];
 
 /// What the gateway counts.
 #[derive(Debug)]
@@ -140,10 +151,21 @@ impl Metrics {
                 .get_or_create(&RequestLabels { route, status: 200 })
                 .inc_by(0);
         }
-        let result = Cow::Borrowed("200");
-        self.upstream_calls
-            .get_or_create(&UpstreamLabels { result })
-            .inc_by(0);
+        for route in [Route::Embeddings, Route::Passthrough] {
+            for status in ERRORS {
+                self.requests
+                    .get_or_create(&RequestLabels { route, status })
+                    .inc_by(0);
+            }
+        }
+        let statuses = [200].into_iter().chain(ERRORS);
+        let statuses = statuses.map(|status| Cow::Owned(status.to_string()));
+        let words = NO_ANSWER.map(|error| Cow::Borrowed(error.code()));
+        for result in statuses.chain(words) {
+            self.upstream_calls
+                .get_or_create(&UpstreamLabels { result })
+                .inc_by(0);
+        }
         for &result in StoreResult::ALL {
             let operation = StoreOperation::Get;
             self.count_by(operation, result, 0);

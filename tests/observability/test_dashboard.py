@@ -1,0 +1,59 @@
+"""The dashboard shows what happened: every query answers, and every count is the load generator's own."""
+
+import math
+
+import pytest
+from dashboard import PRICE, Watched, definitions
+
+# Prometheus's increase() extrapolates to the ends of its range, by up to one scrape.
+TOLERANCE = 0.01
+
+
+def test_no_panel_is_empty(watched: Watched):
+    for panel in watched.panels:
+        answered = {legend for legend, points in panel.series if any(math.isfinite(value) for _, value in points)}
+        assert len(answered) >= len(panel.definition["targets"]), f"{panel.title}: only {answered}"
+
+
+def expected(books) -> dict[str, dict[str, float]]:
+    """What each panel that counts must show, by title and legend."""
+    embeddings = books["embeddings 200"] + books["embeddings 429"] + books["embeddings 500"]
+    nominal, billed = books["tokens nominal"], books["tokens billed"]
+    dollars = PRICE / 1e6
+    gateway_inputs = {name: books[name] for name in ("memory", "store", "collapsed", "repeat", "miss")}
+    paid_share = books["miss"] / sum(gateway_inputs.values()) * embeddings / (embeddings + books["varnish hit"])
+    return {
+        "Hit rate": {"": 1 - paid_share},
+        "Saved": {"by the gateway": (nominal - billed) * dollars, "by Varnish (estimate)": books["tokens saved by Varnish"] * dollars},
+        "Paid": {"": billed * dollars},
+        "Tokens": {"nominal": nominal, "billed": billed, "saved": nominal - billed},
+        "Embeddings requests by tier": {"Varnish": books["varnish hit"], "gateway": embeddings},
+        "Inputs at the gateway by outcome": gateway_inputs,
+        "Requests at the gateway": {name: count for name, count in books.items() if name.startswith(("embeddings ", "passthrough ", "purge "))},
+        "Upstream calls": {name.split()[1]: count for name, count in books.items() if name.startswith("upstream ")},
+        "Varnish in this range": {name: books[f"varnish {name}"] for name in ("hit", "miss", "pass")},
+        "Filter in this range": {name: books[f"filter {name}"] for name in ("hashed", "no_body", "too_large")},
+    }
+
+
+def test_every_count_is_the_load_generators_own(watched: Watched):
+    wanted = expected(watched.books)
+    assert min(min(counts.values()) for counts in wanted.values()) > 0, "a load that leaves out a kind proves nothing of it"
+    shown = {panel.title: panel.last for panel in watched.panels if panel.title in wanted}
+    assert shown == {title: pytest.approx(counts, rel=TOLERANCE) for title, counts in wanted.items()}
+
+
+def test_every_panel_that_shows_one_figure_is_compared_with_the_load_generators(watched: Watched):
+    counting = {panel["title"] for panel in definitions() if panel["type"] in ("stat", "bargauge")}
+    # A version is no count.
+    assert counting == {*expected(watched.books), "Running"}
+
+
+def test_the_shares_of_the_tiers_are_a_whole(watched: Watched):
+    panel = next(panel for panel in watched.panels if panel.title == "Hit rate by tier")
+    sums: dict[float, float] = {}
+    for _, points in panel.series:
+        for moment, share in points:
+            sums[moment] = sums.get(moment, 0) + share
+    whole = [total for total in sums.values() if math.isfinite(total)]
+    assert whole and all(total == pytest.approx(1) for total in whole)
