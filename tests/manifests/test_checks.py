@@ -91,6 +91,7 @@ BREAKAGES: list[tuple[str, Callable, Breakage]] = [
     ("a proxy that leaves first", workloads.proxies_that_leave_first, lambda m: _spec(m, "Deployment", BACKEND)["template"]["metadata"].update(annotations={})),
     ("a label less", workloads.unlabelled, lambda m: _spec(m, "Deployment", BACKEND)["template"]["metadata"]["labels"].pop("app.kubernetes.io/name")),
     ("a limit without room", workloads.varnish_without_room, lambda m: _container(m, "StatefulSet", VARNISH)["resources"]["limits"].update(memory="512Mi")),
+    ("an object that is too large to apply", workloads.too_large_to_apply, lambda m: next(m.of("ConfigMap"))["data"].update(large="x" * 300_000)),
     ("a container without a limit", workloads.without_resources, lambda m: _container(m, "Job", "minio-bucket").pop("resources")),
 ]  # fmt: skip
 

@@ -25,6 +25,7 @@ CHECKS = ALWAYS + (
     waves.starts_before_its_policy,
     workloads.ends_too_early,
     workloads.proxies_that_leave_first,
+    workloads.too_large_to_apply,
     workloads.unlabelled,
     workloads.varnish_without_room,
     workloads.without_resources,

@@ -1,5 +1,6 @@
 """What every pod must be: pinned, restricted, labelled, with room for its end."""
 
+import json
 import re
 
 from .objects import WORKLOADS, Manifests, Object, Pod, container_environment, title
@@ -10,6 +11,16 @@ _VERSION = re.compile(r":(?:v?\d+(?:\.\d+)+[\w.-]*|RELEASE\.[\w.-]+|[0-9a-f]{7,4
 # Pod Security `restricted`, the volumes that it allows.
 _VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "k": 2**10, "m": 2**20, "g": 2**30, "": 1}
+
+
+# What `kubectl apply` writes into an annotation of each object, which may not be longer.
+_LARGEST_OBJECT = 262_144
+
+
+def too_large_to_apply(manifests: Manifests) -> list[str]:
+    """But for the filter's module, which README.md says to apply by the server."""
+    objects = (each for each in manifests.objects if each["metadata"]["name"] != "body-hash-filter")
+    return [title(each) for each in objects if len(json.dumps(each)) > _LARGEST_OBJECT]
 
 
 def _bytes(quantity: str) -> int:
