@@ -16,8 +16,10 @@ DATAGRAM_BYTES = 512
 class Zone:
     """Answers for the name from when it is made until `stop`."""
 
-    def __init__(self, *addresses: str) -> None:
+    def __init__(self, *addresses: str, name: str = NAME, port: int = 0) -> None:
         self.addresses = addresses
+        self.name = name
+        self.asked: list[str] = []
         zone = self
 
         class Datagram(socketserver.BaseRequestHandler):
@@ -34,7 +36,7 @@ class Zone:
                     answer = zone.answer(self.rfile.read(*struct.unpack("!H", length)))
                     self.wfile.write(struct.pack("!H", len(answer)) + answer)
 
-        tcp = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Stream)
+        tcp = socketserver.ThreadingTCPServer(("127.0.0.1", port), Stream)
         tcp.daemon_threads = True
         self.port = tcp.server_address[1]
         udp = socketserver.ThreadingUDPServer(("127.0.0.1", self.port), Datagram)
@@ -46,12 +48,24 @@ class Zone:
         """The message in answer to a message with one question."""
         end = question.index(b"\0", 12) + 1
         (kind,) = struct.unpack_from("!H", question, end)
-        known = question[12:end] == b"".join(bytes([len(label)]) + label.encode() for label in NAME.split("."))
+        name = self._name(question[12:end])
+        self.asked.append(name)
+        known = name == self.name
         records = [] if truncated or not known else [self._record(kind, text) for text in self.addresses]
         records = [record for record in records if record]
         flags = 0x8180 | (0x0200 if truncated else 0) | (0 if known else NXDOMAIN)
         head = question[:2] + struct.pack("!HHHHH", flags, 1, len(records), 0, 0)
         return head + question[12 : end + 4] + b"".join(records)
+
+    @staticmethod
+    def _name(labels: bytes) -> str:
+        """One label after the other, each with its length in front, the last one empty."""
+        name = ""
+        while labels[0]:
+            length, labels = labels[0], labels[1:]
+            name += labels[:length].decode() + "."
+            labels = labels[length:]
+        return name
 
     @staticmethod
     def _record(kind: int, text: str) -> bytes:

@@ -20,8 +20,8 @@ use hickory_resolver::{Hosts, TokioResolver};
 use http::uri::Authority;
 use tokio::time::timeout;
 
-/// A lost datagram is sent again this often within the time for a name.
-const TRIES: u32 = 3;
+/// Name servers, two at a time, get this part of the time for a name: others are asked then.
+const SHARE: u32 = 3;
 
 /// Resolves names, and remembers nothing.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Resolver {
         let options = builder.options_mut();
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.use_hosts_file = ResolveHosts::Never;
-        options.timeout = options.timeout.min(self.timeout / TRIES);
+        options.timeout = options.timeout.min(self.timeout / SHARE);
         builder.build()
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -113,4 +114,22 @@ async fn a_question_that_was_lost_is_asked_again() {
     };
     let (answer, ()) = tokio::join!(service.purge("/", &[]), found);
     assert_eq!(answer.counts(), [1, 1, 0]);
+}
+
+#[tokio::test]
+async fn name_servers_that_say_nothing_are_passed_over() {
+    let varnish = Peer::good().await;
+    let (zone, backend) = (Zone::with(&["127.0.0.1"]).await, Peer::good().await);
+    let (dead, deaf) = (
+        Zone::start(Knowledge::Silence).await,
+        Zone::start(Knowledge::Silence).await,
+    );
+    let servers = [&dead, &deaf, &zone].map(|zone| zone.address.to_string());
+    let more = [("DNS_SERVERS", &*servers.join(","))];
+    let service = Service::start_with(&zone, &backend, varnish.address.port(), &more);
+    // Which two are asked first is chance: one of three chooses the wrong ones.
+    let purges = (0..8).map(|_| service.purge("/", &[]));
+    for answer in join_all(purges).await {
+        assert_eq!(answer.counts(), [1, 1, 0]);
+    }
 }
