@@ -59,9 +59,9 @@ def test_the_filter_knows_every_field_that_it_is_given(variant: Manifests):
     names = set(re.findall(r'fields\.(?:required|optional)\("(\w+)"', source))
     assert "role" in names
     configurations = [plugin["spec"]["pluginConfig"] for plugin in variant.of("WasmPlugin")]
-    single = re.search(r"'value': '(\{.*?\})'", str(variant.get("EnvoyFilter", "body-hash")))
-    configurations += [json.loads(single[1])] if single else []
-    assert configurations
+    filters = str([each for each in variant.of("EnvoyFilter") if each["metadata"]["name"].startswith("body-hash")])
+    configurations += [json.loads(each) for each in re.findall(r"'value': '(\{.*?\})'", filters)]
+    assert {each["role"] for each in configurations} in ({"tap", "gate"}, {"single"}, {"tap", "gate", "single"})
     assert [field for each in configurations for field in each if field not in names] == []
 
 
@@ -157,6 +157,21 @@ def test_the_purge_host_of_production_is_closed_to_whom_the_provider_refuses(tmp
     assert manifests.get("VirtualService", "embedding-gateway-purge-oauth2")["spec"]["hosts"] == [host]
     # And nothing is left of the host that asks nobody.
     assert manifests.get("VirtualService", "embedding-gateway-purge") is manifests.get("Gateway", "embedding-gateway-purge") is None
+
+
+def test_a_pair_from_a_file_shares_one_vm(tmp_path):
+    manifests = render.dev(render.Variant("file", add=("body-hash-file",), remove=("body-hash-ingress",)), tmp_path)
+    assert list(manifests.of("WasmPlugin")) == []
+    patches = manifests.get("EnvoyFilter", "body-hash-file")["spec"]["configPatches"]
+    tap, gate = (each["patch"]["value"]["typed_config"]["config"] for each in patches)
+    assert [json.loads(each["configuration"]["value"])["role"] for each in (tap, gate)] == ["tap", "gate"]
+    assert tap["vm_config"] == gate["vm_config"]
+    assert tap["failure_policy"] == gate["failure_policy"] == "FAIL_RELOAD"
+    mounted = Pod(manifests.get("StatefulSet", "embedding-gateway-varnish")).template["metadata"]["annotations"]
+    folder, _, file = tap["vm_config"]["code"]["local"]["filename"].rpartition("/")
+    assert json.loads(mounted["sidecar.istio.io/userVolumeMount"])[0]["mountPath"] == folder
+    module = manifests.get("ConfigMap", json.loads(mounted["sidecar.istio.io/userVolume"])[0]["configMap"]["name"])
+    assert file in module["binaryData"]
 
 
 def _snake(kind: str) -> str:
