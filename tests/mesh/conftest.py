@@ -11,7 +11,7 @@ from cluster.programs import programs
 # The end of a log tells why; more would hide it.
 _LOG_LINES = 40
 # What changes the cluster comes after what asks it, and what takes it away last.
-_ORDER = ["kubelet", "deploy", "filter_origin", "sdk", "purge", "policies", "affinity", "updates", "delete"]
+_ORDER = ["kubelet", "deploy", "filter_origin", "egress", "sdk", "purge", "policies", "affinity", "updates", "delete"]
 _meshes: list[Mesh] = []
 
 
@@ -31,6 +31,7 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for mesh in _meshes:
             report.sections += [("pods", mesh.kubectl("get", "pods", "-A", "-o", "wide", check=False).stdout)]
+            report.sections += [("configurations that proxies rejected", "\n".join(mesh.control_plane.rejection_lines()))]
             report.sections += [(log.name, _end_of(log)) for log in sorted(mesh.node.logs.iterdir())]
 
 

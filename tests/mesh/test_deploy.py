@@ -1,6 +1,5 @@
 """What `kubectl apply -k` brings runs: every Pod ready, the Job done, every proxy content with what it was told."""
 
-from cluster.control_plane import rejections
 from cluster.gateway import NAMESPACE
 
 
@@ -9,8 +8,8 @@ def test_all_pods_are_ready_and_none_was_restarted(mesh, gateway):
     assert restarts(mesh) == {}
 
 
-def test_no_proxy_rejected_what_istiod_sent(gateway):
-    assert rejections() == {}
+def test_no_proxy_rejected_what_istiod_sent(mesh, gateway):
+    assert mesh.control_plane.rejections() == {}
 
 
 def restarts(mesh) -> dict[str, int]:

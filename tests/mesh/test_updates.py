@@ -5,8 +5,9 @@ import json
 
 import pytest
 from asking import body_of, embed
-from cluster.control_plane import ISTIO_NAMESPACE, rejections
-from cluster.gateway import FILTER_REPOSITORY, NAMESPACE, VARNISH
+from cluster.control_plane import ISTIO_NAMESPACE
+from cluster.gateway import NAMESPACE, VARNISH
+from cluster.registry import FILTER
 from cluster.registry import NAME as REGISTRY
 from harness.paths import filter_module
 from harness.waiting import eventually
@@ -61,7 +62,7 @@ def move(gateway, role: str, version: str) -> None:
     """Sets one role's version and waits until every proxy runs it."""
     before = [proxy.modules()[role] for proxy in gateway.proxies_with_the_filter()]
     for path, _ in plugins(gateway, role):
-        gateway.mesh.api.patch(path, {"spec": {"url": f"oci://{REGISTRY}/{FILTER_REPOSITORY}:{version}"}})
+        gateway.mesh.api.patch(path, {"spec": {"url": f"oci://{REGISTRY}/{FILTER}:{version}"}})
 
     def moved() -> bool:
         return all(proxy.modules().get(role) != old for proxy, old in zip(gateway.proxies_with_the_filter(), before, strict=True))
@@ -74,7 +75,7 @@ def hits(load: Load) -> list[bool]:
     return [embed(text, load.key).from_varnish for text in load.texts]
 
 
-@pytest.mark.parametrize(("first", "second", "version"), [("tap", "gate", "0.1.1"), ("gate", "tap", "0.1.2")])
+@pytest.mark.parametrize(("first", "second", "version"), [("tap", "gate", "test-2"), ("gate", "tap", "test-3")])
 def test_the_filter_moves_to_a_new_version_one_half_after_the_other(gateway, tmp_path, record_property, first, second, version):
     publish(gateway, version, tmp_path)
     with Load(hostile=True) as load:
@@ -125,5 +126,5 @@ def test_a_change_of_the_vcl_rolls_varnish(gateway, record_property):
     assert_nothing_stored_falsely(gateway, load)
 
 
-def test_no_proxy_rejected_any_of_it(gateway):
-    assert rejections() == {}
+def test_no_proxy_rejected_any_of_it(mesh, gateway):
+    assert mesh.control_plane.rejections() == {}

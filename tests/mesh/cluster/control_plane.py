@@ -49,6 +49,18 @@ class ControlPlane:
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
         return done
 
+    def rejections(self) -> dict[str, float]:
+        """How often proxies refused what istiod sent them, by istiod's own count; empty when they took everything."""
+        with urllib.request.urlopen(ISTIOD_METRICS, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        counts = (line.rsplit(" ", 1) for line in lines if line.startswith("pilot_") and "reject" in line.split("{")[0])
+        return {name: float(count) for name, count in counts if float(count) > 0}
+
+    def rejection_lines(self) -> list[str]:
+        """The same in istiod's words: which proxy, what, and why."""
+        log = (self._folder / "istiod.log").read_text(errors="replace")
+        return [line for line in log.splitlines() if "ACK ERROR" in line]
+
     def stop(self) -> None:
         for process in reversed(self._processes):
             process.kill()
@@ -151,14 +163,6 @@ class ControlPlane:
             return self.api.get(path)
         except ApiError:
             return None
-
-
-def rejections() -> dict[str, float]:
-    """How often proxies refused what istiod sent them, by istiod's own count; empty when they took everything."""
-    with urllib.request.urlopen(ISTIOD_METRICS, timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    counts = (line.rsplit(" ", 1) for line in lines if line.startswith("pilot_") and "reject" in line.split("{")[0])
-    return {name: float(count) for name, count in counts if float(count) > 0}
 
 
 def _istiod_is_ready() -> bool:

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from harness.paths import filter_module
 from harness.waiting import eventually
 
 from cluster.control_plane import ISTIO_NAMESPACE
@@ -17,8 +16,7 @@ NAMESPACE = "embedding-gateway"
 HOST = "embedding-gateway.minikube.127.0.0.1.nip.io"
 PURGE_HOST = "embedding-gateway-purge.minikube.127.0.0.1.nip.io"
 VARNISH = "embedding-gateway-varnish"
-FILTER_REPOSITORY = "body-hash-filter"
-FILTER_VERSION = "0.1.0"
+FILTER_VERSION = "test-1"
 # Envoys compile the module, images come from the registry, and two cores do all of it.
 WAVE_SECONDS = 180
 _INGRESS = Path(__file__).parents[1] / "manifests/ingress_gateway.yaml"
@@ -32,8 +30,8 @@ class Gateway:
         self.upstream = Upstream(folder / "upstream")
         mesh.names.add(NAME, ADDRESS)
         self.registry = Registry(folder / "registry")
-        self.registry.push_filter(filter_module(), FILTER_VERSION)
-        self.overlay = Overlay(folder / "overlay")
+        self.overlay = Overlay(folder / "kustomize")
+        self.registry.publish_filter(FILTER_VERSION)
         self._start_ingress()
 
     def apply_in_waves(self) -> None:

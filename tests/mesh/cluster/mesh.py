@@ -28,9 +28,6 @@ class Mesh:
 
     def __init__(self, kit: Path, images: Images, folder: Path) -> None:
         _refuse_a_shared_network()
-        # Containers' users pass through.
-        for each in (folder, *folder.parents):
-            each.chmod(each.stat().st_mode | 0o011)
         self._folder = folder
         make_bridge()
         api = Api("127.0.0.1", control_plane.API_PORT, control_plane.TOKEN)

@@ -1,4 +1,7 @@
-"""The manifests as a user has them: a copy of kustomize/ with his choices in it, applied by kubectl."""
+"""The manifests as a user has them: kustomize/ with his choices in it, applied by kubectl.
+
+A copy lies over the repository's own, in this mount namespace alone; so scripts/images.sh may set its tags where it always does.
+"""
 
 import shutil
 import subprocess
@@ -8,34 +11,31 @@ from pathlib import Path
 import yaml
 from harness.paths import ROOT
 
-from cluster.registry import NAME as REGISTRY
-
 WAVE = "argocd.argoproj.io/sync-wave"
-_LAYER = "tests/mesh/overlay"
+MANIFESTS = ROOT / "kustomize"
 
 
 class Overlay:
     """A copy that may be edited: `path` is what `kubectl apply -k` gets."""
 
+    path = str(ROOT / "tests/mesh/overlay")
+
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        shutil.copytree(ROOT / "kustomize", folder / "kustomize")
-        shutil.copytree(ROOT / _LAYER, folder / _LAYER)
-        self.path = str(folder / _LAYER)
-        # Both as kustomize/README.md says it.
+        shutil.copytree(MANIFESTS, folder)
+        subprocess.run(["mount", "--bind", folder, MANIFESTS], check=True)
+        # As kustomize/overlays/dev says itself.
         self.replace("overlays/dev/minio/kustomization.yaml", "components/minio\n", "components/seaweedfs\n")
-        self.replace("components/images/kustomization.yaml", "oci://registry.example.com/", f"oci://{REGISTRY}/")
 
     def replace(self, file: str, old: str, new: str) -> None:
         """Changes one place of one file below kustomize/; AssertionError if it is not exactly one."""
-        path = self._folder / "kustomize" / file
+        path = MANIFESTS / file
         content = path.read_text()
         assert content.count(old) == 1, f"{file} has {old!r} {content.count(old)} times"
         path.write_text(content.replace(old, new))
 
     def append(self, file: str, text: str) -> None:
         """Adds to the end of one file below kustomize/."""
-        with open(self._folder / "kustomize" / file, "a") as content:
+        with open(MANIFESTS / file, "a") as content:
             content.write(text)
 
     def objects(self) -> list[dict]:

@@ -1,6 +1,7 @@
 """A real OCI registry for the filter's module: Debian's docker-registry, over plain HTTP."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -8,11 +9,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from harness.paths import ROOT
 from harness.processes import Process
 from harness.waiting import eventually
 
 PORT = 5000
 NAME = f"registry.test:{PORT}"
+FILTER = "body-hash-filter"
 
 
 class Registry:
@@ -29,28 +32,28 @@ class Registry:
         # JSON is YAML.
         path = folder / "config.yml"
         path.write_text(json.dumps(configuration))
+        self._buildah = _buildah_settings(folder / "buildah")
         self._process = Process([shutil.which("docker-registry"), "serve", path], folder / "registry.log")
         eventually(self._answers, 30, "the registry")
 
+    def publish_filter(self, tag: str) -> None:
+        """Builds the filter's image, pushes it and names it in kustomize/: all by scripts/images.sh."""
+        _run([ROOT / "scripts/images.sh", "filter"], self._buildah | {"REGISTRY": NAME, "TAG": tag, "TOOL": "buildah"})
+
     def push_filter(self, module: Path, tag: str) -> None:
-        """Publishes the module as the image that kustomize/ names."""
+        """Pushes an image with this module."""
         context = self._folder / f"filter-{tag}"
         context.mkdir()
         shutil.copy(module, context / "plugin.wasm")
-        (context / "Containerfile").write_text("FROM scratch\nCOPY plugin.wasm /plugin.wasm\n")
-        image = f"{NAME}/body-hash-filter:{tag}"
-        self._buildah("bud", "--isolation", "chroot", "--format", "docker", "--tag", image, str(context))
-        self._buildah("push", "--tls-verify=false", image)
+        image = f"{NAME}/{FILTER}:{tag}"
+        containerfile = ROOT / "filter/Containerfile"
+        _run(["buildah", "build", "--format", "docker", "--file", containerfile, "--tag", image, context], self._buildah)
+        _run(["buildah", "push", image], self._buildah)
 
-    def pullers(self, repository: str, tag: str) -> set[str]:
+    def pullers(self, tag: str) -> set[str]:
         """The addresses of all who took this image's manifest."""
-        line = re.compile(rf'^([0-9.]+) - - .*"GET /v2/{repository}/manifests/{re.escape(tag)} HTTP/1.1" 200 ', re.MULTILINE)
+        line = re.compile(rf'^([0-9.]+) - - .*"GET /v2/{FILTER}/manifests/{re.escape(tag)} HTTP/1.1" 200 ', re.MULTILINE)
         return set(line.findall(self._process.log_text()))
-
-    def _buildah(self, command: str, *arguments: str) -> None:
-        where = ["--root", str(self._folder / "images"), "--runroot", str(self._folder / "run"), "--storage-driver", "vfs"]
-        done = subprocess.run(["buildah", *where, command, *arguments], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
 
     def stop(self) -> None:
         self._process.kill()
@@ -61,3 +64,18 @@ class Registry:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False
+
+
+def _buildah_settings(folder: Path) -> dict[str, str]:
+    """Nothing outside of `folder`, and plain HTTP for this registry: what a user's configuration files would say."""
+    folder.mkdir()
+    storage = {"driver": "vfs", "graphroot": str(folder / "images"), "runroot": str(folder / "run")}
+    (folder / "storage.conf").write_text("[storage]\n" + "".join(f'{key} = "{value}"\n' for key, value in storage.items()))
+    (folder / "registries.conf").write_text(f'[[registry]]\nlocation = "{NAME}"\ninsecure = true\n')
+    files = {"CONTAINERS_STORAGE_CONF": "storage.conf", "CONTAINERS_REGISTRIES_CONF": "registries.conf"}
+    return {"BUILDAH_ISOLATION": "chroot"} | {variable: str(folder / file) for variable, file in files.items()}
+
+
+def _run(command: list, variables: dict[str, str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables)
+    assert done.returncode == 0, done.stdout + done.stderr

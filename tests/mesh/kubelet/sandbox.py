@@ -15,7 +15,7 @@ _RESOLV_CONF = "nameserver {node}\nsearch {namespace}.svc.cluster.local svc.clus
 
 
 def address_of(number: int) -> str:
-    """The address of the Pod with this number; 1 is the node."""
+    """The address of the Pod with this number, from 1; the first ones are the network's and the node's."""
     return f"10.244.{number // 250}.{number % 250 + 2}"
 
 
@@ -56,6 +56,10 @@ class Sandbox:
     def files(self) -> list[tuple[str, str]]:
         """(source, target) of the files that every container gets."""
         return [(str(self._folder / name), f"/etc/{name}") for name in ("hosts", "hostname", "resolv.conf")]
+
+    def run(self, *command: str, timeout: float) -> subprocess.CompletedProcess:
+        """Runs a program of this machine in the Pod's network, as if it were one of the Pod's."""
+        return subprocess.run([*self.enter(), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout)
 
     def close(self) -> None:
         self._pause.kill()

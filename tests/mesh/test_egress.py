@@ -1,0 +1,38 @@
+"""What leaves a Pod: the backend reaches its upstream, over TLS and by its name, and nothing else gets out."""
+
+import pytest
+from cluster.gateway import NAMESPACE
+from cluster.upstream import ADDRESS, NAME
+from kubelet.sandbox import NODE_ADDRESS
+
+SECONDS = 10
+
+
+@pytest.fixture
+def fetch(mesh, gateway):
+    """Asks for an URL from a Pod of this app; the status, None where there was no answer."""
+
+    def fetch_from(app: str, url: str, *options: str) -> int | None:
+        (pod, *_) = mesh.pods(NAMESPACE, f"app={app}")
+        sandbox = mesh.node.life_of(NAMESPACE, pod["metadata"]["name"]).sandbox
+        words = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", str(SECONDS)]
+        done = sandbox.run("curl", *words, "--cacert", str(gateway.upstream.certificate), *options, url, timeout=2 * SECONDS)
+        return int(done.stdout) or None
+
+    return fetch_from
+
+
+def test_the_backend_reaches_the_upstream_over_tls(fetch):
+    # The upstream's own words to somebody without a key.
+    assert fetch("embedding-gateway", f"https://{NAME}/v1/models") == 401
+
+
+@pytest.mark.parametrize("app", ["embedding-gateway-varnish", "embedding-gateway-endpoint-broadcaster"])
+def test_nobody_else_reaches_it(fetch, app):
+    assert fetch(app, f"https://{NAME}/v1/models") is None
+
+
+@pytest.mark.parametrize("app", ["embedding-gateway", "embedding-gateway-varnish", "embedding-gateway-endpoint-broadcaster"])
+def test_no_other_host_is_reached(fetch, app):
+    assert fetch(app, f"https://{ADDRESS}/v1/models", "--insecure") is None
+    assert fetch(app, f"http://{NODE_ADDRESS}:5000/v2/") in (None, 502)
