@@ -18,7 +18,7 @@ PURGE_HOST = "embedding-gateway-purge.minikube.127.0.0.1.nip.io"
 VARNISH = "embedding-gateway-varnish"
 FILTER_VERSION = "test-1"
 # Envoys compile the module, images come from the registry, and two cores do all of it.
-WAVE_SECONDS = 180
+WAVE_SECONDS = 300
 _INGRESS = Path(__file__).parents[1] / "manifests/ingress_gateway.yaml"
 
 

@@ -16,6 +16,8 @@ from kubelet.volumes import Volumes
 CONFIGURE_SECONDS = 1.0
 # As the real one: the first restart at once, then longer and longer.
 BACKOFF_SECONDS = (0, 10, 20, 40, 80, 160, 300)
+# How often whoever waits for a container's end looks whether it has begun anew.
+JOIN_SECONDS = 0.2
 # What a hook that ends a container may take when its Pod is restarted, not deleted.
 HOOK_SECONDS = 30
 
@@ -76,15 +78,17 @@ class Container(threading.Thread):
         """The hook before the end, SIGTERM, and SIGKILL when `seconds` are over; returns when it has ended."""
         deadline = time.monotonic() + seconds
         self._stopping.set()
-        if self.is_alive() and self._process:
-            self._end(deadline)
-        self.join()
+        told = self._process
+        if self.is_alive() and told:
+            self._end(told, deadline)
+        while self.is_alive():
+            self.join(JOIN_SECONDS)
+            # One that was just being started heard nothing of it.
+            if self._process and (self._process is not told or time.monotonic() > deadline):
+                self._process.kill()
 
     def kill(self) -> None:
-        self._stopping.set()
-        if self._process:
-            self._process.kill()
-        self.join()
+        self.stop(0)
 
     def execute(self, command: list[str], timeout: float):
         """Runs a command inside, as `kubectl exec` would."""
@@ -168,28 +172,27 @@ class Container(threading.Thread):
     def _restart(self, probe: str) -> None:
         with open(self._room.log_of(self.spec["name"]), "a") as log:
             log.write(f"[kubelet] {probe} probe failed: the container is restarted\n")
-        self._end(time.monotonic() + self._room.pod["spec"].get("terminationGracePeriodSeconds", 30))
+        self._end(self._process, time.monotonic() + self._room.pod["spec"].get("terminationGracePeriodSeconds", 30))
 
     def _probe(self, name: str, known: bool | None, tell) -> None:
         self._probes.append(Probe(self.spec[name], self._process, self._place, known, tell))
 
-    def _end(self, deadline: float) -> None:
-        process = self._process
+    def _end(self, process: ContainerProcess, deadline: float) -> None:
         hook = self.spec.get("lifecycle", {}).get("preStop")
         if hook:
-            self._before_stop(hook, deadline)
+            self._before_stop(hook, process, deadline)
         process.terminate()
         # Cancelled by nobody: killing what has ended does nothing.
         killer = threading.Timer(max(deadline - time.monotonic(), 0), process.kill)
         killer.daemon = True
         killer.start()
 
-    def _before_stop(self, hook: dict, deadline: float) -> None:
+    def _before_stop(self, hook: dict, process: ContainerProcess, deadline: float) -> None:
         seconds = max(deadline - time.monotonic(), 0)
         if "sleep" in hook:
             time.sleep(min(hook["sleep"]["seconds"], seconds))
         else:
-            ask(hook, self._process, self._place, seconds)
+            ask(hook, process, self._place, seconds)
 
     def _become(self, state: dict) -> None:
         self.state = state
