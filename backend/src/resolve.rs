@@ -4,6 +4,7 @@
 //! What memory does not have is fetched by a task that belongs to nobody's connection: a caller
 //! that goes away does not take away what others wait for, and what was paid for is kept.
 
+mod call;
 mod fetch;
 mod order;
 mod waits;

@@ -4,13 +4,12 @@
 
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderMap;
 use reqwest::Url;
 
 use super::reader::Reader;
 use super::value;
 use super::variables::{self as var, Variable};
-use crate::percent;
 
 /// What `OpenTelemetry` adds to an endpoint that is not for traces alone.
 const TRACES_PATH: &str = "/v1/traces";
@@ -93,13 +92,13 @@ impl Tracing {
             reader,
             &var::OTEL_EXPORTER_OTLP_TRACES_HEADERS,
             &var::OTEL_EXPORTER_OTLP_HEADERS,
-            headers,
+            value::headers,
         );
         let timeout = own_or_general(
             reader,
             &var::OTEL_EXPORTER_OTLP_TRACES_TIMEOUT,
             &var::OTEL_EXPORTER_OTLP_TIMEOUT,
-            milliseconds,
+            value::milliseconds,
         );
         let endpoint = endpoint(reader, protocol);
         let attributes = attributes(reader);
@@ -129,7 +128,7 @@ impl Batching {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let queue = reader.read(&var::OTEL_BSP_MAX_QUEUE_SIZE, value::size);
         let export = reader.read(&var::OTEL_BSP_MAX_EXPORT_BATCH_SIZE, value::size);
-        let delay = reader.read(&var::OTEL_BSP_SCHEDULE_DELAY, milliseconds);
+        let delay = reader.read(&var::OTEL_BSP_SCHEDULE_DELAY, value::milliseconds);
         Some(Self {
             queue: queue?,
             export: export?,
@@ -166,7 +165,7 @@ fn endpoint(reader: &mut Reader<'_>, protocol: Option<OtlpProtocol>) -> Option<U
 }
 
 fn attributes(reader: &mut Reader<'_>) -> Option<Vec<(String, String)>> {
-    let given = reader.optional(&var::OTEL_RESOURCE_ATTRIBUTES, pairs);
+    let given = reader.optional(&var::OTEL_RESOURCE_ATTRIBUTES, value::pairs);
     let mut attributes = given.unwrap_or_default();
     let named = attributes.iter().any(|(name, _)| name == SERVICE_NAME);
     let name = match named {
@@ -182,7 +181,7 @@ fn attributes(reader: &mut Reader<'_>) -> Option<Vec<(String, String)>> {
 }
 
 fn sampling(reader: &mut Reader<'_>) -> Option<Sampling> {
-    let ratio = reader.read(&var::OTEL_TRACES_SAMPLER_ARG, ratio);
+    let ratio = reader.read(&var::OTEL_TRACES_SAMPLER_ARG, value::ratio);
     let name = reader.read(&var::OTEL_TRACES_SAMPLER, value::text)?;
     let parent = name.strip_prefix("parentbased_");
     let root = match parent.unwrap_or(&name) {
@@ -218,40 +217,111 @@ fn exports(value: &str) -> Result<bool, String> {
     }
 }
 
-fn milliseconds(value: &str) -> Result<Duration, String> {
-    let number = value
-        .parse()
-        .map_err(|_| "must be a number of milliseconds");
-    Ok(Duration::from_millis(number?))
-}
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, OtlpProtocol, RootSampler, Sampling, Tracing};
 
-fn ratio(value: &str) -> Result<f64, String> {
-    let ratio = value.parse().ok();
-    ratio
-        .filter(|ratio| (0.0..=1.0).contains(ratio))
-        .ok_or_else(|| "must be a number from 0 to 1".into())
-}
+    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/base/");
 
-/// `name=value,…`, values percent-encoded (W3C Baggage).
-fn pairs(value: &str) -> Result<Vec<(String, String)>, String> {
-    let members = value.split(',').filter(|member| !member.trim().is_empty());
-    let pair = |member: &str| {
-        let (name, value) = member.split_once('=')?;
-        let value = String::from_utf8(percent::decoded(value.trim().as_bytes())).ok()?;
-        Some((name.trim().to_owned(), value)).filter(|(name, _)| !name.is_empty())
-    };
-    let pairs: Option<_> = members.map(pair).collect();
-    pairs.ok_or_else(|| "must be of the form name=value,name=value".into())
-}
-
-fn headers(value: &str) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in pairs(value)? {
-        let name: Option<HeaderName> = name.parse().ok();
-        let value = HeaderValue::try_from(value).ok();
-        let (name, mut value) = name.zip(value).ok_or("holds what no header may hold")?;
-        value.set_sensitive(true);
-        headers.append(name, value);
+    fn read(variables: &[(&str, &str)]) -> Option<Tracing> {
+        let variables = variables.iter().copied();
+        let given = variables.map(|(name, value)| (name.into(), value.into()));
+        Config::from_variables(given).unwrap().tracing
     }
-    Ok(headers)
+
+    fn problems(variables: &[(&str, &str)]) -> Vec<&'static str> {
+        let variables = variables.iter().copied();
+        let given = variables.map(|(name, value)| (name.into(), value.into()));
+        let problems = Config::from_variables(given).unwrap_err();
+        problems.iter().map(|problem| problem.variable).collect()
+    }
+
+    #[test]
+    fn the_standard_path_is_added_to_the_general_endpoint_only() {
+        assert!(read(&[]).is_none());
+        let general = read(&[ENDPOINT]).unwrap();
+        assert_eq!(
+            general.endpoint.as_str(),
+            "http://collector:4318/base/v1/traces"
+        );
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://other/x");
+        assert_eq!(
+            read(&[ENDPOINT, own]).unwrap().endpoint.as_str(),
+            "https://other/x"
+        );
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        let grpc = read(&[ENDPOINT, grpc]).unwrap();
+        assert_eq!(grpc.protocol, OtlpProtocol::Grpc);
+        assert_eq!(grpc.endpoint.path(), "/base");
+    }
+
+    #[test]
+    fn what_is_for_traces_alone_counts_more() {
+        let tracing = read(&[
+            ENDPOINT,
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "b=2%3D,c=%20"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "2"),
+        ]);
+        let tracing = tracing.unwrap();
+        assert!(!tracing.headers.contains_key("a"));
+        assert_eq!(tracing.headers["b"], "2=");
+        assert_eq!(tracing.timeout.as_millis(), 2);
+        assert!(!format!("{tracing:?}").contains("2="), "headers hold keys");
+    }
+
+    #[test]
+    fn the_service_has_one_name() {
+        let name = |variables: &[(&str, &str)]| {
+            let all = [&[ENDPOINT], variables].concat();
+            let attributes = read(&all).unwrap().attributes;
+            let mut names = attributes
+                .into_iter()
+                .filter(|(name, _)| name == "service.name");
+            let name = names.next().unwrap().1;
+            assert!(names.next().is_none());
+            name
+        };
+        let attribute = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,x=y");
+        assert_eq!(name(&[]), "embedding-gateway");
+        assert_eq!(name(&[attribute]), "a");
+        assert_eq!(name(&[attribute, ("OTEL_SERVICE_NAME", "b")]), "b");
+    }
+
+    #[test]
+    fn samplers_have_their_standard_names() {
+        let arg = ("OTEL_TRACES_SAMPLER_ARG", "0.25");
+        for (name, root, by_parent) in [
+            ("always_on", RootSampler::All, false),
+            ("always_off", RootSampler::None, false),
+            ("traceidratio", RootSampler::Ratio(0.25), false),
+            ("parentbased_always_on", RootSampler::All, true),
+            ("parentbased_always_off", RootSampler::None, true),
+            ("parentbased_traceidratio", RootSampler::Ratio(0.25), true),
+        ] {
+            let tracing = read(&[ENDPOINT, arg, ("OTEL_TRACES_SAMPLER", name)]);
+            assert_eq!(tracing.unwrap().sampling, Sampling { root, by_parent });
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "key"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a b=c"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_SDK_DISABLED", "yes"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "=x"),
+            ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+            ("OTEL_TRACES_SAMPLER_ARG", "2"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("TRACE_UPSTREAM", "1"),
+        ] {
+            assert_eq!(problems(&[ENDPOINT, (name, value)]), [name], "{value}");
+        }
+    }
 }

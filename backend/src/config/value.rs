@@ -5,11 +5,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use http::Method;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 use super::{LogFormat, ScopeRule, StoreAdmission};
+use crate::percent;
 
 /// hyper refuses a smaller buffer for a request's head.
 const MIN_HEADER_BYTES: usize = 8192;
@@ -172,6 +174,47 @@ fn route(entry: &str) -> Result<(Method, String), String> {
         ))
     });
     parts.ok_or_else(|| format!("{entry:?} is not of the form `POST /v1/embeddings`"))
+}
+
+/// As the variables of `OpenTelemetry` have it.
+pub(crate) fn milliseconds(value: &str) -> Result<Duration, String> {
+    let number = value
+        .parse()
+        .map_err(|_| "must be a number of milliseconds");
+    Ok(Duration::from_millis(number?))
+}
+
+/// A part of a whole.
+pub(crate) fn ratio(value: &str) -> Result<f64, String> {
+    let ratio = value.parse().ok();
+    ratio
+        .filter(|ratio| (0.0..=1.0).contains(ratio))
+        .ok_or_else(|| "must be a number from 0 to 1".into())
+}
+
+/// `name=value,…`, values percent-encoded (W3C Baggage).
+pub(crate) fn pairs(value: &str) -> Result<Vec<(String, String)>, String> {
+    let members = value.split(',').filter(|member| !member.trim().is_empty());
+    let pair = |member: &str| {
+        let (name, value) = member.split_once('=')?;
+        let value = String::from_utf8(percent::decoded(value.trim().as_bytes())).ok()?;
+        Some((name.trim().to_owned(), value)).filter(|(name, _)| !name.is_empty())
+    };
+    let pairs: Option<_> = members.map(pair).collect();
+    pairs.ok_or_else(|| "must be of the form name=value,name=value".into())
+}
+
+/// Headers whose values nobody logs.
+pub(crate) fn headers(value: &str) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs(value)? {
+        let name: Option<HeaderName> = name.parse().ok();
+        let value = HeaderValue::try_from(value).ok();
+        let (name, mut value) = name.zip(value).ok_or("holds what no header may hold")?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 fn split_unit(value: &str) -> (&str, &str) {
