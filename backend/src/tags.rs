@@ -20,8 +20,9 @@ pub const PUNCTUATION: &str = "_.:/@%=~-";
 const MODEL: &str = "model";
 const SCOPE: &str = "scope";
 
-/// Longer tags are refused: they could not be a header's or an object's name everywhere.
-const MAX_TAG_BYTES: usize = 256;
+/// Longer tags are refused: they could not be a header's or an object's name everywhere. The cache
+/// in front refuses them too.
+pub const MAX_TAG_BYTES: usize = 256;
 
 /// One tag: a kind and a name, both in their safe spelling.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

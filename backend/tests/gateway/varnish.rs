@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use embedding_gateway::credentials::CREDENTIAL_HEADERS;
-use embedding_gateway::tags::PUNCTUATION;
+use embedding_gateway::tags::{MAX_TAG_BYTES, PUNCTUATION};
 
 fn vcl(file: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kustomize/overlays/dev/varnish");
@@ -28,7 +28,10 @@ fn a_credential_is_the_same_headers_in_both() {
 }
 
 #[test]
-fn a_tag_holds_the_same_characters_in_both() {
-    let class = format!("[A-Za-z0-9{PUNCTUATION}]");
-    assert!(vcl("purge.vcl").contains(&class), "{class}");
+fn a_tag_is_the_same_in_both() {
+    let name = format!("[A-Za-z0-9{PUNCTUATION}]+");
+    let ends = "(?:[ ,]|$)";
+    let tag = format!("(?=[^ ,]{{1,{MAX_TAG_BYTES}}}{ends})[A-Za-z0-9]+:{name}");
+    let list = format!("\"^[ ,]*(?:{tag}(?:[ ,]+|$))+$\"");
+    assert!(vcl("purge.vcl").contains(&list), "{list}");
 }

@@ -33,10 +33,11 @@ sub purge_all {
   return (synth(200));
 }
 
+# The backend has the same rule, and a test that holds the two equal.
 sub purge_tags {
   std.collect(req.http.Surrogate-Key, " ");
-  if (req.http.Surrogate-Key !~ "^[ ,]*[A-Za-z0-9_.:/@%=~-]+(?:[ ,]+[A-Za-z0-9_.:/@%=~-]+)*[ ,]*$") {
-    return (synth(400, "A tag of Surrogate-Key may hold letters, digits and _.:/@%=~- only."));
+  if (req.http.Surrogate-Key !~ "^[ ,]*(?:(?=[^ ,]{1,256}(?:[ ,]|$))[A-Za-z0-9]+:[A-Za-z0-9_.:/@%=~-]+(?:[ ,]+|$))+$") {
+    return (synth(400, "A tag of Surrogate-Key is a kind, a colon and a name, of letters, digits and _.:/@%=~- only."));
   }
   # Words with one bar between them, whatever stood there.
   set req.http.X-Purge-Tags = regsuball(regsuball(req.http.Surrogate-Key, "^[ ,]+|[ ,]+$", ""), "[ ,]+", "|");
