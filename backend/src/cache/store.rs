@@ -143,3 +143,69 @@ fn failed(error: &object_store::Error) -> StoreResult {
     tracing::debug!(%error, "an operation of the store failed");
     StoreResult::Failed
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
+
+    use super::*;
+    use crate::telemetry::Gauges;
+
+    /// A store where each look-up takes `wait`, and nothing is.
+    fn store(wait: Duration) -> (Store, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::new());
+        let throttled = ThrottleConfig {
+            wait_get_per_call: wait,
+            ..ThrottleConfig::default()
+        };
+        let store = Store {
+            objects: Box::new(ThrottledStore::new(InMemory::new(), throttled)),
+            prefix: Path::default(),
+            timeout: Duration::from_millis(500),
+            breaker: Breaker::new(),
+            metrics: Arc::clone(&metrics),
+        };
+        (store, metrics)
+    }
+
+    fn keys(count: u32) -> Vec<Key> {
+        let key = |n: u32| {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&n.to_le_bytes());
+            bytes.into()
+        };
+        (0..count).map(key).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_batch_does_not_trip_the_deadline_of_a_healthy_store() {
+        let (store, metrics) = store(Duration::from_millis(100));
+        let began = Instant::now();
+        store.get_all(keys(2048)).await;
+        assert!(began.elapsed() > 2 * store.timeout, "{:?}", began.elapsed());
+        assert_eq!(count(&metrics, "absent"), 2048);
+        assert_eq!(count(&metrics, "timeout"), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_store_is_waited_for_no_longer_than_the_deadline() {
+        let (store, metrics) = store(Duration::from_secs(10));
+        let began = Instant::now();
+        store.get_all(keys(5)).await;
+        let deadline = store.timeout + 5 * DEADLINE_PER_INPUT;
+        let late = began.elapsed().saturating_sub(deadline);
+        assert!(late <= Duration::from_millis(1), "{:?}", began.elapsed());
+        assert_eq!(count(&metrics, "timeout"), 5);
+    }
+
+    /// How many look-ups ended like that.
+    fn count(metrics: &Metrics, result: &str) -> u64 {
+        let labels = format!("_store_operations_total{{operation=\"get\",result=\"{result}\"}} ");
+        let page = metrics.render(&Gauges::default());
+        let value = page
+            .lines()
+            .find_map(|line| line.split_once(&labels)?.1.parse().ok());
+        value.unwrap_or(0)
+    }
+}
