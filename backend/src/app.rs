@@ -17,7 +17,7 @@ use crate::client_keys::Unreadable;
 use crate::config::{Config, Limits, PurgeRule};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Realm;
-use crate::openai::Client;
+use crate::openai::{Client, NoClient};
 use crate::resolve::Resolver;
 use crate::status::Board;
 use crate::telemetry::otlp::Unexportable;
@@ -66,8 +66,8 @@ pub enum Unstartable {
     Key(#[from] http::header::InvalidHeaderValue),
     #[error("traces: {0}")]
     Traces(#[from] Unexportable),
-    #[error("the HTTP client cannot be built: {0}")]
-    Client(#[from] reqwest::Error),
+    #[error(transparent)]
+    Upstream(#[from] NoClient),
 }
 
 impl App {

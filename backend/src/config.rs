@@ -59,6 +59,8 @@ pub struct Upstream {
     pub base_url: Url,
     /// The upstream's part of every key.
     pub id: String,
+    /// Authorities that it is trusted by, besides the public ones.
+    pub ca_file: Option<PathBuf>,
     /// To reach it at all.
     pub connect_timeout: Duration,
     /// For an embeddings call from start to end.

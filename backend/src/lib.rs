@@ -28,6 +28,7 @@ pub mod server;
 pub mod status;
 pub mod tags;
 pub mod telemetry;
+pub mod trust;
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use crate::app::App;
-use crate::routes::{health, page, passthrough, purge};
+use crate::routes::{health, page, passthrough};
 
 /// Where embeddings are.
 pub(crate) const EMBEDDINGS: &str = "/v1/embeddings";
@@ -55,10 +56,6 @@ pub fn build_router(app: Arc<App>) -> Router {
         .route(health::READYZ, get(health::readyz))
         .route(health::METRICS, get(health::metrics))
         .merge(pages)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&app),
-            purge::handle,
-        ))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             running::watch,

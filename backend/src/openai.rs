@@ -19,6 +19,7 @@ use reqwest::Url;
 use crate::config;
 use crate::error::{Error, Refusal};
 use crate::headers;
+use crate::trust::{self, Untrustworthy};
 
 /// Bound on an embeddings answer: 2,048 vectors of 4,096 numbers, each written out in full.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
@@ -37,6 +38,16 @@ pub struct Client {
     timeout: Duration,
 }
 
+/// There can be no client for the upstream.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum NoClient {
+    #[error("UPSTREAM_CA_FILE: {0}")]
+    Authorities(#[from] Untrustworthy),
+    #[error("the HTTP client cannot be built: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
 /// A successful answer to an embeddings call, not judged yet.
 #[derive(Debug)]
 pub struct Reply {
@@ -48,8 +59,10 @@ pub struct Reply {
 
 impl Client {
     /// A client for `upstream`.
-    pub fn new(upstream: &config::Upstream) -> Result<Self, reqwest::Error> {
+    pub fn new(upstream: &config::Upstream) -> Result<Self, NoClient> {
+        let own = upstream.ca_file.as_deref().map(trust::authorities_in);
         let http = http_client()
+            .tls_certs_merge(own.transpose()?.unwrap_or_default())
             .connect_timeout(upstream.connect_timeout)
             .read_timeout(upstream.idle_timeout)
             .pool_idle_timeout(POOL_IDLE)
@@ -127,12 +140,8 @@ pub fn http_client() -> reqwest::ClientBuilder {
     {
         tracing::trace!("the TLS provider was installed before");
     }
-    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
-    let roots = roots
-        .iter()
-        .filter_map(|der| reqwest::Certificate::from_der(der).ok());
     reqwest::Client::builder()
-        .tls_certs_only(roots)
+        .tls_certs_only(trust::public_authorities())
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)

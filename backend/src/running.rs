@@ -15,12 +15,13 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::routes::{self, health, page};
+use crate::routes::{health, page, purge};
 use crate::status::ErrorKind;
 use crate::telemetry::{Exchange, Route};
 use crate::{EMBEDDINGS, headers};
 
-/// Bounds the requests that run, and watches each of them to its end. Those of kubelets,
+/// Bounds the requests that run, watches each of them to its end, and takes every `PURGE` out of
+/// the way. Those of kubelets,
 /// scrapers and the page are let through: they must get an answer however busy we are, and nobody
 /// wants to read of them.
 pub(crate) async fn watch(
@@ -29,7 +30,7 @@ pub(crate) async fn watch(
     next: Next,
 ) -> Response {
     let route = match request.uri().path() {
-        _ if routes::purge::is_purge(&request) => Route::Purge,
+        _ if purge::is_purge(&request) => Route::Purge,
         path if health::PATHS.contains(&path) => return next.run(request).await,
         path if app.status.is_some() && page::is_of_page(path) => return next.run(request).await,
         EMBEDDINGS => Route::Embeddings,
@@ -42,6 +43,7 @@ pub(crate) async fn watch(
         request.extensions_mut().insert(exchange.trace().clone());
     }
     let (mut response, slot) = match admit(&app, route, &mut request) {
+        Ok(slot) if route == Route::Purge => (purge::handle(&app, request).await, slot),
         Ok(slot) => (next.run(request).await, slot),
         Err(error) => (error.into_response(), None),
     };

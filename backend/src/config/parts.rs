@@ -8,6 +8,7 @@ impl Upstream {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
         let id = reader.optional(&var::UPSTREAM_ID, value::text);
+        let ca_file = reader.optional(&var::UPSTREAM_CA_FILE, value::path);
         let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::duration);
         let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::duration);
         let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::duration);
@@ -15,6 +16,7 @@ impl Upstream {
         Some(Self {
             id: id.unwrap_or_else(|| base_url.to_string()),
             base_url,
+            ca_file,
             connect_timeout: connect_timeout?,
             timeout: timeout?,
             idle_timeout: idle_timeout?,

@@ -35,6 +35,9 @@ const CACHE: &str = "embedding-gateway";
 const HIT: &str = "embedding-gateway; hit";
 const BYPASS: &str = "embedding-gateway; fwd=bypass";
 
+/// Headers of an answer with vectors that are not the upstream's.
+const OWN_HEADERS: usize = 5;
+
 /// `POST /v1/embeddings`.
 pub async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
@@ -146,6 +149,7 @@ async fn embed(
     let storable = verdict == HashVerdict::Match && !directives.no_store;
     let headers = response.headers_mut();
     *headers = supply.call.headers;
+    headers.reserve(OWN_HEADERS);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(
         CACHE_CONTROL,

@@ -3,10 +3,7 @@
 //! What to purge says `Surrogate-Key`, a list of tags, or `X-Purge-All: true`. Neither means the
 //! path itself: all that we cache was answered at one path, so that is everything or nothing.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::json;
@@ -20,12 +17,10 @@ use crate::tags::{self, Tag};
 /// The method. No registry lists it; caches have long agreed on it.
 pub(crate) const PURGE: &str = "PURGE";
 
-/// Takes every `PURGE`, whatever its path, and lets everything else through.
-pub async fn handle(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if !is_purge(&request) {
-        return next.run(request).await;
-    }
-    purge(&app, request.uri().path(), request.headers())
+/// Answers a `PURGE`, whatever its path.
+pub(crate) async fn handle(app: &App, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    purge(app, head.uri.path(), &head.headers)
         .await
         .unwrap_or_else(Error::into_response)
 }

@@ -28,5 +28,6 @@ mod second_lock;
 mod sockets;
 mod store;
 mod traces;
+mod trust;
 mod upstream;
 mod varnish;

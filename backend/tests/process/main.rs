@@ -122,6 +122,10 @@ async fn what_the_world_refuses_is_named_too() {
             "STORE",
         ),
         (&absent, "CLIENT_KEYS_FILE"),
+        (
+            &[("LISTEN", "127.0.0.1:0"), ("UPSTREAM_CA_FILE", "/dev/null")],
+            "UPSTREAM_CA_FILE",
+        ),
     ] {
         let output = run(program(variables)).await;
         assert_eq!(output.status.code(), Some(1));
