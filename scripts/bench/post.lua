@@ -1,7 +1,13 @@
--- wrk: POST a body of BODY_BYTES bytes; print what was measured as one line of JSON.
+-- wrk: POST the file BODY_FILE, or BODY_BYTES bytes; print what was measured as one line of JSON.
 
 wrk.method = "POST"
-wrk.body = string.rep("x", tonumber(os.getenv("BODY_BYTES")))
+if os.getenv("BODY_FILE") then
+  local file = assert(io.open(os.getenv("BODY_FILE"), "rb"))
+  wrk.body = file:read("*a")
+  file:close()
+else
+  wrk.body = string.rep("x", tonumber(os.getenv("BODY_BYTES")))
+end
 
 function done(summary, latency)
   local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout

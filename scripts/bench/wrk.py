@@ -18,10 +18,15 @@ class Measured:
     per_second: float
 
 
-def post(port: int, body_bytes: int, connections: int, seconds: float, cores: set[int]) -> Measured:
-    """POSTs for some seconds; RuntimeError if any request failed, since then nothing was measured."""
-    command = ["wrk", "-t", "1", "-c", connections, "-d", f"{seconds}s", "--timeout", "10s", "-s", _SCRIPT, f"http://127.0.0.1:{port}/"]
-    environment = {**os.environ, "BODY_BYTES": str(body_bytes)}
+def post(
+    port: int, body: int | Path, connections: int, seconds: float, cores: set[int], path: str = "/", headers: dict[str, str] | None = None
+) -> Measured:
+    """POSTs so many bytes, or a file, for some seconds; RuntimeError if any request failed, since then nothing was measured."""
+    command = ["wrk", "-t", "1", "-c", connections, "-d", f"{seconds}s", "--timeout", "10s", "-s", _SCRIPT]
+    for name, value in (headers or {}).items():
+        command += ["-H", f"{name}: {value}"]
+    command.append(f"http://127.0.0.1:{port}{path}")
+    environment = {**os.environ, "BODY_FILE" if isinstance(body, Path) else "BODY_BYTES": str(body)}
     ran = subprocess.run(
         [str(word) for word in command], env=environment, check=True, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, cores)
     )

@@ -1,0 +1,127 @@
+"""What the parts of the backend's benchmark share: pinned programs, requests, samples, rows of the table."""
+
+import itertools
+import json
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import wrk
+from filter_measure import OTHER_CORES
+from harness.processes import Process
+from harness.waiting import eventually
+from system import START_SECONDS, Gateway
+
+MODEL = "text-embedding-3-small"
+TEXT = "A customer asks how to return a parcel that arrived too late; this is passage number {} of the manual."
+# What an OpenAI SDK sends.
+HEADERS = {
+    "authorization": "Bearer sk-acme-1",
+    "content-type": "application/json",
+    "accept": "application/json",
+    "user-agent": "OpenAI/Python 3.54.0",
+}
+QUIET = "info,embedding_gateway::request=off"
+MIB = 1 << 20
+
+
+@contextmanager
+def on_cores(cores: set[int]):
+    """What is started in here runs on these cores only, and sizes its thread pools by them."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement of one server."""
+
+    per_second: float
+    p50_us: float
+    processor_us: float
+
+
+@dataclass
+class Server:
+    """Something that answers at a port."""
+
+    process: Process
+    port: int
+
+    def processor_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def status_bytes(self, name: str) -> int:
+        """A line of /proc/PID/status, as VmRSS."""
+        found = re.search(rf"^{name}:\s*(\d+) kB$", Path(f"/proc/{self.process.pid}/status").read_text(), re.MULTILINE)
+        return int(found.group(1)) * 1024
+
+
+@dataclass
+class Bench:
+    """One run of the benchmark."""
+
+    folder: Path
+    upstream: str
+    executables: dict[str, Path]
+    rounds: int
+    seconds: int
+    cores: set[int]
+    _numbers: itertools.count = field(default_factory=itertools.count)
+
+    def gateway(self, upstream: str | None = None, **variables: str) -> tuple[Gateway, Server]:
+        """A gateway on the core that is measured."""
+        with on_cores(self.cores):
+            folder = self.folder / f"gateway-{next(self._numbers)}"
+            gateway = Gateway(folder, upstream or self.upstream, **{"RUST_LOG": QUIET} | variables)
+        return gateway, Server(gateway.process, int(gateway.url.rpartition(":")[2]))
+
+    def yardstick(self, name: str, *arguments) -> Server:
+        """A program that listens and says where, on the same core."""
+        log = self.folder / f"{name}-{next(self._numbers)}.log"
+        with on_cores(self.cores):
+            process = Process([self.executables[name], "127.0.0.1:0", *arguments], log)
+        found = eventually(lambda: re.search(r"http://127.0.0.1:(\d+)", process.log_text()), START_SECONDS, f"{name}'s address")
+        return Server(process, int(found.group(1)))
+
+    def file(self, content: bytes) -> Path:
+        path = self.folder / f"file-{next(self._numbers)}"
+        path.write_bytes(content)
+        return path
+
+    def measure(self, server: Server, body: int | Path, connections: int, path: str, headers: dict[str, str]) -> Sample:
+        before = server.processor_seconds()
+        measured = wrk.post(server.port, body, connections, self.seconds, OTHER_CORES, path, headers)
+        spent = server.processor_seconds() - before
+        return Sample(measured.per_second, measured.p50_us, spent * 1e6 / (measured.per_second * self.seconds))
+
+
+def request(count: int, first: int = 0, encoding: str = "base64") -> bytes:
+    """The body of a request for that many different inputs."""
+    texts = [TEXT.format(number) for number in range(first, first + count)]
+    return json.dumps({"model": MODEL, "input": texts if count > 1 else texts[0], "encoding_format": encoding}).encode()
+
+
+def ratio(samples: list[Sample], others: list[Sample], value: str) -> float:
+    """Median over the rounds."""
+    return median(getattr(one, value) / getattr(other, value) for one, other in zip(samples, others, strict=True))
+
+
+def middle(samples: list[Sample], value: str) -> float:
+    return median(getattr(sample, value) for sample in samples)
+
+
+def row(what: str, figure: str, yardstick: str, found: float | None, wanted: str) -> str:
+    return f"| {what} | {figure} | {yardstick} | {'' if found is None else f'{found:.2f}'} | {wanted} |"
+
+
+def mebibytes(count: float) -> str:
+    return f"{count / MIB:,.1f} MiB"
