@@ -147,3 +147,26 @@ def test_what_the_backend_or_varnish_refuse_is_refused_before(start, varnishes, 
     said = start(varnishes[0].port).purge(Surrogate_Key=tag)
     assert (said.status, said.json["error"]["code"]) == (400, "invalid_tag")
     assert hits(varnishes, 9) == [True, True, True]
+
+
+VISIBLE = [chr(code) for code in range(ord("!"), ord("~") + 1)]
+
+
+@pytest.mark.parametrize("place", ["path", "query", "tag"])
+def test_no_character_gets_through_that_varnish_refuses(start, varnishes, place):
+    broadcaster = start(varnishes[0].port)
+    refused_by_varnish, refused = set(), set()
+    for character in VISIBLE:
+        path = {"path": f"/a{character}b", "query": f"/a?{character}"}.get(place, "/")
+        tags = {"Surrogate-Key": f"model:a{character}b"} if place == "tag" else {}
+        if varnishes[0].request("PURGE", path, tags).status != 200:
+            refused_by_varnish.add(character)
+        said = broadcaster.purge(path, **tags)
+        if said.status == 400:
+            refused.add(character)
+        else:
+            assert (said.status, said.json["success"]) == (200, 3), character
+    assert refused_by_varnish <= refused
+    # A URI holds neither of these (RFC 3986), nor does a fragment leave a client; a comma stands between two tags, and `b` is none.
+    allowed_by_varnish_alone = {"path": set("#<>^`|"), "query": set("#<>"), "tag": set(",")}[place]
+    assert refused - refused_by_varnish <= allowed_by_varnish_alone
