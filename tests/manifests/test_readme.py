@@ -1,0 +1,45 @@
+"""What kustomize/README.md says is there, is there."""
+
+import re
+
+from harness.paths import ROOT
+
+from . import reach, render, waves
+from .objects import Manifests, wave
+
+README = (render.KUSTOMIZE / "README.md").read_text()
+
+
+def test_every_component_stands_in_the_table():
+    section = README.partition("## Components")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == render.COMPONENTS
+
+
+def test_every_link_leads_somewhere():
+    links = re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", README)
+    assert [link for link in links if not link.startswith("https://") and not (render.KUSTOMIZE / link).exists()] == []
+
+
+def test_every_path_is_there():
+    named = set(re.findall(r"`((?:kustomize/|scripts/|tests/|overlays/|backend/|filter/)[\w./-]+)`", README))
+    assert len(named) > 3
+    assert [path for path in sorted(named) if not ((ROOT / path).exists() or (render.KUSTOMIZE / path).exists())] == []
+
+
+def test_the_hosts_are_those_of_the_overlay(dev: Manifests):
+    served = {host for gateway in dev.of("Gateway") for server in gateway["spec"]["servers"] for host in server["hosts"]}
+    assert served == set(re.findall(r"[\w-]+\.minikube\.127\.0\.0\.1\.nip\.io", README))
+
+
+def test_the_waves_are_those_of_the_overlay(dev: Manifests):
+    section = README.partition("## Sync waves")[2].partition("\n## ")[0]
+    told = {int(number.replace("−", "-")) for number in re.findall(r"^\| (−?\d) \|", section, re.MULTILINE)}
+    assert told == {wave(each) for each in dev.objects} == set(range(waves.NAMESPACE, waves.REST + 1))
+
+
+def test_the_table_of_who_may_do_what_has_a_row_for_each_that_is_tested():
+    section = README.partition("## Who may do what")[2].partition("\n## ")[0]
+    rows = [row for row in re.findall(r"^\| ([^|]+) \| ([^|]+) \|", section, re.MULTILINE) if row[0] not in ("to", "---")]
+    callers = sum(len(who.split(", ")) for to, who in rows if "api.openai.com" not in to)
+    # `clients` come with their component.
+    assert callers == len(reach.ALLOWED) - 1
