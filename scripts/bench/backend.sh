@@ -12,7 +12,7 @@ readonly OUTPUT="$ROOT/target/bench"
 
 # The programs as they ship, and the yardsticks; cargo says where it put them.
 build() {
-  cargo build --quiet --release --locked --package embedding-gateway --bins --examples
+  cargo build --quiet --release --locked --package embedding-gateway --bin embedding-gateway --example openai-standin
   cargo build --quiet --release --locked --package embedding-gateway --benches --message-format=json >"$OUTPUT/backend-builds.json"
 }
 

@@ -100,6 +100,8 @@ class Bench:
     def measure(self, server: Server, body: int | Path, connections: int, path: str, headers: dict[str, str]) -> Sample:
         before = server.processor_seconds()
         measured = wrk.post(server.port, body, connections, self.seconds, OTHER_CORES, path, headers)
+        if not measured.per_second:
+            raise RuntimeError(f"{self.seconds} s are too few for one request: set BENCH_SECONDS")
         spent = server.processor_seconds() - before
         return Sample(measured.per_second, measured.p50_us, spent * 1e6 / (measured.per_second * self.seconds))
 

@@ -1,11 +1,19 @@
 //! Arbitrary bodies: never a panic, never a 5xx of our own making.
 
+use std::time::{Duration, Instant};
+
 use http::StatusCode;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, post_raw};
 use crate::upstream::Upstream;
+
+/// What a malformed request may take.
+const AT_ONCE: Duration = Duration::from_millis(50);
+
+/// On a machine that does other things too, the fastest of so many counts.
+const TRIES: usize = 10;
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -70,19 +78,20 @@ async fn bad_input_is_answered_at_once_and_leaves_no_trace() {
         "{",
         "\u{0}",
         "{}",
+        r#"{"model":"m","input":[]}"#,
         r#"{"model":"m","input":[[]]}"#,
         &open,
         &closed,
     ] {
-        let began = std::time::Instant::now();
-        let answer = gateway.send(post_raw(body.to_owned())).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-        assert!(answer.json()["error"]["message"].is_string());
-        assert!(
-            began.elapsed() < std::time::Duration::from_millis(50),
-            "{:?}",
-            began.elapsed()
-        );
+        let mut fastest = Duration::MAX;
+        for _ in 0..TRIES {
+            let began = Instant::now();
+            let answer = gateway.send(post_raw(body.to_owned())).await;
+            fastest = fastest.min(began.elapsed());
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+            assert!(answer.json()["error"]["message"].is_string());
+        }
+        assert!(fastest < AT_ONCE, "{fastest:?}");
     }
     gateway.app.finish().await;
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
