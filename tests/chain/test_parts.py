@@ -15,7 +15,7 @@ from harness.waiting import eventually
 from load import DIMENSIONS, MODEL, Client, Load, body, question
 from parts import Parts
 
-# What a part that is back may take until everybody in front of it has noticed: Varnish asks its backend every second.
+# What a part that is back may take until everybody in front of it has noticed: Varnish believes its backend after three answers, one a second.
 RECOVERY_SECONDS = 5
 DOWN_SECONDS = 1
 # The load generator, Envoy, Varnish and the backend share the cores.

@@ -2,7 +2,7 @@
 # every request into a 503. Read by backend.vcl.
 probe backend_ready {
   .url = "/readyz";
-  .interval = 5s;
+  .interval = 1s;
   .timeout = 5s;
   .window = 8;
   .threshold = 3;
