@@ -6,7 +6,7 @@ import time
 INTERVAL_SECONDS = 0.01
 
 
-def eventually(question, timeout: float = 5.0, what: str = ""):
+def eventually(question, timeout: float = 5.0, what: str = "", interval: float = INTERVAL_SECONDS):
     """The first truthy answer of `question`; AssertionError with its last answer when none comes in time."""
     deadline = time.monotonic() + timeout
     while True:
@@ -15,4 +15,4 @@ def eventually(question, timeout: float = 5.0, what: str = ""):
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout} s: {what or question!r}; last answer {answer!r}")
-        time.sleep(INTERVAL_SECONDS)
+        time.sleep(interval)

@@ -60,3 +60,8 @@ def embed(text: str, key: str, **headers: str) -> Answer:
 def fresh(name: str = "text") -> str:
     """What nobody has used before."""
     return f"{name} {uuid.uuid4().hex}"
+
+
+def fresh_key() -> str:
+    """A credential that nobody has used before."""
+    return f"sk-mesh-{uuid.uuid4().hex}"

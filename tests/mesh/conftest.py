@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from asking import fresh_key
 from cluster.gateway import Gateway
 from cluster.mesh import Mesh
 from cluster.programs import programs
@@ -58,6 +59,12 @@ def gateway(mesh, tmp_path_factory) -> Gateway:
     running.apply_in_waves()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def key() -> str:
+    """A credential of its own for each test: what another test cached is not its to see."""
+    return fresh_key()
 
 
 def _end_of(log: Path) -> str:

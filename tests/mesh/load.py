@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from asking import SECONDS, body_of, embed, fresh, hash_of
-from harness.waiting import eventually
+from asking import SECONDS, body_of, embed, fresh, fresh_key, hash_of
+from cluster.waiting import until
 
 HONEST, HOSTILE = 4, 2
 TEXTS = 40
@@ -29,7 +29,7 @@ class Load:
     """Runs within its `with`; `tally` may be read after it. All use one credential, so that only the hash keeps them apart."""
 
     def __init__(self, hostile: bool = False) -> None:
-        self.key = fresh("sk-load").replace(" ", "-")
+        self.key = fresh_key()
         self.texts = [fresh() for _ in range(TEXTS)]
         # Whose hashes the hostile clients claim. Nobody asks for them before the load has ended.
         self.victims = [fresh("victim") for _ in range(TEXTS)]
@@ -52,7 +52,7 @@ class Load:
     def wait_for(self, requests: int) -> None:
         """Until the honest clients have had so many more answers."""
         enough = self.tally.statuses.total() + requests
-        eventually(lambda: self.tally.statuses.total() >= enough, REQUESTS_SECONDS, f"{requests} more requests")
+        until(lambda: self.tally.statuses.total() >= enough, REQUESTS_SECONDS, f"{requests} more requests")
 
     def _be_honest(self, number: int) -> None:
         while not self._ended.is_set():

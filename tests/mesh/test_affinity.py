@@ -3,10 +3,9 @@
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from asking import Answer, body_of, embed, fresh, hash_of
 from cluster.gateway import NAMESPACE, VARNISH
-from harness.waiting import eventually
+from cluster.waiting import until
 
 BODIES = 200
 TIMES = 3
@@ -15,11 +14,6 @@ CALLERS = 8
 LOG_SECONDS = 30
 WAIT_SECONDS = 120
 STATEFUL_SET = f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets/{VARNISH}"
-
-
-@pytest.fixture
-def key() -> str:
-    return fresh("sk-mesh").replace(" ", "-")
 
 
 def embed_all(texts: list[str], key: str) -> list[Answer]:
@@ -35,7 +29,7 @@ def homes(gateway, texts: list[str], times: int) -> dict[str, set[str]]:
         lines = [line for line in gateway.varnish_lines() if line["x-body-hash"] in hashes]
         return lines if len(lines) == len(texts) * times else None
 
-    lines = eventually(all_lines, LOG_SECONDS, "a line for each request")
+    lines = until(all_lines, LOG_SECONDS, "a line for each request")
     return {text: {line["pod"] for line in lines if hashes[line["x-body-hash"]] == text} for text in texts}
 
 
@@ -62,7 +56,7 @@ def test_a_dead_pods_share_moves_and_nobody_sees_an_error(gateway, key, record_p
     gateway.mesh.api.patch(STATEFUL_SET, {"spec": {"replicas": 1}})
     gateway.mesh.api.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/{died}", {"gracePeriodSeconds": 0})
     try:
-        eventually(lambda: address not in gateway.ingress().endpoints(VARNISH, 6081), WAIT_SECONDS, "the endpoint gone at the ingress")
+        until(lambda: address not in gateway.ingress().endpoints(VARNISH, 6081), WAIT_SECONDS, "the endpoint gone at the ingress")
         answers = dict(zip(texts, embed_all(texts, key), strict=True))
         moved = {text for text, pod in before.items() if pod == died}
         assert {answer.status for answer in answers.values()} == {200}

@@ -3,7 +3,7 @@
 from asking import embed, fresh
 from cluster.control_plane import ISTIO_NAMESPACE
 from cluster.gateway import NAMESPACE
-from harness.waiting import eventually
+from cluster.waiting import until
 from test_deploy import restarts
 
 REJECTION_SECONDS = 60
@@ -18,13 +18,13 @@ def test_nothing_of_ours_is_left(mesh, gateway):
     assert mesh.found(f"/api/v1/namespaces/{NAMESPACE}") is None
 
 
-def test_all_at_once_works_as_well(mesh, gateway):
+def test_all_at_once_works_as_well(mesh, gateway, key):
     gateway.apply()
     gateway.wait("everything")
     gateway.wait_for_varnish_at_the_ingress()
     assert mesh.unready(NAMESPACE) == []
     assert restarts(mesh) == {}
-    text, key = fresh(), fresh("sk-mesh").replace(" ", "-")
+    text = fresh()
     assert embed(text, key).status == 200
     assert embed(text, key).from_varnish
     assert mesh.control_plane.rejections() == {}
@@ -39,5 +39,5 @@ def test_a_configuration_that_a_proxy_rejects_is_seen(mesh, gateway):
     body = {"metadata": {"name": "broken"}, "spec": {"configPatches": [change]}}
     kind = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter"}
     mesh.api.create(f"/apis/networking.istio.io/v1alpha3/namespaces/{ISTIO_NAMESPACE}/envoyfilters", kind | body)
-    eventually(mesh.control_plane.rejections, REJECTION_SECONDS, "a rejection")
+    until(mesh.control_plane.rejections, REJECTION_SECONDS, "a rejection")
     assert any("istio-ingressgateway" in line for line in mesh.control_plane.rejection_lines())

@@ -4,7 +4,7 @@ import copy
 import itertools
 
 import pytest
-from harness.waiting import eventually
+from cluster.waiting import until
 
 NAMESPACE = "kubelet"
 CONFIG = {"settings": "answer=42\n"}
@@ -49,7 +49,7 @@ def namespace(mesh):
     objects = f"/api/v1/namespaces/{NAMESPACE}"
     mesh.api.create(f"{objects}/configmaps", {"metadata": {"name": "app"}, "data": CONFIG})
     mesh.api.create(f"{objects}/secrets", {"metadata": {"name": "app"}, "stringData": {"answer": "42"}})
-    eventually(lambda: mesh.found(f"{objects}/serviceaccounts/default"), START_SECONDS, "the default service account")
+    until(lambda: mesh.found(f"{objects}/serviceaccounts/default"), START_SECONDS, "the default service account")
     yield objects
     mesh.api.delete(f"/api/v1/namespaces/{NAMESPACE}")
 
@@ -81,7 +81,7 @@ def state(status: dict) -> dict:
 
 def test_a_pod_without_a_mistake_becomes_ready(start):
     status = start()
-    eventually(lambda: is_ready(status()), START_SECONDS, "ready")
+    until(lambda: is_ready(status()), START_SECONDS, "ready")
 
 
 def mistakes():
@@ -131,10 +131,10 @@ def test_a_mistake_keeps_a_pod_from_running(start, change, expected):
     status = start(change_and_stay_ended)
     if not expected:
         # Its volumes never come to be, so no container is even tried.
-        eventually(lambda: status().get("podIP"), START_SECONDS, "an address")
+        until(lambda: status().get("podIP"), START_SECONDS, "an address")
         assert not is_ready(status())
         return
-    eventually(lambda: {kind: value.get("reason") for kind, value in state(status()).items()} == expected, START_SECONDS, expected)
+    until(lambda: {kind: value.get("reason") for kind, value in state(status()).items()} == expected, START_SECONDS, expected)
     assert not is_ready(status())
 
 
@@ -155,7 +155,7 @@ def test_a_probe_that_fails_restarts_the_container_and_keeps_it_from_being_ready
         container["livenessProbe"] = probe | {"periodSeconds": 1, "failureThreshold": 2, "initialDelaySeconds": 1}
 
     status = start(change)
-    eventually(lambda: (status().get("containerStatuses") or [{}])[0].get("restartCount"), START_SECONDS, "a restart")
+    until(lambda: (status().get("containerStatuses") or [{}])[0].get("restartCount"), START_SECONDS, "a restart")
     assert not is_ready(status())
 
 
@@ -171,5 +171,5 @@ def test_a_sidecar_starts_before_the_containers_and_ends_after_them(mesh, start)
         del container["readinessProbe"]
 
     status = start(change)
-    eventually(lambda: status()["phase"] == "Succeeded", START_SECONDS, "the end")
+    until(lambda: status()["phase"] == "Succeeded", START_SECONDS, "the end")
     assert status()["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0

@@ -3,8 +3,8 @@
 import http.client
 import itertools
 import ssl
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -104,7 +104,8 @@ def test_every_cell_of_the_matrix(authority, addresses, record_property):
             if was_served != cell.expected:
                 wrong.append((cell, "served" if was_served else "refused"))
 
-    run_side_by_side([lambda name=name: try_all_of(name) for name in IDENTITIES])
+    with ThreadPoolExecutor(len(IDENTITIES)) as callers:
+        list(callers.map(try_all_of, IDENTITIES))
     assert wrong == []
     assert sum(counts.values()) == len(IDENTITIES) * len(DESTINATIONS) * len(METHODS) * len(PATHS)
     record_property("cells of the matrix", f"{counts[True]} served, {counts[False]} refused")
@@ -121,22 +122,3 @@ def test_without_a_certificate_of_the_mesh_there_is_no_connection(authority, add
     for context in (authority.context(None), stranger.context(IDENTITIES["ingress gateway"], trusted=authority)):
         with pytest.raises((OSError, http.client.HTTPException)):
             served((host, port), context, "GET", "/healthz")
-
-
-def run_side_by_side(tasks: list[Callable[[], None]]) -> None:
-    """Runs all, and raises what the first of them raised."""
-    failures: list[BaseException] = []
-
-    def run(task: Callable[[], None]) -> None:
-        try:
-            task()
-        except BaseException as failure:  # noqa: BLE001 - raised again below
-            failures.append(failure)
-
-    threads = [threading.Thread(target=run, args=(task,), daemon=True) for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]

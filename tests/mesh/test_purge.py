@@ -9,11 +9,6 @@ from cluster.gateway import PURGE_HOST
 PODS = ["embedding-gateway-varnish-0", "embedding-gateway-varnish-1"]
 
 
-@pytest.fixture
-def key() -> str:
-    return fresh("sk-mesh").replace(" ", "-")
-
-
 @pytest.mark.parametrize("headers", [{"X-Purge-All": "true"}, {"Surrogate-Key": "model:text-embedding-3-small"}], ids=["all", "tag"])
 def test_a_purge_reaches_every_varnish_and_the_next_call_is_paid_again(gateway, key, headers):
     texts = [fresh() for _ in range(6)]

@@ -1,19 +1,12 @@
 """The official SDK through the ingress gateway, and what a client can do about the hash: nothing."""
 
 import openai
-import pytest
 from asking import MODEL, body_of, embed, fresh, hash_of
 from cluster.gateway import HOST
-from harness.waiting import eventually
+from cluster.waiting import until
 
 # Envoy writes its log once a second.
 LOG_SECONDS = 30
-
-
-@pytest.fixture
-def key() -> str:
-    """A credential of its own for each test: what another test cached is not its to see."""
-    return fresh("sk-mesh").replace(" ", "-")
 
 
 def test_the_second_call_comes_from_varnish_and_nobody_upstream_hears_of_it(gateway, key):
@@ -54,7 +47,7 @@ def test_the_access_log_carries_the_right_hash(gateway, key):
     text = fresh("logged")
     embed(text, key, x_body_hash="0" * 64)
     expected = hash_of(body_of(text))
-    (line,) = eventually(lambda: gateway.varnish_log(expected), LOG_SECONDS, "a line with the hash")
+    (line,) = until(lambda: gateway.varnish_log(expected), LOG_SECONDS, "a line with the hash")
     assert (line["method"], line["path"], line["status"], line["host"]) == ("POST", "/v1/embeddings", 200, HOST)
     assert line["peer"].endswith("/ns/istio-system/sa/istio-ingressgateway-service-account")
     assert gateway.varnish_log("0" * 64) == []

@@ -9,8 +9,8 @@ from cluster.control_plane import ISTIO_NAMESPACE
 from cluster.gateway import NAMESPACE, VARNISH
 from cluster.registry import FILTER
 from cluster.registry import NAME as REGISTRY
+from cluster.waiting import until
 from harness.paths import filter_module
-from harness.waiting import eventually
 from load import Load, assert_unharmed, vector_of
 
 WAIT_SECONDS = 120
@@ -67,7 +67,7 @@ def move(gateway, role: str, version: str) -> None:
     def moved() -> bool:
         return all(proxy.modules().get(role) != old for proxy, old in zip(gateway.proxies_with_the_filter(), before, strict=True))
 
-    eventually(moved, WAIT_SECONDS, f"{role} {version} in every proxy")
+    until(moved, WAIT_SECONDS, f"{role} {version} in every proxy")
 
 
 def hits(load: Load) -> list[bool]:
@@ -93,10 +93,10 @@ def test_the_filter_is_taken_away_and_comes_back(gateway, record_property):
     with Load(hostile=True) as load:
         for path, _ in both:
             gateway.mesh.api.delete(path)
-        eventually(lambda: not any(hits(load)), WAIT_SECONDS, "no filter")
+        until(lambda: not any(hits(load)), WAIT_SECONDS, "no filter")
         load.wait_for(REQUESTS)
         gateway.apply()
-        eventually(lambda: all(hits(load)), WAIT_SECONDS, "the filter is back")
+        until(lambda: all(hits(load)), WAIT_SECONDS, "the filter is back")
         load.wait_for(REQUESTS)
     record_property("filter deleted and applied", load.tally)
     assert_unharmed(load.tally)

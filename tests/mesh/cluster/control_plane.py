@@ -8,9 +8,10 @@ import urllib.request
 from pathlib import Path
 
 from harness.processes import Process
-from harness.waiting import eventually
 from kubelet.api import JSON_PATCH, Api, ApiError
 from kubelet.sandbox import NODE_ADDRESS
+
+from cluster.waiting import until
 
 API_PORT = 6443
 TOKEN = "admin"
@@ -93,7 +94,7 @@ class ControlPlane:
             "--allow-privileged=true",
             "--endpoint-reconciler-type=none",
         )
-        eventually(self._is_ready, START_SECONDS, "a ready API server")
+        until(self._is_ready, START_SECONDS, "a ready API server")
         kubeconfig = f"--kubeconfig={self.kubeconfig}"
         self._start(
             "kube-controller-manager",
@@ -106,7 +107,7 @@ class ControlPlane:
         )
         self._start("kube-scheduler", binaries / "kube-scheduler", kubeconfig, "--leader-elect=false")
         account = "/api/v1/namespaces/default/serviceaccounts/default"
-        eventually(lambda: self._found(account), START_SECONDS, "the default service account")
+        until(lambda: self._found(account), START_SECONDS, "the default service account")
 
     def _start_istio(self) -> None:
         if not self._found(f"/api/v1/namespaces/{ISTIO_NAMESPACE}"):
@@ -123,7 +124,7 @@ class ControlPlane:
         }
         command = [self._kit / "bin/pilot-discovery", "discovery", "--kubeconfig", self.kubeconfig, "--meshConfig", mesh]
         self._start("istiod", *command, "-n", ISTIO_NAMESPACE, environment=own)
-        eventually(_istiod_is_ready, START_SECONDS, "a ready istiod")
+        until(_istiod_is_ready, START_SECONDS, "a ready istiod")
         self._trust_istiod()
 
     def _mesh_configuration(self) -> dict:
@@ -135,7 +136,7 @@ class ControlPlane:
     def _trust_istiod(self) -> None:
         """istiod writes its CA into webhooks that name a Service; those of the kit name a URL, as nothing routes a Service here."""
         path = f"/api/v1/namespaces/{ISTIO_NAMESPACE}/configmaps/istio-ca-root-cert"
-        root = eventually(lambda: self._found(path), START_SECONDS, "istiod's root certificate")
+        root = until(lambda: self._found(path), START_SECONDS, "istiod's root certificate")
         bundle = base64.b64encode(root["data"]["root-cert.pem"].encode()).decode()
         for kind, name in _WEBHOOKS:
             webhook = f"/apis/admissionregistration.k8s.io/v1/{kind}/{name}"

@@ -3,14 +3,13 @@
 import json
 from pathlib import Path
 
-from harness.waiting import eventually
-
 from cluster.control_plane import ISTIO_NAMESPACE
 from cluster.mesh import Mesh
 from cluster.overlay import Overlay
 from cluster.proxy import Proxy
 from cluster.registry import Registry
 from cluster.upstream import ADDRESS, NAME, Upstream
+from cluster.waiting import until
 
 NAMESPACE = "embedding-gateway"
 HOST = "embedding-gateway.minikube.127.0.0.1.nip.io"
@@ -45,7 +44,7 @@ class Gateway:
         self.mesh.kubectl("apply", "-k", self.overlay.path)
 
     def wait(self, what: str) -> None:
-        eventually(lambda: self.mesh.settled(NAMESPACE), WAVE_SECONDS, what)
+        until(lambda: self.mesh.settled(NAMESPACE), WAVE_SECONDS, what)
 
     def varnish_log(self, body_hash: str) -> list[dict]:
         """What the sidecars of the Varnish pods logged about requests with this hash, each with the pod's name."""
@@ -72,7 +71,7 @@ class Gateway:
     def wait_for_varnish_at_the_ingress(self) -> None:
         """Until requests reach the Varnish pods that there are, and no others."""
         wanted = self.varnish_addresses()
-        eventually(lambda: self.ingress().endpoints(VARNISH, 6081) == wanted, WAVE_SECONDS, "Varnish at the gateway")
+        until(lambda: self.ingress().endpoints(VARNISH, 6081) == wanted, WAVE_SECONDS, "Varnish at the gateway")
 
     def proxies_with_the_filter(self) -> list[Proxy]:
         return [self.ingress(), *(Proxy(self.mesh, NAMESPACE, name) for name in self.varnish_pods())]
@@ -83,7 +82,7 @@ class Gateway:
 
     def _start_ingress(self) -> None:
         self.mesh.kubectl("apply", "--filename", str(_INGRESS))
-        eventually(lambda: self.mesh.settled(ISTIO_NAMESPACE), WAVE_SECONDS, "the ingress gateway")
+        until(lambda: self.mesh.settled(ISTIO_NAMESPACE), WAVE_SECONDS, "the ingress gateway")
         (self._ingress,) = self.mesh.pods(ISTIO_NAMESPACE, "istio=ingressgateway")
         for host in (HOST, PURGE_HOST):
             self.mesh.names.add(host, self._ingress["status"]["podIP"])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from harness.paths import ROOT
 from harness.processes import Process
-from harness.waiting import eventually
+
+from cluster.waiting import until
 
 PORT = 5000
 NAME = f"registry.test:{PORT}"
@@ -34,7 +35,7 @@ class Registry:
         path.write_text(json.dumps(configuration))
         self._buildah = _buildah_settings(folder / "buildah")
         self._process = Process([shutil.which("docker-registry"), "serve", path], folder / "registry.log")
-        eventually(self._answers, 30, "the registry")
+        until(self._answers, 30, "the registry")
 
     def publish_filter(self, tag: str) -> None:
         """Builds the filter's image, pushes it and names it in kustomize/: all by scripts/images.sh."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from harness.paths import envoy_binary
 from harness.processes import Process
-from harness.waiting import eventually
 from kubelet.sandbox import BRIDGE
 
 from cluster.programs import RELEASE
+from cluster.waiting import until
 
 NAME = "api.openai.com"
 # Reserved for documentation (RFC 5737): nobody's.
@@ -34,7 +34,7 @@ class Upstream:
         arguments = ["--config-path", configuration, "--disable-hot-restart", "--concurrency", "1"]
         self._processes.append(Process([envoy_binary(), *arguments], folder / "tls.log"))
         self.url = f"http://{plain}"
-        eventually(self._answers, START_SECONDS, "the stand-in")
+        until(self._answers, START_SECONDS, "the stand-in")
 
     def stats(self) -> dict:
         """What it was asked: see backend/examples/openai-standin/README.md."""

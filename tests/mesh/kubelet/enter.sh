@@ -42,6 +42,8 @@ furnish() {
       mkdir -p "$target"
     else
       mkdir -p "${target%/*}"
+      # A link here may lead to what is not in this root.
+      [ ! -L "$target" ] || rm "$target"
       [ -e "$target" ] || : >"$target"
     fi
     mount --bind "$HOST$source" "$target"

@@ -25,7 +25,6 @@ class Node:
         self.logs = folder / "logs"
         self.logs.mkdir(parents=True)
         self.pods: dict[str, PodLife] = {}
-        self.failure: BaseException | None = None
         self._number = 0
         self._register()
         self._watcher = threading.Thread(target=self._watch, daemon=True)

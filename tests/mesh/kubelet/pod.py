@@ -79,9 +79,16 @@ class PodLife(threading.Thread):
         try:
             self.room.volumes.make()
         except (CannotConfigure, ApiError) as error:
-            self._reason = str(error)
+            self._note(f"no volumes yet: {error}")
             return False
         return True
+
+    def _note(self, message: str) -> None:
+        """What the real kubelet would tell by an event, in a log of its own."""
+        log = self.room.log_of("kubelet")
+        if not log.exists() or message not in log.read_text():
+            with open(log, "a") as lines:
+                lines.write(message + "\n")
 
     def _until(self, condition) -> None:
         while True:
