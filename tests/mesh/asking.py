@@ -7,9 +7,14 @@ import uuid
 from dataclasses import dataclass
 
 from cluster.gateway import HOST
+from cluster.waiting import until
 
 MODEL = "text-embedding-3-small"
 SECONDS = 60
+# A Varnish that started before the backend asks it every 5 s, and believes it after three good answers.
+SERVED_SECONDS = 90
+# So many bodies are on both Varnish pods.
+BODIES = 12
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,9 @@ def fresh(name: str = "text") -> str:
 def fresh_key() -> str:
     """A credential that nobody has used before."""
     return f"sk-mesh-{uuid.uuid4().hex}"
+
+
+def wait_until_served() -> None:
+    """Until every Varnish has found the backend."""
+    key = fresh_key()
+    until(lambda: all(embed(fresh(), key).status == 200 for _ in range(BODIES)), SERVED_SECONDS, "served by every Varnish")

@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
-from asking import fresh_key
+from asking import fresh_key, wait_until_served
 from cluster.gateway import Gateway
 from cluster.mesh import Mesh
 from cluster.programs import programs
 
+_HERE = Path(__file__).parent
 # The end of a log tells why; more would hide it.
 _LOG_LINES = 40
 # What changes the cluster comes after what asks it, and what takes it away last.
@@ -22,7 +23,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: _ORDER.index(item.path.stem.removeprefix("test_")))
+    items.sort(key=lambda item: _ORDER.index(item.path.stem.removeprefix("test_")) if item.path.parent == _HERE else -1)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -57,6 +58,7 @@ def gateway(mesh, tmp_path_factory) -> Gateway:
     """The dev overlay, applied wave by wave."""
     running = Gateway(mesh, tmp_path_factory.mktemp("gateway"))
     running.apply_in_waves()
+    wait_until_served()
     yield running
     running.stop()
 

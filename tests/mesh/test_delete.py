@@ -1,6 +1,6 @@
 """`kubectl delete -k` takes all of it away, and `kubectl apply -k` brings it back, this time all at once."""
 
-from asking import embed, fresh
+from asking import embed, fresh, wait_until_served
 from cluster.control_plane import ISTIO_NAMESPACE
 from cluster.gateway import NAMESPACE
 from cluster.waiting import until
@@ -22,6 +22,7 @@ def test_all_at_once_works_as_well(mesh, gateway, key):
     gateway.apply()
     gateway.wait("everything")
     gateway.wait_for_varnish_at_the_ingress()
+    wait_until_served()
     assert mesh.unready(NAMESPACE) == []
     assert restarts(mesh) == {}
     text = fresh()
