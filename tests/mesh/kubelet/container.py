@@ -190,7 +190,8 @@ class Container(threading.Thread):
     def _before_stop(self, hook: dict, process: ContainerProcess, deadline: float) -> None:
         seconds = max(deadline - time.monotonic(), 0)
         if "sleep" in hook:
-            time.sleep(min(hook["sleep"]["seconds"], seconds))
+            # Shorter if it ends meanwhile.
+            self.join(min(hook["sleep"]["seconds"], seconds))
         else:
             ask(hook, process, self._place, seconds)
 

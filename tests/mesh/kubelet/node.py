@@ -31,8 +31,8 @@ class Node:
         self._watcher.start()
 
     def life_of(self, namespace: str, name: str) -> PodLife:
-        """The running Pod of that name; KeyError if there is none."""
-        for life in self.pods.values():
+        """The running Pod of that name, the newest of them; KeyError if there is none."""
+        for life in reversed(list(self.pods.values())):
             metadata = life.pod["metadata"]
             if (metadata["namespace"], metadata["name"]) == (namespace, name) and life.is_alive():
                 return life
