@@ -5,6 +5,7 @@ pub mod classic;
 pub mod counts;
 pub mod exchange;
 pub mod gauges;
+mod json_lines;
 pub mod labels;
 pub mod lines;
 pub mod logging;

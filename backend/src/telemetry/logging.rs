@@ -6,6 +6,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
 
+use super::json_lines::JsonLines;
 use super::lines::{LastLines, Lines};
 use crate::config::LogFormat;
 
@@ -34,7 +35,7 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unlog
     let lines = fmt::layer().with_writer(writer);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Json => lines.event_format(JsonLines).boxed(),
     };
     let wanted = EnvFilter::builder().parse_lossy(filter);
     tracing_subscriber::registry()
