@@ -21,9 +21,8 @@ use crate::telemetry::{Exchange, Route};
 use crate::{EMBEDDINGS, headers};
 
 /// Bounds the requests that run, watches each of them to its end, and takes every `PURGE` out of
-/// the way. Those of kubelets,
-/// scrapers and the page are let through: they must get an answer however busy we are, and nobody
-/// wants to read of them.
+/// the way. Those of kubelets, scrapers and the page are let through: they must get an answer
+/// however busy we are, and nobody wants to read of them.
 pub(crate) async fn watch(
     State(app): State<Arc<App>>,
     mut request: Request,
@@ -32,9 +31,9 @@ pub(crate) async fn watch(
     let route = match request.uri().path() {
         _ if purge::is_purge(&request) => Route::Purge,
         path if health::PATHS.contains(&path) => return next.run(request).await,
-        path if app.status.is_some() && page::is_of_page(path) => return next.run(request).await,
         EMBEDDINGS => Route::Embeddings,
         path if path.starts_with("/v1/") => Route::Passthrough,
+        path if app.status.is_some() && page::is_of_page(path) => return next.run(request).await,
         _ => Route::Other,
     };
     let is_head = request.method() == Method::HEAD;

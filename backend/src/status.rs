@@ -73,7 +73,7 @@ pub struct Tokens {
     pub saved: u64,
 }
 
-/// Requests, those that run now included.
+/// Requests that have ended, and those that run now.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Requests {

@@ -1,13 +1,15 @@
 """The dashboard that ships, and its queries as Grafana would send them."""
 
 import json
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.paths import ROOT
-from stack import SCRAPE_SECONDS, Stack
+from prometheus import SCRAPE_SECONDS
+from stack import Stack
 
 FILE = ROOT / "kustomize/components/monitoring/dashboard.json"
 PRICE = 0.02
@@ -18,10 +20,11 @@ STEP_SECONDS = 1.0
 
 @dataclass
 class Panel:
-    """One panel and what its queries brought: for each series its legend and its (time, value) pairs."""
+    """One panel and what its queries brought: for each series its legend and its (time, value) pairs, and the queries that brought no number."""
 
     definition: dict
     series: list[tuple[str, list[tuple[float, float]]]]
+    unanswered: list[str]
 
     @property
     def title(self) -> str:
@@ -48,21 +51,29 @@ def definitions(file: Path = FILE) -> list[dict]:
 
 def read(stack: Stack) -> list[Panel]:
     """Every panel with its queries' results over the time that the stack has watched."""
-    return [Panel(each, _series(each, stack)) for each in definitions() if each["type"] != "row"]
+    return [_asked(each, stack) for each in definitions() if each["type"] != "row"]
 
 
-def _series(panel: dict, stack: Stack) -> list[tuple[str, list[tuple[float, float]]]]:
-    found = []
-    for target in panel["targets"]:
-        expression = _filled_in(target["expr"], stack)
-        if target.get("instant"):
-            results = [(each["metric"], [each["value"]]) for each in stack.query(expression, stack.ended)]
-        else:
-            ranged = stack.query_range(expression, stack.began + RATE_SECONDS, stack.ended, STEP_SECONDS)
-            results = [(each["metric"], each["values"]) for each in ranged]
-        for labels, points in results:
-            found.append((_legend(target["legendFormat"], labels), [(float(time), float(value)) for time, value in points]))
-    return found
+def _asked(definition: dict, stack: Stack) -> Panel:
+    panel = Panel(definition, [], [])
+    for target in definition["targets"]:
+        series = _series(target, stack)
+        panel.series.extend(series)
+        if not any(math.isfinite(value) for _, points in series for _, value in points):
+            panel.unanswered.append(target["expr"])
+    return panel
+
+
+def _series(target: dict, stack: Stack) -> list[tuple[str, list[tuple[float, float]]]]:
+    expression = _filled_in(target["expr"], stack)
+    if target.get("instant"):
+        results = [(each["metric"], [each["value"]]) for each in stack.prometheus.query(expression, stack.ended)]
+    else:
+        ranged = stack.prometheus.query_range(expression, stack.began + RATE_SECONDS, stack.ended, STEP_SECONDS)
+        results = [(each["metric"], each["values"]) for each in ranged]
+    return [
+        (_legend(target["legendFormat"], labels), [(float(time), float(value)) for time, value in points]) for labels, points in results
+    ]
 
 
 def _filled_in(expression: str, stack: Stack) -> str:

@@ -1,6 +1,7 @@
 """Draws docs/images: the dashboard's panels and the page, both of a chain under load. scripts/pictures.sh runs it."""
 
 import json
+import math
 import os
 import subprocess
 import tempfile
@@ -44,7 +45,7 @@ def _draw(watched: Watched, file: Path) -> None:
 
 def _plain(panel: Panel) -> dict:
     # JSON has no NaN.
-    series = [(legend, [(time, value) for time, value in points if value == value]) for legend, points in panel.series]
+    series = [(legend, [(time, value) for time, value in points if math.isfinite(value)]) for legend, points in panel.series]
     return {"definition": panel.definition, "series": [(legend, points) for legend, points in series if points]}
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import load
 from chain import start_chain, stop_chain
 from dashboard import Watched, read
-from stack import Stack
+from stack import watching
 
 # Enough for a minute of repeats; what is stored first is found in the store after the restart.
 STORED_BATCHES = 40
@@ -32,10 +32,10 @@ def watch(folder: Path, beside: Callable[[str], Onlooker] | None = None) -> Iter
     chain = start_chain(folder / "chain")
     try:
         load.earn_hits(chain)
-        with Stack(chain, folder / "stack") as stack:
+        with watching(chain, folder / "stack") as stack:
             onlooker = beside(chain.url) if beside else None
             books = load.run(chain, stored)
-            stack.catch_up()
+            stack.end()
             if onlooker:
                 onlooker.finish()
             yield Watched(books, read(stack), (stack.began, stack.ended))

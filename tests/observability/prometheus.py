@@ -1,0 +1,74 @@
+"""A real Prometheus that scrapes what it is told to, and answers queries."""
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import yaml
+from chain import free_port
+from harness.paths import TOOLS
+from harness.processes import Process
+from harness.waiting import eventually
+
+SCRAPE_SECONDS = 0.5
+START_SECONDS = 60
+
+
+class Prometheus:
+    """One Prometheus with these scrape jobs, one target each. Use as a context manager."""
+
+    def __init__(self, jobs: list[dict], folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self._targets = len(jobs)
+        interval = f"{int(SCRAPE_SECONDS * 1000)}ms"
+        config = folder / "prometheus.yml"
+        config.write_text(yaml.safe_dump({"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": jobs}))
+        port = free_port()
+        arguments = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
+        self._url = f"http://127.0.0.1:{port}"
+        self._process = Process([TOOLS / "bin/prometheus", *arguments], folder / "prometheus.log")
+
+    def __enter__(self) -> "Prometheus":
+        try:
+            eventually(self._answers, START_SECONDS, "Prometheus")
+            self.catch_up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._process.stop()
+
+    def catch_up(self) -> float:
+        """Waits until every target was scraped after this moment; returns when that was seen."""
+        # Counters are read when a scrape begins, and `up` bears that time: one that began later has seen all.
+        scraped = f"count(timestamp(up == 1) > {time.time()}) == {self._targets}"
+        eventually(lambda: self.query(scraped, time.time()), START_SECONDS, "a scrape of every target")
+        return time.time()
+
+    def query(self, expression: str, at: float) -> list[dict]:
+        return self._get("query", query=expression, time=at)["result"]
+
+    def query_range(self, expression: str, begin: float, end: float, step: float) -> list[dict]:
+        return self._get("query_range", query=expression, start=begin, end=end, step=step)["result"]
+
+    def _answers(self) -> bool:
+        assert self._process.exit_code is None, self._process.log_text()
+        try:
+            return self._get("query", query="1", time=time.time()) is not None
+        except OSError:
+            return False
+
+    def _get(self, path: str, **parameters) -> dict:
+        with urllib.request.urlopen(f"{self._url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=30) as answer:
+            found = json.load(answer)
+        assert found["status"] == "success", found
+        return found["data"]
+
+
+def job(name: str, target: str, **more) -> dict:
+    """A scrape job with one target."""
+    return {"job_name": name, "static_configs": [{"targets": [target]}], **more}
