@@ -45,7 +45,7 @@ class Prometheus:
     def catch_up(self) -> float:
         """Waits until every target was scraped after this moment; returns when that was seen."""
         # Counters are read when a scrape begins, and `up` bears that time: one that began later has seen all.
-        scraped = f"count(timestamp(up == 1) > {time.time()}) == {self._targets}"
+        scraped = f"count(timestamp(up) > {time.time()} and up == 1) == {self._targets}"
         eventually(lambda: self.query(scraped, time.time()), START_SECONDS, "a scrape of every target")
         return time.time()
 
