@@ -1,0 +1,112 @@
+"""Measures a gateway that logs and traces against the same gateway that does not; prints Markdown.
+
+All of them serve one hit in memory, on one core that they have to themselves. Counters cannot be turned off, so what they
+take is measured apart and added to each ratio.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import tempfile
+import threading
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from backend_bench import HEADERS, QUIET, Bench, Sample, middle, on_cores, ratio, request
+from backend_hits import CONNECTIONS, PATH, warm
+from backend_measure import executables
+from filter_measure import GATEWAY_CORES, rounds
+from system import Standin
+
+NONE = "no line a request, no traces"
+SAMPLED = {"OTEL_TRACES_SAMPLER": "traceidratio"}
+# Logs go to a file, as a container's do.
+LOGS = {"RUST_LOG": "info", "LOG_FORMAT": "json"}
+HEADING = """## Telemetry
+
+The hit of one input in memory, base64, {connections} connections; the gateway has one core to itself, wrk and the collector share the others. Median of
+{rounds} rounds of {seconds} s, ratios within a round: of requests per second, and of what the core could serve (by the processor time of each, which other
+programs on the machine disturb less). Counters cannot be turned off: for each hit they take {counters:.0f} ns, measured apart (`benches/metrics_cost.rs`).
+The last ratio counts them as telemetry too.
+
+| gateway | requests/s | processor each | ratio, requests/s | ratio, processor | the same, with the counters | wanted |
+|---|---|---|---|---|---|---|"""
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes every export."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+def variants(collector: str) -> dict[str, tuple[dict[str, str], str]]:
+    """The variables of each gateway, and what is wanted of it."""
+    traces = LOGS | SAMPLED | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector}
+    return {
+        NONE: ({"RUST_LOG": QUIET}, ""),
+        "a JSON line a request": (LOGS, "≥ 0.90"),
+        "JSON lines, 1 % of requests traced": (traces | {"OTEL_TRACES_SAMPLER_ARG": "0.01"}, "≥ 0.85"),
+        "JSON lines, all requests traced": (traces | {"OTEL_TRACES_SAMPLER_ARG": "1"}, ""),
+    }
+
+
+def counters_ns(bench: Bench) -> float:
+    """What counting takes, on the core of the gateways."""
+    with on_cores(bench.cores):
+        ran = [subprocess.run([bench.executables["metrics_cost"]], check=True, capture_output=True, text=True) for _ in range(3)]
+    return min(float(one.stdout) for one in ran)
+
+
+def table(bench: Bench, collector: str) -> str:
+    body = request(1)
+    headers = HEADERS | {"x-body-hash": hashlib.sha256(body).hexdigest()}
+    file = bench.file(body)
+    wanted = variants(collector)
+    servers = {}
+    for name, (variables, _) in wanted.items():
+        servers[name] = bench.gateway(**variables)[1]
+        warm(servers[name], body)
+    found = rounds(bench.rounds, [(name,) for name in servers], lambda name: bench.measure(servers[name], file, CONNECTIONS, PATH, headers))
+    results: dict[str, list[Sample]] = {name: samples for (name,), samples in found.items()}
+    counters = counters_ns(bench)
+    plain = middle(results[NONE], "processor_us")
+    uncounted = 1 - counters / 1000 / plain
+    lines = [HEADING.format(connections=CONNECTIONS, rounds=bench.rounds, seconds=bench.seconds, counters=counters)]
+    for name, (_, bound) in wanted.items():
+        samples = results[name]
+        served = ratio(samples, results[NONE], "per_second")
+        able = ratio(results[NONE], samples, "processor_us")
+        each = f"{middle(samples, 'per_second'):,.0f} | {middle(samples, 'processor_us'):.1f} µs"
+        lines.append(f"| {name} | {each} | {served:.3f} | {able:.3f} | {able * uncounted:.3f} | {bound} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("--seconds", type=int, required=True)
+    parser.add_argument("--builds", type=Path, required=True)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        standin = Standin(folder / "standin")
+        stack.callback(standin.process.stop)
+        server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Collector))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stack.callback(server.shutdown)
+        bench = Bench(folder, standin.url, executables(options.builds), options.rounds, options.seconds, GATEWAY_CORES)
+        print(table(bench, f"http://127.0.0.1:{server.server_port}"))
+
+
+if __name__ == "__main__":
+    main()
