@@ -80,6 +80,8 @@ def start_chain(run_dir: Path, port: int | None = None) -> Chain:
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # Whoever runs these tests in the background ignores Ctrl-C, and so would all that they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     deadline = time.monotonic() + START_SECONDS
     while "Ctrl-C ends it" not in log.read_text():
