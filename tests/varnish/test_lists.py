@@ -29,7 +29,8 @@ def test_the_key_holds_the_credential_headers_of_the_backend():
 def test_a_tag_may_hold_what_the_backend_puts_into_one():
     source = (BACKEND / "tags.rs").read_text()
     punctuation = re.search(r'PUNCTUATION: &str = "([^"]+)"', source)[1]
-    classes = set(re.findall(r"\[A-Za-z0-9([^\]]*)\]", VCL_TEXT))
+    # Of the names; a kind, which stands before the colon, holds letters and digits only.
+    classes = set(re.findall(r":\[A-Za-z0-9([^\]]*)\]", VCL_TEXT))
     assert {"".join(sorted(one)) for one in classes} == {"".join(sorted(punctuation))}
 
 
