@@ -1,6 +1,7 @@
-//! The command line of our programs: they are told by the environment, so it only asks.
+//! The command line of our programs: they are told by the environment, so it only asks. And the
+//! status that they end with.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::process::ExitCode;
 
 use crate::config::{Problem, Variable};
@@ -20,8 +21,32 @@ pub struct Program {
 }
 
 impl Program {
-    /// Answers what the command line asks. `None`: nothing, the program is to run.
-    pub fn answer(&self, argument: Option<&str>) -> Option<ExitCode> {
+    /// Answers what the command line asks; if that is nothing, runs with what `configure` makes of
+    /// the environment.
+    pub fn start<C, E: Display>(
+        &self,
+        configure: impl FnOnce() -> Result<C, Vec<Problem>>,
+        run: impl FnOnce(C) -> Result<(), E>,
+    ) -> ExitCode {
+        if let Some(answered) = self.answer(std::env::args().nth(1).as_deref()) {
+            return answered;
+        }
+        let config = match configure() {
+            Ok(config) => config,
+            Err(problems) => return refuse(&problems),
+        };
+        match run(config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // With its causes.
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// `None`: nothing was asked.
+    fn answer(&self, argument: Option<&str>) -> Option<ExitCode> {
         match argument {
             None => return None,
             Some("--help" | "-h") => print!("{}", self.help()),
@@ -53,7 +78,7 @@ impl Program {
 }
 
 /// Names all that is wrong with the environment.
-pub fn refuse(problems: &[Problem]) -> ExitCode {
+fn refuse(problems: &[Problem]) -> ExitCode {
     for problem in problems {
         eprintln!("{problem}");
     }

@@ -10,7 +10,6 @@ mod tracing;
 pub(crate) mod value;
 pub(crate) mod variables;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 pub use self::reader::Problem;
-use self::reader::Reader;
+use self::reader::{Reader, configured, environment};
 pub use self::store::{AwsSettings, Store, StoreAdmission, StorePlace};
 pub use self::tracing::{Batching, OtlpProtocol, RootSampler, Sampling, Tracing};
 use self::variables as var;
@@ -172,21 +171,14 @@ pub enum LogFormat {
 impl Config {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Self, Vec<Problem>> {
-        let text = |bytes: std::ffi::OsString| bytes.to_string_lossy().into_owned();
-        Self::from_variables(std::env::vars_os().map(|(name, value)| (text(name), text(value))))
+        Self::from_variables(environment())
     }
 
     /// Reads the given variables. An empty value counts as absent.
     pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<Problem>> {
-        let given: HashMap<_, _> = variables
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
-        let mut reader = Reader::new(&given);
-        let config = Self::read(&mut reader);
-        config.ok_or(reader.problems)
+        configured(variables, Self::read)
     }
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -201,10 +193,6 @@ impl Config {
         let shutdown_grace = reader.read(&var::SHUTDOWN_GRACE, value::duration);
         let log_format = reader.read(&var::LOG_FORMAT, value::log_format);
         let log_filter = reader.read(&var::RUST_LOG, value::log_filter);
-        // Before the first `?`: whoever fixes one error should see all the others too.
-        if !reader.problems.is_empty() {
-            return None;
-        }
         Some(Self {
             listen: listen?,
             upstream: upstream?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use embedding_gateway::app::App;
-use embedding_gateway::command_line::{self, Program};
+use embedding_gateway::command_line::Program;
 use embedding_gateway::config::{Config, VARIABLES};
 use embedding_gateway::{build_router, server, telemetry};
 use tokio::net::TcpListener;
@@ -22,20 +22,7 @@ const PROGRAM: Program = Program {
 };
 
 fn main() -> ExitCode {
-    if let Some(answered) = PROGRAM.answer(std::env::args().nth(1).as_deref()) {
-        return answered;
-    }
-    let config = match Config::from_env() {
-        Ok(config) => config,
-        Err(problems) => return command_line::refuse(&problems),
-    };
-    match run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    PROGRAM.start(Config::from_env, run)
 }
 
 #[tokio::main]

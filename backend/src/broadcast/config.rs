@@ -5,7 +5,6 @@
 
 mod variables;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use secrecy::SecretString;
 
 use self::variables as var;
 pub use self::variables::VARIABLES;
-use crate::config::reader::Reader;
+use crate::config::reader::{Reader, configured, environment};
 use crate::config::{LogFormat, Problem, PurgeRule, value};
 use crate::server::ConnectionLimits;
 
@@ -69,21 +68,14 @@ pub struct Timeouts {
 impl Config {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Self, Vec<Problem>> {
-        let text = |bytes: std::ffi::OsString| bytes.to_string_lossy().into_owned();
-        Self::from_variables(std::env::vars_os().map(|(name, value)| (text(name), text(value))))
+        Self::from_variables(environment())
     }
 
     /// Reads the given variables. An empty value counts as absent.
     pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<Problem>> {
-        let given: HashMap<_, _> = variables
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
-        let mut reader = Reader::new(&given);
-        let config = Self::read(&mut reader);
-        config.ok_or(reader.problems)
+        configured(variables, Self::read)
     }
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -98,10 +90,6 @@ impl Config {
         let shutdown_grace = read_grace(reader, timeouts);
         let log_format = reader.read(&var::LOG_FORMAT, value::log_format);
         let log_filter = reader.read(&var::RUST_LOG, value::log_filter);
-        // Before the first `?`: whoever fixes one error should see all the others too.
-        if !reader.problems.is_empty() {
-            return None;
-        }
         Some(Self {
             listen: listen?,
             purge: purge?,

@@ -1,6 +1,7 @@
 //! Reads variables one by one and remembers everything that is wrong with them.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 
 use super::variables::Variable;
 
@@ -21,14 +22,35 @@ pub(crate) struct Reader<'a> {
     pub(crate) problems: Vec<Problem>,
 }
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(given: &'a HashMap<String, String>) -> Self {
-        Self {
-            given,
-            problems: Vec::new(),
-        }
+/// Has `read` make a configuration of the given variables. An empty value counts as absent.
+///
+/// It should read all of them before its first `?`: whoever fixes one error should see all the
+/// others too.
+pub(crate) fn configured<T>(
+    variables: impl IntoIterator<Item = (String, String)>,
+    read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
+) -> Result<T, Vec<Problem>> {
+    let given = variables
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    let mut reader = Reader {
+        given: &given,
+        problems: Vec::new(),
+    };
+    match (read(&mut reader), reader.problems) {
+        (Some(config), problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(problems),
     }
+}
 
+/// All variables of this process.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |bytes: OsString| bytes.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
+impl Reader<'_> {
     /// The variable's value, or its default. `None` only after a problem was noted.
     pub(crate) fn read<T>(
         &mut self,

@@ -1,6 +1,5 @@
 //! Who is sent what, and in which order.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -93,18 +92,14 @@ async fn everything_is_said_in_the_way_that_both_understand() {
 
 #[tokio::test]
 async fn no_varnish_is_asked_before_the_backend_has_purged() {
-    let barrier = Arc::new(Barrier::new(2));
-    let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-    let backend = Peer::start(any, Manner::Waits(Arc::clone(&barrier))).await;
+    let (backend, barrier) = Peer::waiting().await;
     let varnish = Peer::good().await;
     let zone = Zone::with(&["127.0.0.1"]).await;
     let service = Service::start(&zone, &backend, varnish.address.port());
 
     let purging = service.send(purge("/", &[]));
     let watching = async {
-        while backend.received().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        backend.asked().await;
         // Nor is anybody looked for: who starts by then would be missed.
         assert_eq!((zone.asked(), varnish.received().len()), (0, 0));
         barrier.wait().await;
@@ -136,17 +131,13 @@ async fn every_replica_of_a_backend_is_purged_if_its_name_has_several_addresses(
 
 #[tokio::test]
 async fn a_purge_runs_to_its_end_without_its_caller() {
-    let barrier = Arc::new(Barrier::new(2));
-    let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-    let backend = Peer::start(any, Manner::Waits(Arc::clone(&barrier))).await;
+    let (backend, barrier) = Peer::waiting().await;
     let varnish = Peer::good().await;
     let zone = Zone::with(&["127.0.0.1"]).await;
     let service = Service::start(&zone, &backend, varnish.address.port());
 
     let hung_up = async {
-        while backend.received().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        backend.asked().await;
     };
     tokio::select! {
         _ = service.send(purge("/", &[])) => unreachable!(),

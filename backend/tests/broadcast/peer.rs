@@ -38,6 +38,14 @@ impl Peer {
         Self::start("127.0.0.1:0".parse().unwrap(), Manner::purged("backend")).await
     }
 
+    /// One that answers well, but not before the test comes to the barrier too.
+    pub async fn waiting() -> (Self, Arc<Barrier>) {
+        let barrier = Arc::new(Barrier::new(2));
+        let any = "127.0.0.1:0".parse().unwrap();
+        let peer = Self::start(any, Manner::Waits(Arc::clone(&barrier))).await;
+        (peer, barrier)
+    }
+
     fn on(listener: TcpListener, manner: Manner) -> Self {
         let address = listener.local_addr().unwrap();
         let received = Arc::default();
@@ -53,6 +61,13 @@ impl Peer {
     /// The heads of the requests so far, as they came.
     pub fn received(&self) -> Vec<String> {
         self.received.lock().unwrap().clone()
+    }
+
+    /// Waits for its first request.
+    pub async fn asked(&self) {
+        while self.received().is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

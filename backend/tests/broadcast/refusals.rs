@@ -1,14 +1,10 @@
 //! What is refused here, before anybody is purged.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-
 use axum::body::Body;
 use http::{Request, StatusCode};
-use tokio::sync::Barrier;
 
 use crate::broadcaster::{Service, purge};
-use crate::peer::{Manner, Peer};
+use crate::peer::Peer;
 use crate::zone::Zone;
 
 const REFUSED: &str = "endpoint_broadcaster_fanouts_total{outcome=\"refused\"}";
@@ -134,9 +130,7 @@ async fn nothing_but_purge_is_taken() {
 
 #[tokio::test]
 async fn too_many_at_a_time_are_asked_to_come_back() {
-    let barrier = Arc::new(Barrier::new(2));
-    let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-    let backend = Peer::start(any, Manner::Waits(Arc::clone(&barrier))).await;
+    let (backend, barrier) = Peer::waiting().await;
     let varnish = Peer::good().await;
     let zone = Zone::with(&["127.0.0.1"]).await;
     let one = [("MAX_CONCURRENT_PURGES", "1")];
@@ -144,9 +138,7 @@ async fn too_many_at_a_time_are_asked_to_come_back() {
 
     let first = service.purge("/", &[]);
     let second = async {
-        while backend.received().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        backend.asked().await;
         let answer = service.purge("/", &[]).await;
         barrier.wait().await;
         answer

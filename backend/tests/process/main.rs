@@ -1,4 +1,4 @@
-//! The program as a process: its start, its errors, its end.
+//! Our programs as processes: their command line, and the gateway's start, log and end.
 #![allow(
     unreachable_pub,
     missing_docs,
@@ -10,6 +10,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod command_line;
 mod logs;
 
 use std::process::{Output, Stdio};
@@ -20,16 +21,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+const GATEWAY: &str = env!("CARGO_BIN_EXE_embedding-gateway");
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn program(variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_embedding-gateway"));
+fn command(program: &str, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().envs(variables.iter().copied());
     command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// The gateway.
+fn program(variables: &[(&str, &str)]) -> Command {
+    command(GATEWAY, variables)
 }
 
 async fn run(mut command: Command) -> Output {
@@ -64,49 +71,6 @@ fn signal(child: &Child, name: &str) {
 }
 
 #[tokio::test]
-async fn all_configuration_errors_are_reported_at_once() {
-    let secret = "sk-secret with-blank";
-    let output = run(program(&[
-        ("LISTEN", "nowhere"),
-        ("OPENAI_BASE_URL", "ftp://x"),
-        ("OPENAI_API_KEY", secret),
-        ("MAX_BODY_BYTES", "0"),
-        ("STORE", "somewhere"),
-        ("CREDENTIAL_TTL", "1"),
-        ("RUST_LOG", "=="),
-    ]))
-    .await;
-    assert_eq!(output.status.code(), Some(64));
-    let text = String::from_utf8(output.stderr).unwrap();
-    let names: Vec<_> = text
-        .lines()
-        .map(|line| line.split(':').next().unwrap())
-        .collect();
-    let expected = [
-        "LISTEN",
-        "OPENAI_BASE_URL",
-        "OPENAI_API_KEY",
-        "CREDENTIAL_TTL",
-        "STORE",
-        "MAX_BODY_BYTES",
-        "RUST_LOG",
-    ];
-    assert_eq!(names, expected, "{text}");
-    assert!(!text.contains("sk-secret"));
-}
-
-#[tokio::test]
-async fn a_gateways_key_without_a_rule_who_may_use_it_does_not_start() {
-    let output = run(program(&[("OPENAI_API_KEY", "sk-x")])).await;
-    assert_eq!(output.status.code(), Some(64));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("CLIENT_KEYS_FILE")
-    );
-}
-
-#[tokio::test]
 async fn what_the_world_refuses_is_named_too() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -132,24 +96,6 @@ async fn what_the_world_refuses_is_named_too() {
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.starts_with(expected), "{text}");
     }
-}
-
-#[tokio::test]
-async fn help_names_every_variable_with_its_default() {
-    let mut command = program(&[]);
-    command.arg("--help");
-    let text = String::from_utf8(run(command).await.stdout).unwrap();
-    for variable in embedding_gateway::config::VARIABLES {
-        let line = format!("\n  {}={}\n", variable.name, variable.default);
-        assert!(text.contains(&line), "{}", variable.name);
-    }
-}
-
-#[tokio::test]
-async fn an_unknown_argument_is_refused() {
-    let mut command = program(&[]);
-    command.arg("--port=8000");
-    assert_eq!(run(command).await.status.code(), Some(64));
 }
 
 #[tokio::test]
