@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
@@ -172,7 +173,8 @@ impl IntoResponse for Error {
         };
         headers.insert(CACHE_CONTROL, NO_STORE);
         let code = Extension(Code(self.code()));
-        (self.status(), code, headers, body).into_response()
+        // As a `Body`, because bytes would be given a content type if the upstream named none.
+        (self.status(), code, headers, Body::from(body)).into_response()
     }
 }
 

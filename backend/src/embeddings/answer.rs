@@ -343,6 +343,8 @@ mod tests {
             json!("AAAA"),
             json!([[1.0]]),
             json!(null),
+            // How some servers write what is not a number.
+            json!([0.5, null]),
             json!([]),
             json!(["1"]),
         ] {
