@@ -180,7 +180,7 @@ async fn neighbours(status: StatusCode) -> (Answer, Answer, usize) {
 
 #[tokio::test]
 async fn another_requests_fault_is_not_the_waiters() {
-    for status in [400, 401, 403, 404, 413] {
+    for status in [400, 401, 403, 404, 413, 422] {
         let status = StatusCode::from_u16(status).unwrap();
         let (leader, follower, calls) = neighbours(status).await;
         assert_eq!(leader.status, status);

@@ -24,6 +24,7 @@ mod passthrough;
 mod protocol;
 mod purge;
 mod readme;
+mod recordings;
 mod second_lock;
 mod sockets;
 mod store;

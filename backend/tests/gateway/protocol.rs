@@ -192,33 +192,6 @@ async fn health_and_readiness_are_told() {
     assert!(metrics.body.ends_with(b"# EOF\n"));
 }
 
-/// The shapes that upstreams answer in. Written after their documentation and source.
-#[tokio::test]
-async fn the_shapes_of_known_upstreams_are_understood() {
-    let answers = [
-        include_str!("answers/openai.json"),
-        include_str!("answers/azure.json"),
-        include_str!("answers/vllm.json"),
-        include_str!("answers/tei.json"),
-    ];
-    for text in answers {
-        let upstream = Upstream::start().await;
-        let gateway = Gateway::start(&upstream, &[]).await;
-        upstream.answers_json(StatusCode::OK, serde_json::from_str(text).unwrap());
-        let request = json!({"model": "m", "input": ["a", "b"]});
-        let miss = gateway.embed(request.clone()).await;
-        assert_eq!(
-            miss.vectors(),
-            [[0.1, -0.5, 0.3], [0.25, 0.05, 0.6]],
-            "{text}"
-        );
-        assert_eq!(miss.json()["usage"]["total_tokens"], 4);
-        let hit = gateway.embed(request).await;
-        assert_eq!(hit.body, miss.body);
-        assert_eq!(upstream.call_count(), 1);
-    }
-}
-
 /// Counts connections, and closes each before a word is said.
 async fn hangs_up_at_once() -> (String, std::sync::Arc<AtomicUsize>, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
