@@ -209,8 +209,8 @@ mod tests {
             .collect()
     }
 
-    fn judge_for(
-        body: &serde_json::Value,
+    fn judge_bytes(
+        body: &[u8],
         inputs: &[Input],
         dimensions: Option<u32>,
     ) -> Result<Answer, Unsound> {
@@ -220,7 +220,15 @@ mod tests {
             dimensions,
             asked_ms: 5,
         };
-        check(body.to_string().as_bytes(), &question)
+        check(body, &question)
+    }
+
+    fn judge_for(
+        body: &serde_json::Value,
+        inputs: &[Input],
+        dimensions: Option<u32>,
+    ) -> Result<Answer, Unsound> {
+        judge_bytes(body.to_string().as_bytes(), inputs, dimensions)
     }
 
     fn judge(data: &serde_json::Value, count: usize) -> Result<Answer, Unsound> {
@@ -265,17 +273,8 @@ mod tests {
         let number = f32::from_le_bytes([0xff, 0xff, 0xff, 0x3f]);
         assert_eq!(base64(&[number]), "////Pw==");
         let body = br#"{"data":[{"index":0,"embedding":"\/\/\/\/Pw=="}]}"#;
-        let inputs = inputs(1);
-        let question = Question {
-            inputs: &inputs,
-            model: "m",
-            dimensions: None,
-            asked_ms: 0,
-        };
-        assert_eq!(
-            numbers(&check(body, &question).unwrap().entries[0]),
-            [number]
-        );
+        let answer = judge_bytes(body, &inputs(1), None).unwrap();
+        assert_eq!(numbers(&answer.entries[0]), [number]);
     }
 
     #[test]
@@ -386,17 +385,8 @@ mod tests {
             r#"{"data":[{"embedding":[1]}]}"#,
             r#"{"data":[{"index":0,"embedding":[NaN]}]}"#,
         ] {
-            let inputs = inputs(1);
-            let question = Question {
-                inputs: &inputs,
-                model: "m",
-                dimensions: None,
-                asked_ms: 0,
-            };
-            assert_eq!(
-                check(body.as_bytes(), &question).unwrap_err(),
-                Unsound::Unreadable
-            );
+            let judged = judge_bytes(body.as_bytes(), &inputs(1), None);
+            assert_eq!(judged.unwrap_err(), Unsound::Unreadable);
         }
     }
 
@@ -440,9 +430,7 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_never_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let inputs = inputs(1);
-            let question = Question { inputs: &inputs, model: "m", dimensions: None, asked_ms: 0 };
-            prop_assert!(check(&body, &question).is_err());
+            prop_assert!(judge_bytes(&body, &inputs(1), None).is_err());
         }
     }
 }
