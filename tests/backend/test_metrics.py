@@ -6,11 +6,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from harness.client import send
 from harness.paths import TOOLS
 from harness.waiting import eventually
 from prometheus_client import parser
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from system import send
 
 PROMTOOL = TOOLS / "bin/promtool"
 # Everything that could break out of a label, or out of a line.

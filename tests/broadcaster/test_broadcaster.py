@@ -17,11 +17,11 @@ def fill(varnishes, number: int) -> None:
     """Every one of them has the answer."""
     for one in varnishes:
         one.embed(number)
-        assert one.embed(number).hit
+        assert one.embed(number).from_varnish
 
 
 def hits(varnishes, number: int) -> list[bool]:
-    return [one.embed(number).hit for one in varnishes]
+    return [one.embed(number).from_varnish for one in varnishes]
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_a_url_is_purged_byte_for_byte(start, varnishes):
     headers = {"X-Body-Hash": varnish.body_hash(3)}
     for one in varnishes:
         one.request("POST", odd, headers, b"{}")
-        assert one.request("POST", odd, headers, b"{}").hit
+        assert one.request("POST", odd, headers, b"{}").from_varnish
     assert start(varnishes[0].port).purge(odd).status == 200
-    assert not any(one.request("POST", odd, headers, b"{}").hit for one in varnishes)
+    assert not any(one.request("POST", odd, headers, b"{}").from_varnish for one in varnishes)
 
 
 def test_as_many_tags_as_are_let_through_are_not_too_many(start, varnishes):

@@ -1,5 +1,6 @@
 """Real processes, exact bytes: what every whole-system test starts, sends and reads.
 
 `envoy` and `envoy_config` run an Envoy; `origin` is the upstream that tells what it received; `http1` and `http2` are
-clients that put on the wire what a test asks for and nothing else.
+clients that put on the wire what a test asks for and nothing else, and `client` one that asks as most programs do.
+`programs` are those of backend/.
 """

@@ -1,6 +1,7 @@
 """A child process with a log: started, watched, always ended."""
 
 import atexit
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -36,6 +37,11 @@ class Process:
         _running.discard(self)
         return code
 
+    def end(self, timeout: float, with_signal: int = signal.SIGTERM) -> int:
+        """Sends it a signal; the exit code with which it ends by itself."""
+        self._child.send_signal(with_signal)
+        return self.wait(timeout)
+
     def stop(self) -> None:
         """Ends the process: SIGTERM, then SIGKILL when it does not listen."""
         _running.discard(self)
@@ -56,6 +62,16 @@ class Process:
 
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def memory_bytes(pid: int, name: str = "VmRSS") -> int:
+    """A line of /proc/PID/status: resident memory, or at its peak VmHWM."""
+    found = re.search(rf"^{name}:\s*(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024
 
 
 def running() -> "list[Process]":

@@ -1,50 +1,22 @@
 """One request to the product as a client outside of the cluster sends it: to a host name, on a connection of its own."""
 
 import hashlib
-import http.client
 import json
 import uuid
-from dataclasses import dataclass
 
 from cluster.gateway import HOST
 from cluster.waiting import until
+from harness.client import Answer, send
 
 MODEL = "text-embedding-3-small"
-SECONDS = 60
 # A Varnish that started before the backend asks it every 5 s, and believes it after three good answers.
 SERVED_SECONDS = 90
 # So many bodies are on both Varnish pods.
 BODIES = 12
 
 
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def caches(self) -> list[str]:
-        """The members of Cache-Status (RFC 9211), the cache nearest to the origin first."""
-        return [member.strip() for member in self.headers.get("cache-status", "").split(",")]
-
-    @property
-    def from_varnish(self) -> bool:
-        return "hit" in self.caches[-1] and self.caches[-1].startswith("Varnish")
-
-    @property
-    def billed(self) -> int:
-        return int(self.headers["x-embedding-billed-tokens"])
-
-
 def ask(method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, host: str = HOST) -> Answer:
-    connection = http.client.HTTPConnection(host, timeout=SECONDS)
-    try:
-        connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.headers, answer.read())
-    finally:
-        connection.close()
+    return send(f"http://{host}", method, path, body, headers)
 
 
 def body_of(text: str) -> bytes:

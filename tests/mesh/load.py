@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from asking import SECONDS, body_of, embed, fresh, fresh_key, hash_of
+from asking import body_of, embed, fresh, fresh_key, hash_of
 from cluster.waiting import until
+from harness.client import TIMEOUT_SECONDS
 
 HONEST, HOSTILE = 4, 2
 TEXTS = 40
@@ -97,4 +98,4 @@ def assert_unharmed(tally: Tally) -> None:
     assert tally.wrong == []
     assert tally.failures == []
     assert set(tally.statuses) == {200}, tally.statuses
-    assert tally.slowest < SECONDS / 2, tally.slowest
+    assert tally.slowest < TIMEOUT_SECONDS / 2, tally.slowest

@@ -3,9 +3,10 @@
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 
-from asking import Answer, body_of, embed, fresh, hash_of
+from asking import body_of, embed, fresh, hash_of
 from cluster.gateway import NAMESPACE, VARNISH
 from cluster.waiting import until
+from harness.client import Answer
 
 BODIES = 200
 TIMES = 3

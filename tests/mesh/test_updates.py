@@ -1,8 +1,5 @@
 """Everything is replaced under load, with a client who claims other bodies' hashes: nobody gets a wrong answer, and nothing hangs."""
 
-import http.client
-import json
-
 import pytest
 from asking import body_of, embed
 from cluster.control_plane import ISTIO_NAMESPACE
@@ -10,6 +7,7 @@ from cluster.gateway import NAMESPACE, VARNISH
 from cluster.registry import FILTER
 from cluster.registry import NAME as REGISTRY
 from cluster.waiting import until
+from harness.client import send
 from harness.paths import filter_module
 from load import Load, assert_unharmed, vector_of
 
@@ -29,13 +27,8 @@ def assert_nothing_stored_falsely(gateway, load: Load) -> None:
 
 def truth(gateway, text: str, key: str) -> list[float]:
     """What the upstream itself says."""
-    connection = http.client.HTTPConnection(gateway.upstream.url.removeprefix("http://"), timeout=WAIT_SECONDS)
-    try:
-        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        connection.request("POST", "/v1/embeddings", body_of(text), headers)
-        return json.loads(connection.getresponse().read())["data"][0]["embedding"]
-    finally:
-        connection.close()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    return send(gateway.upstream.url, "POST", "/v1/embeddings", body_of(text), headers).json["data"][0]["embedding"]
 
 
 def plugins(gateway, role: str) -> list[tuple[str, dict]]:

@@ -7,8 +7,9 @@ import urllib.request
 from pathlib import Path
 
 import yaml
-from chain import free_port
+from harness.client import answers
 from harness.paths import TOOLS
+from harness.ports import free_port
 from harness.processes import Process
 from harness.waiting import eventually
 
@@ -57,10 +58,7 @@ class Prometheus:
 
     def _answers(self) -> bool:
         assert self._process.exit_code is None, self._process.log_text()
-        try:
-            return self._get("query", query="1", time=time.time()) is not None
-        except OSError:
-            return False
+        return answers(self._url, "/-/ready")
 
     def _get(self, path: str, **parameters) -> dict:
         with urllib.request.urlopen(f"{self._url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=30) as answer:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chain import Chain, free_port
+from chain import Chain
 from harness.paths import TOOLS
+from harness.ports import free_port
 from harness.processes import Process
 from prometheus import Prometheus, job
 

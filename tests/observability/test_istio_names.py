@@ -4,10 +4,10 @@ import re
 import time
 
 import yaml
-from chain import free_port
 from harness import http1
 from harness.envoy import Envoy
 from harness.paths import ROOT
+from harness.ports import moved, replacements
 from prometheus import Prometheus, job
 
 POD_MONITOR = ROOT / "kustomize/components/monitoring/pod_monitor.yaml"
@@ -22,9 +22,7 @@ def relabelling() -> list[dict]:
 def envoy_without_tags() -> dict:
     """The pair as Istio would run it: without our stats_config, on free ports."""
     text = (ROOT / "envoy/pair.yaml").read_text()
-    for port in ("9901", "10000", "10001"):
-        text = re.sub(rf"\b{port}\b", str(free_port()), text)
-    configuration = yaml.safe_load(text)
+    configuration = yaml.safe_load(moved(text, replacements(9901, 10000, 10001)))
     del configuration["stats_config"]
     return configuration
 

@@ -2,7 +2,9 @@
 
 import re
 
-from .varnish import ROOT, VCL
+from harness.paths import ROOT
+
+from .varnish import VCL
 
 VCL_TEXT = "".join((VCL / name).read_text() for name in ("default.vcl", "purge.vcl"))
 BACKEND = ROOT / "backend/src"

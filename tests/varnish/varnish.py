@@ -1,21 +1,20 @@
 """varnishd as `start.sh` starts it, in front of a backend that counts."""
 
-import http.client
-import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import threading
-import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from harness.processes import Process
+from harness.client import Answer, send
+from harness.paths import ROOT
+from harness.ports import free_port
+from harness.processes import Process, children_of, memory_bytes
+from harness.waiting import eventually
 
-ROOT = Path(__file__).resolve().parents[2]
 VCL = ROOT / "kustomize/overlays/dev/varnish"
 # A busy machine needs seconds to compile the VCL.
 START_SECONDS = 30
@@ -71,47 +70,20 @@ class Backend:
 
 
 @dataclass
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def hit(self) -> bool:
-        return "Varnish; hit" in (self.headers["Cache-Status"] or "")
-
-    @property
-    def json(self) -> dict:
-        return json.loads(self.body)
-
-
-@dataclass
 class Varnish:
     """A running varnishd: its port, and what it says of itself."""
 
+    url: str
     port: int
     work_dir: Path
     process: Process
-    address: str = "127.0.0.1"
 
-    def request(self, method: str, path: str, headers: dict | list = (), body: bytes = b"", timeout: float = 20) -> Answer:
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=timeout)
-        try:
-            connection.putrequest(method, path)
-            for name, value in headers.items() if isinstance(headers, dict) else headers:
-                connection.putheader(name, value)
-            if body:
-                connection.putheader("Content-Length", str(len(body)))
-            connection.endheaders(body or None)
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
-        finally:
-            connection.close()
+    def request(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Answer:
+        return send(self.url, method, path, body, headers)
 
-    def embed(self, number: int = 0, headers: dict | list = ()) -> Answer:
+    def embed(self, number: int = 0, headers: dict[str, str] | None = None) -> Answer:
         """A request for embeddings whose body hash is `number`."""
-        pairs = list(headers.items()) if isinstance(headers, dict) else list(headers)
-        return self.request("POST", EMBEDDINGS, [("X-Body-Hash", body_hash(number)), *pairs], b"{}")
+        return self.request("POST", EMBEDDINGS, {"X-Body-Hash": body_hash(number)} | (headers or {}), b"{}")
 
     def counter(self, name: str) -> int:
         said = subprocess.run(
@@ -127,9 +99,8 @@ class Varnish:
 
     def resident_bytes(self) -> int:
         """Resident memory of the process that serves, the one child of the one that was started."""
-        child = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0]
-        kibibytes = re.search(r"^VmRSS:\s+(\d+)", Path(f"/proc/{child}/status").read_text(), re.MULTILINE)[1]
-        return int(kibibytes) * 1024
+        (child,) = children_of(self.process.pid)
+        return memory_bytes(child)
 
 
 def start(folder: Path, backend_port: int, listen: str = "127.0.0.1", port: int = 0, **environment: str) -> Varnish:
@@ -141,20 +112,17 @@ def start(folder: Path, backend_port: int, listen: str = "127.0.0.1", port: int 
     local = (VCL / "backend.local.vcl").read_text().replace("@PORT@", str(backend_port))
     (folder / "backend.vcl").write_text(local)
     work_dir = folder / "work"
-    settings = {"LISTEN": f"[{listen}]:{port}" if ":" in listen else f"{listen}:{port}", "WORK_DIR": str(work_dir), "VCL_PATH": str(folder)}
+    authority = f"[{listen}]:{port}" if ":" in listen else f"{listen}:{port}"
+    settings = {"LISTEN": authority, "WORK_DIR": str(work_dir), "VCL_PATH": str(folder)}
     process = Process([folder / "start.sh"], folder / "varnish.log", env=os.environ | settings | environment)
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+
+    def listens() -> bool:
         assert process.exit_code is None, process.log_text()
         try:
             socket.create_connection((listen, port), START_SECONDS).close()
-            return Varnish(port, work_dir, process, listen)
+            return True
         except ConnectionRefusedError:
-            time.sleep(0.02)
-    raise AssertionError(f"varnishd does not listen: {process.log_text()}")
+            return False
 
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    eventually(listens, START_SECONDS, "varnishd listens")
+    return Varnish(f"http://{authority}", port, work_dir, process)

@@ -4,9 +4,9 @@ import base64
 import json
 import os
 import subprocess
-import urllib.request
 from pathlib import Path
 
+from harness.client import answers, send
 from harness.processes import Process
 from kubelet.api import JSON_PATCH, Api, ApiError
 from kubelet.sandbox import NODE_ADDRESS
@@ -18,7 +18,8 @@ TOKEN = "admin"
 SERVICES = "10.96.0.0/16"
 ISTIO_NAMESPACE = "istio-system"
 ISTIOD_NAME = f"istiod.{ISTIO_NAMESPACE}.svc"
-ISTIOD_METRICS = "http://127.0.0.1:15014/metrics"
+ISTIOD = "http://127.0.0.1:8080"
+ISTIOD_MONITORING = "http://127.0.0.1:15014"
 # Three Go programs start on two cores that others use too.
 START_SECONDS = 120
 # Nothing here answers them: no nodes but ours, no load balancers.
@@ -52,8 +53,7 @@ class ControlPlane:
 
     def rejections(self) -> dict[str, float]:
         """How often proxies refused what istiod sent them, by istiod's own count; empty when they took everything."""
-        with urllib.request.urlopen(ISTIOD_METRICS, timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = send(ISTIOD_MONITORING, "GET", "/metrics").body.decode().splitlines()
         counts = (line.rsplit(" ", 1) for line in lines if line.startswith("pilot_") and "reject" in line.split("{")[0])
         return {name: float(count) for name, count in counts if float(count) > 0}
 
@@ -124,7 +124,7 @@ class ControlPlane:
         }
         command = [self._kit / "bin/pilot-discovery", "discovery", "--kubeconfig", self.kubeconfig, "--meshConfig", mesh]
         self._start("istiod", *command, "-n", ISTIO_NAMESPACE, environment=own)
-        until(_istiod_is_ready, START_SECONDS, "a ready istiod")
+        until(lambda: answers(ISTIOD, "/ready"), START_SECONDS, "a ready istiod")
         self._trust_istiod()
 
     def _mesh_configuration(self) -> dict:
@@ -164,14 +164,6 @@ class ControlPlane:
             return self.api.get(path)
         except ApiError:
             return None
-
-
-def _istiod_is_ready() -> bool:
-    try:
-        with urllib.request.urlopen("http://127.0.0.1:8080/ready", timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
 
 
 # Where Pods find istiod, which runs beside them.

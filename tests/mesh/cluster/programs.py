@@ -1,12 +1,11 @@
 """The table from image to program: what this machine runs where a cluster would pull an image."""
 
-import os
 from pathlib import Path
 
-from harness.paths import ROOT, TOOLS, envoy_binary
+from harness.paths import TOOLS, envoy_binary
+from harness.programs import BROADCASTER, GATEWAY
 from kubelet.images import Image, Images
 
-RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 _DISTROLESS_USER = 65532
 _ISTIO_USER = 1337
 
@@ -18,7 +17,7 @@ def programs(kit: Path) -> Images:
         {
             "embedding-gateway": Image(
                 ("/usr/local/bin/embedding-gateway",),
-                {f"/usr/local/bin/{name}": RELEASE / name for name in ("embedding-gateway", "endpoint-broadcaster")},
+                {f"/usr/local/bin/{program.name}": program for program in (GATEWAY, BROADCASTER)},
                 _DISTROLESS_USER,
             ),
             # As in the real image: the agent starts the Envoy beside it with the bootstrap beside that.
@@ -35,7 +34,7 @@ def programs(kit: Path) -> Images:
             "varnish": Image(("varnishd", "-F"), user=1000, system=True),
             "seaweedfs": Image(("weed",), {"/usr/bin/weed": TOOLS / "venv/bin/weed"}, system=True),
             "curl": Image(("curl",), user=100, system=True),
-            # Whoever asks: see tests/mesh/callers.py.
+            # The Pod of tests/mesh/test_kubelet.py.
             "caller": Image(("sleep", "infinity"), user=_DISTROLESS_USER, system=True),
         }
     )

@@ -5,10 +5,9 @@ import os
 import re
 import shutil
 import subprocess
-import urllib.error
-import urllib.request
 from pathlib import Path
 
+from harness.client import answers
 from harness.paths import ROOT
 from harness.processes import Process
 
@@ -35,7 +34,7 @@ class Registry:
         path.write_text(json.dumps(configuration))
         self._buildah = _buildah_settings(folder / "buildah")
         self._process = Process([shutil.which("docker-registry"), "serve", path], folder / "registry.log")
-        until(self._answers, 30, "the registry")
+        until(lambda: answers(f"http://127.0.0.1:{PORT}", "/v2/"), 30, "the registry")
 
     def publish_filter(self, tag: str) -> None:
         """Builds the filter's image, pushes it and names it in kustomize/: all by scripts/images.sh."""
@@ -58,13 +57,6 @@ class Registry:
 
     def stop(self) -> None:
         self._process.kill()
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/v2/", timeout=2) as answer:
-                return answer.status == 200
-        except (urllib.error.URLError, OSError):
-            return False
 
 
 def _buildah_settings(folder: Path) -> dict[str, str]:

@@ -2,14 +2,14 @@
 
 import json
 import subprocess
-import urllib.request
 from pathlib import Path
 
+from harness.client import answers, send
 from harness.paths import envoy_binary
 from harness.processes import Process
+from harness.programs import STANDIN
 from kubelet.sandbox import BRIDGE
 
-from cluster.programs import RELEASE
 from cluster.waiting import until
 
 NAME = "api.openai.com"
@@ -28,34 +28,24 @@ class Upstream:
         self.certificate = folder / "ca.crt"
         _make_certificates(folder)
         plain = f"{ADDRESS}:{_PLAIN_PORT}"
-        self._processes = [Process([RELEASE / "examples/openai-standin", "--listen", plain], folder / "standin.log")]
+        self._processes = [Process([STANDIN, "--listen", plain], folder / "standin.log")]
         configuration = folder / "tls.json"
         configuration.write_text(json.dumps(_terminator(folder)))
         arguments = ["--config-path", configuration, "--disable-hot-restart", "--concurrency", "1"]
         self._processes.append(Process([envoy_binary(), *arguments], folder / "tls.log"))
         self.url = f"http://{plain}"
-        until(self._answers, START_SECONDS, "the stand-in")
+        until(lambda: answers(self.url, "/stats"), START_SECONDS, "the stand-in")
 
     def stats(self) -> dict:
         """What it was asked: see backend/examples/openai-standin/README.md."""
-        return self._ask("GET", "/stats")["embeddings"]
+        return send(self.url, "GET", "/stats").json["embeddings"]
 
     def forget(self) -> None:
-        self._ask("DELETE", "/stats")
+        assert send(self.url, "DELETE", "/stats").status < 300
 
     def stop(self) -> None:
         for process in self._processes:
             process.kill()
-
-    def _answers(self) -> bool:
-        try:
-            return "embeddings" in self._ask("GET", "/stats")
-        except OSError:
-            return False
-
-    def _ask(self, method: str, path: str) -> dict:
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, method=method), timeout=10) as answer:
-            return json.loads(answer.read() or b"{}")
 
 
 def _make_certificates(folder: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.processes import children_of
 from kubelet.environment import CannotConfigure, expand
 from kubelet.images import SYSTEM, Image
 from kubelet.sandbox import Sandbox
@@ -133,10 +134,10 @@ class ContainerProcess:
     def _first_process(self) -> int | None:
         """The process that is number 1 inside, as it is called out here."""
         try:
-            children = Path(f"/proc/{self._child.pid}/task/{self._child.pid}/children").read_text().split()
+            children = children_of(self._child.pid)
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return int(children[0]) if children else None
+        return children[0] if children else None
 
 
 def command_line(image: Image, container: dict, variables: dict[str, str]) -> list[str]:

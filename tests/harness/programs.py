@@ -1,0 +1,27 @@
+"""The programs of backend/ as they are released, and how to learn where one of them listens."""
+
+import json
+import os
+from pathlib import Path
+
+from .paths import ROOT
+from .processes import Process
+from .waiting import eventually
+
+_RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+GATEWAY = _RELEASE / "embedding-gateway"
+BROADCASTER = _RELEASE / "endpoint-broadcaster"
+STANDIN = _RELEASE / "examples/openai-standin"
+# Two cores that others use too.
+START_SECONDS = 30
+
+
+def url_of(process: Process) -> str:
+    """Where a gateway or broadcaster that logs JSON listens, as soon as it says so."""
+
+    def address() -> str | None:
+        assert process.exit_code is None, process.log_text()
+        lines = process.log_text().splitlines()
+        return next((json.loads(line)["address"] for line in lines if '"message":"ready"' in line), None)
+
+    return "http://" + eventually(address, START_SECONDS, f"the address in {process.log.name}")
