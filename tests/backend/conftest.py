@@ -10,7 +10,7 @@ from system import Gateway, S3Server, Standin
 def standin(tmp_path_factory):
     running = Standin(tmp_path_factory.mktemp("upstream") / "standin")
     yield running
-    running.process.stop()
+    running.stop()
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def start(tmp_path, standin):
 
     yield start_gateway
     for gateway in started:
-        gateway.process.stop()
+        gateway.end()
 
 
 @pytest.fixture

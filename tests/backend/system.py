@@ -1,17 +1,17 @@
 """The programs of these tests: gateways, the offline stand-in behind them, and a real S3 server beside them."""
 
 import hashlib
-import http.client
 import json
 import os
 import signal
-import socket
-import urllib.parse
-from dataclasses import dataclass
 from pathlib import Path
 
+from harness import secrets
+from harness.client import Answer, send
 from harness.paths import ROOT, TOOLS
+from harness.ports import free_ports
 from harness.processes import Process
+from harness.programs import keep_metrics
 from harness.waiting import eventually
 
 RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
@@ -21,47 +21,13 @@ WEED = TOOLS / "venv/bin/weed"
 
 # A debug line a request and 5,000 objects on two cores that others use too.
 START_SECONDS = 30
-REQUEST_SECONDS = 60
 
-ACCESS_KEY, SECRET_KEY, BUCKET = "access", "secret", "vectors"
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def json(self):
-        return json.loads(self.body)
-
-    @property
-    def cache_status(self) -> str:
-        return self.headers["cache-status"]
-
-
-def send(url: str, method: str, path: str, body=None, headers: dict[str, str] | None = None) -> Answer:
-    """One request on a connection of its own."""
-    address = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=REQUEST_SECONDS)
-    data = json.dumps(body) if isinstance(body, (dict, list)) else body
-    try:
-        connection.request(method, path, data, headers or {})
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.headers, answer.read())
-    finally:
-        connection.close()
+BUCKET = "vectors"
+ACCESS_KEY, SECRET_KEY = secrets.secret("s3-access"), secrets.secret("s3-secret")
+# Of nobody in particular.
+ANY_KEY = secrets.secret("acme-1")
+# Of a folder's mode at SeaweedFS's filer, and more than any folder there holds.
+DIRECTORY, MANY = 1 << 31, 1_000_000
 
 
 class Gateway:
@@ -71,8 +37,8 @@ class Gateway:
         folder.mkdir(parents=True)
         self.log = folder / "gateway.log"
         inherited = {"PATH": os.environ["PATH"]}
-        own = {"LISTEN": "127.0.0.1:0", "OPENAI_BASE_URL": f"{upstream}/v1", "RUST_LOG": "trace", "LOG_FORMAT": "json"}
-        self.process = Process([GATEWAY], self.log, env=inherited | own | variables)
+        own = {"LISTEN": "127.0.0.1:0", "OPENAI_BASE_URL": f"{upstream}/v1", "LOG_FORMAT": "json"}
+        self.process = Process([GATEWAY], self.log, env=inherited | secrets.talkative | own | variables)
         self.url = "http://" + eventually(self._address, START_SECONDS, "the gateway's address")
 
     def _address(self) -> str | None:
@@ -82,7 +48,7 @@ class Gateway:
                 return json.loads(line)["address"]
         return None
 
-    def embed(self, inputs, key: str = "sk-acme-1", model: str = "text-embedding-3-small", **headers: str) -> Answer:
+    def embed(self, inputs, key: str = ANY_KEY, model: str = "text-embedding-3-small", **headers: str) -> Answer:
         return send(
             self.url,
             "POST",
@@ -108,8 +74,14 @@ class Gateway:
 
     def stop(self, timeout: float = 30) -> int:
         """SIGTERM; the exit code."""
+        keep_metrics(self.process, self.url)
         os.kill(self.process.pid, signal.SIGTERM)
         return self.process.wait(timeout)
+
+    def end(self) -> None:
+        """Whatever became of it, it is gone afterwards."""
+        keep_metrics(self.process, self.url)
+        self.process.stop()
 
 
 class Standin:
@@ -134,6 +106,11 @@ class Standin:
     def set_keys(self, **rules) -> None:
         assert send(self.url, "PUT", "/keys", rules, {"content-type": "application/json"}).status < 300
 
+    def stop(self) -> None:
+        for digest in send(self.url, "GET", "/stats").json["keys"]:
+            secrets.used(digest)
+        self.process.stop()
+
 
 class S3Server:
     """A SeaweedFS with one bucket; it may be stopped and started again on the same data."""
@@ -145,13 +122,17 @@ class S3Server:
         identity = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
         actions = ["Admin", "Read", "Write", "List"]
         identities = [{"name": "gateway", "credentials": [identity], "actions": actions}]
-        (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+        secrets.given(folder / "s3.json", json.dumps({"identities": identities}))
         self.process = None
         self.start()
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.ports[6]}"
+
+    @property
+    def _filer(self) -> str:
+        return f"http://127.0.0.1:{self.ports[4]}"
 
     @property
     def data(self) -> Path:
@@ -176,14 +157,21 @@ class S3Server:
         eventually(self._makes_bucket, START_SECONDS, "the bucket")
 
     def _makes_bucket(self) -> bool:
-        filer = f"http://127.0.0.1:{self.ports[4]}"
         try:
             # The filer keeps a bucket as a folder, and takes one without a signature; 409 if it is there already.
-            made = send(filer, "POST", f"/buckets/{BUCKET}/").status in (201, 409)
+            made = send(self._filer, "POST", f"/buckets/{BUCKET}/").status in (201, 409)
             # Who does not sign is refused; a server that is not there yet answers nothing, or 5xx.
             return made and send(self.endpoint, "GET", f"/{BUCKET}").status == 403
         except OSError:
             return False
 
     def stop(self) -> None:
+        # In its files they may be packed.
+        secrets.told(f"the names in the bucket of {self.folder}", "\n".join(self.names()).encode())
         self.process.stop()
+
+    def names(self, folder: str = f"/buckets/{BUCKET}") -> list[str]:
+        """Of all objects, as the filer keeps them."""
+        page = send(self._filer, "GET", f"{folder}/?limit={MANY}", None, {"accept": "application/json"}).json
+        entries = {entry["FullPath"]: entry["Mode"] & DIRECTORY for entry in page["Entries"] or []}
+        return [name for path, inside in entries.items() for name in (self.names(path) if inside else [path])]

@@ -3,6 +3,7 @@
 import os
 import signal
 
+from harness.secrets import secret
 from harness.waiting import eventually
 
 HIT = "embedding-gateway; hit"
@@ -65,13 +66,14 @@ def test_a_bucket_that_goes_away_and_comes_back(start, accept, s3):
 
 
 def test_a_wrong_secret_costs_misses_only(start, s3):
-    gateway = start(**s3.variables(AWS_SECRET_ACCESS_KEY="wrong"))
+    gateway = start(**s3.variables(AWS_SECRET_ACCESS_KEY=secret("wrong")))
     assert len(vectors(gateway.embed(["with a wrong secret"]))) == 1
     eventually(lambda: gateway.stored("failed") >= 1, what="a counted failure")
 
 
 def test_a_purge_is_seen_by_the_other_gateway_within_five_seconds(start, accept, s3, standin):
-    variables = s3.variables(ADMIN_TOKEN="token-of-the-admin")
+    token = secret("admin")
+    variables = s3.variables(ADMIN_TOKEN=token)
     first, second = start(**variables), start(**variables)
     first.embed("purged")
     eventually(lambda: first.stored("ok") >= 1, what="the write")
@@ -79,9 +81,9 @@ def test_a_purge_is_seen_by_the_other_gateway_within_five_seconds(start, accept,
     eventually(lambda: second.embed("purged").cache_status == HIT, what="a hit at the second gateway")
     times = standin.times_asked("purged")
 
-    assert first.purge("token-of-nobody").status == 401
+    assert first.purge(secret("nobody")).status == 401
     tags = {"surrogate-key": "model:text-embedding-3-small"}
-    assert first.purge("token-of-the-admin", **tags).json == {"purged": ["model:text-embedding-3-small"]}
+    assert first.purge(token, **tags).json == {"purged": ["model:text-embedding-3-small"]}
     eventually(lambda: second.embed("purged").cache_status != HIT, 5, "the purge to arrive")
     assert standin.times_asked("purged") == times + 1
     assert second.embed("purged").cache_status == HIT

@@ -5,8 +5,11 @@ import os
 import socket
 from pathlib import Path
 
-from backend.system import RELEASE, Answer, send
+from backend.system import RELEASE
+from harness import secrets
+from harness.client import Answer, send
 from harness.processes import Process
+from harness.programs import keep_metrics
 from harness.waiting import eventually
 
 from .zone import NAME, Zone
@@ -25,7 +28,7 @@ class Broadcaster:
             "DNS_SERVERS": f"127.0.0.1:{zone.port}",
             "ALLOW_ANONYMOUS_PURGE": "true",
         }
-        self.process = Process([RELEASE / "endpoint-broadcaster"], folder / "broadcaster.log", env=dict(os.environ) | own | variables)
+        self.process = Process([RELEASE / "endpoint-broadcaster"], folder / "broadcaster.log", env=dict(os.environ) | secrets.talkative | own | variables)
         self.url = "http://" + eventually(self._address, START_SECONDS, "the broadcaster's address")
 
     def _address(self) -> str | None:
@@ -35,6 +38,10 @@ class Broadcaster:
 
     def purge(self, path: str = "/v1/embeddings", **headers: str) -> Answer:
         return send(self.url, "PURGE", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    def stop(self) -> None:
+        keep_metrics(self.process, self.url)
+        self.process.stop()
 
 
 class Hanging:

@@ -1,28 +1,17 @@
 """Three varnishd on one port, as three pods are, and the backend and name server beside them."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from backend.system import Gateway, Standin
+from harness.secrets import secret
 from varnish import varnish
 
 from .broadcaster import Broadcaster, Hanging
 from .zone import Zone
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-TOKEN = "token-of-the-backend"
-
-
-@pytest.fixture(scope="session")
-def folder() -> Iterator[Path]:
-    """A folder that others may read: started by root, varnishd compiles its VCL as another user."""
-    path = Path(tempfile.mkdtemp(prefix="broadcaster-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+TOKEN = secret("backend")
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +23,11 @@ def origin_of_answers() -> Iterator[varnish.Backend]:
 
 
 @pytest.fixture(scope="session")
-def varnishes(folder, origin_of_answers) -> Iterator[list[varnish.Varnish]]:
+def varnishes(public_folder, origin_of_answers) -> Iterator[list[varnish.Varnish]]:
     """One for each address, called varnish-0, varnish-1, varnish-2."""
     port = varnish.free_port()
     running = [
-        varnish.start(folder / f"varnish-{number}", origin_of_answers.port, address, port, IDENTITY=f"varnish-{number}")
+        varnish.start(public_folder / f"varnish-{number}", origin_of_answers.port, address, port, IDENTITY=f"varnish-{number}")
         for number, address in enumerate(ADDRESSES)
     ]
     yield running
@@ -52,8 +41,8 @@ def gateway(tmp_path_factory) -> Iterator[Gateway]:
     standin = Standin(tmp_path_factory.mktemp("standin") / "standin")
     running = Gateway(tmp_path_factory.mktemp("gateway") / "gateway", standin.url, ADMIN_TOKEN=TOKEN)
     yield running
-    running.process.stop()
-    standin.process.stop()
+    running.end()
+    standin.stop()
 
 
 @pytest.fixture
@@ -75,7 +64,7 @@ def start(tmp_path, zone, gateway) -> Iterator[Callable[..., Broadcaster]]:
 
     yield start_one
     for one in started:
-        one.process.stop()
+        one.stop()
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def ask(folder: Path, zone: Zone, service: str) -> dict:
     own = {"DNS_SERVERS": "", "VARNISH_SERVICE": f"{service}:{VARNISH_PORT}", "BACKEND_SERVICE": f"127.0.0.1:{BACKEND_PORT}"}
     broadcaster = Broadcaster(folder, zone, VARNISH_PORT, **own)
     said = broadcaster.purge()
-    broadcaster.process.stop()
+    broadcaster.stop()
     return {"status": said.status, "pods": [result["pod"] for result in said.json["results"]], "asked": sorted(set(zone.asked))}
 
 

@@ -4,9 +4,10 @@ import socket
 import time
 
 import pytest
+from harness.secrets import secret
 from varnish import varnish
 
-from .conftest import ADDRESSES
+from .conftest import ADDRESSES, TOKEN
 
 EMBEDDINGS = varnish.EMBEDDINGS
 # Tags as long as the broadcaster lets through, of what takes the most room in a ban.
@@ -66,8 +67,8 @@ def test_as_many_tags_as_are_let_through_are_not_too_many(start, varnishes):
     assert (said.status, said.json["error"]["code"]) == (400, "too_many_tags")
 
 
-def test_one_dead_and_one_hanging_are_told_within_the_time_out(start, folder, origin_of_answers, zone, hanging):
-    alive = varnish.start(folder / "alive", origin_of_answers.port, IDENTITY="alive")
+def test_one_dead_and_one_hanging_are_told_within_the_time_out(start, public_folder, origin_of_answers, zone, hanging):
+    alive = varnish.start(public_folder / "alive", origin_of_answers.port, IDENTITY="alive")
     try:
         hanging(ADDRESSES[1], alive.port)
         broadcaster = start(alive.port, ENDPOINT_TIMEOUT="2s")
@@ -108,14 +109,14 @@ def test_the_next_purge_follows_the_name(start, varnishes, zone):
     assert hits(varnishes, 6) == [True, True, True]
 
 
-def test_ipv6_is_purged_too(start, folder, origin_of_answers, zone):
+def test_ipv6_is_purged_too(start, public_folder, origin_of_answers, zone):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
         pytest.skip(f"this machine has no IPv6: {error}")
     port = varnish.free_port()
     both = [
-        varnish.start(folder / f"family-{number}", origin_of_answers.port, address, port, IDENTITY=f"ipv{number}")
+        varnish.start(public_folder / f"family-{number}", origin_of_answers.port, address, port, IDENTITY=f"ipv{number}")
         for number, address in ((4, "127.0.0.1"), (6, "::1"))
     ]
     try:
@@ -131,7 +132,7 @@ def test_ipv6_is_purged_too(start, folder, origin_of_answers, zone):
 
 def test_if_the_backend_refuses_every_varnish_keeps_what_it_has(start, varnishes):
     fill(varnishes, 8)
-    said = start(varnishes[0].port, BACKEND_ADMIN_TOKEN="wrong").purge()
+    said = start(varnishes[0].port, BACKEND_ADMIN_TOKEN=secret("wrong")).purge()
     assert (said.status, said.json["error"]["code"], said.json["total"]) == (502, "backend_failed", 0)
     assert "401" in said.json["error"]["message"]
     assert hits(varnishes, 8) == [True, True, True]
@@ -140,7 +141,7 @@ def test_if_the_backend_refuses_every_varnish_keeps_what_it_has(start, varnishes
 @pytest.mark.parametrize("tag", ["m", "model:a*", "model:(a)", "model:a && obj.status == 200", ",", "model:" + "a" * 300])
 def test_what_the_backend_or_varnish_refuse_is_refused_before(start, varnishes, gateway, tag):
     fill(varnishes, 9)
-    refused_there = gateway.purge("token-of-the-backend", **{"Surrogate-Key": tag}).status
+    refused_there = gateway.purge(TOKEN, **{"Surrogate-Key": tag}).status
     refused_by_varnish = varnishes[0].request("PURGE", "/", {"Surrogate-Key": tag}).status
     assert 400 in (refused_there, refused_by_varnish)
 

@@ -11,6 +11,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import secrets
+
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "scripts/run.sh"
 # Builds that are up to date are checked within this time; a cold machine compiles them first.
@@ -47,7 +49,19 @@ class Chain:
         return self._upstream("GET", "/stats")
 
     def forget_upstream_stats(self) -> None:
+        self._note_keys()
         self._upstream("DELETE", "/stats")
+
+    def keep_last_words(self) -> None:
+        """What the programs say before they end, for the search for keys."""
+        self._note_keys()
+        for address in re.findall(r"^backend: +(\S+)|-X PURGE (http://[^/]+)/", self.output, re.M):
+            with urllib.request.urlopen("".join(address) + "/metrics", timeout=10) as page:
+                secrets.told(f"the metrics of {page.url} in {self.run_dir}", page.read())
+
+    def _note_keys(self) -> None:
+        for digest in self.upstream_stats()["keys"]:
+            secrets.used(digest)
 
     def misbehave(self, **faults) -> None:
         self._upstream("PUT", "/faults", faults)
@@ -75,7 +89,7 @@ def start_chain(run_dir: Path, port: int | None = None) -> Chain:
     with log.open("w") as out:
         process = subprocess.Popen(
             [RUN],
-            env=environment(PORT=str(port), RUN_DIR=str(run_dir)),
+            env=environment(PORT=str(port), RUN_DIR=str(run_dir), **secrets.talkative),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -96,5 +110,11 @@ def start_chain(run_dir: Path, port: int | None = None) -> Chain:
 
 
 def stop_chain(chain: Chain, with_signal: int = signal.SIGTERM) -> int:
-    chain.process.send_signal(with_signal)
-    return chain.process.wait(timeout=60)
+    try:
+        chain.keep_last_words()
+    finally:
+        chain.process.send_signal(with_signal)
+        code = chain.process.wait(timeout=60)
+    # The next chain in this folder writes its own.
+    (chain.run_dir / "logs").rename(chain.run_dir / f"logs-{chain.process.pid}")
+    return code

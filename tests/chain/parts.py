@@ -8,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
-from backend.system import ACCESS_KEY, BUCKET, RELEASE, SECRET_KEY, S3Server, Standin, free_ports, send
+from backend.system import RELEASE, S3Server, Standin
+from harness import secrets
+from harness.client import send
 from harness.envoy import Envoy
 from harness.paths import ROOT
+from harness.ports import free_ports
 from harness.processes import Process
+from harness.programs import keep_metrics
 from harness.waiting import eventually
 from varnish import varnish
 
@@ -61,6 +65,7 @@ class Parts:
 
     def kill(self, name: str) -> None:
         """SIGKILL, as when a node runs out of memory."""
+        self._keep_metrics(name)
         process = self._running.pop(name)
         children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
         for pid in [process.pid, *map(int, children)]:
@@ -68,9 +73,10 @@ class Parts:
         process.wait(START_SECONDS)
 
     def stop(self) -> None:
-        for process in reversed(self._running.values()):
+        for name, process in reversed(self._running.items()):
+            self._keep_metrics(name)
             process.stop()
-        self.standin.process.stop()
+        self.standin.stop()
         self.s3.stop()
 
     def written(self) -> int:
@@ -79,8 +85,13 @@ class Parts:
         found = re.search(r'store_operations_total\{operation="put",result="ok"\} (\d+)', metrics, re.IGNORECASE)
         return int(found[1]) if found else 0
 
+    def _keep_metrics(self, name: str) -> None:
+        ports = {"backend": self.backend_port, "broadcaster": self.broadcaster_port}
+        if name in ports:
+            keep_metrics(self._running[name], f"http://127.0.0.1:{ports[name]}")
+
     def _start_backend(self, folder: Path) -> Process:
-        variables = self.s3.variables(
+        variables = secrets.talkative | self.s3.variables(
             PATH=os.environ["PATH"],
             LISTEN=f"127.0.0.1:{self.backend_port}",
             OPENAI_BASE_URL=f"{self.standin.url}/v1",
@@ -94,7 +105,7 @@ class Parts:
         return varnish.start(folder, self.backend_port, port=self.varnish_port).process
 
     def _start_broadcaster(self, folder: Path) -> Process:
-        variables = {
+        variables = secrets.talkative | {
             "PATH": os.environ["PATH"],
             "LISTEN": f"127.0.0.1:{self.broadcaster_port}",
             "VARNISH_SERVICE": f"127.0.0.1:{self.varnish_port}",

@@ -1,17 +1,17 @@
 // The official Node SDK, unchanged, through Envoy, Varnish and the backend.
-// CHAIN_URL and UPSTREAM_URL (the stand-in's own address) come from the environment.
+// CHAIN_URL, UPSTREAM_URL (the stand-in's own address) and API_KEY come from the environment.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { beforeEach, test } from "node:test";
 import OpenAI from "openai";
 
 const MODEL = "text-embedding-3-small";
-const { CHAIN_URL, UPSTREAM_URL } = process.env;
+const { CHAIN_URL, UPSTREAM_URL, API_KEY } = process.env;
 const stand_in = UPSTREAM_URL.replace(/\/v1$/, "");
 
 let client;
 beforeEach(() => {
-  client = new OpenAI({ baseURL: `${CHAIN_URL}/v1`, apiKey: `sk-node-${randomUUID()}`, maxRetries: 0 });
+  client = new OpenAI({ baseURL: `${CHAIN_URL}/v1`, apiKey: API_KEY, maxRetries: 0 });
 });
 
 const fresh = (name) => `${name} ${randomUUID()}`;

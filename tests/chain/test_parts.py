@@ -3,14 +3,13 @@
 import base64
 import os
 import random
-import tempfile
 import time
 import uuid
-from pathlib import Path
 
 import openai
 import pytest
-from backend.system import Answer, send
+from harness.client import Answer, send
+from harness.secrets import secret
 from harness.waiting import eventually
 from load import DIMENSIONS, MODEL, Client, Load, body, question
 from parts import Parts
@@ -24,19 +23,16 @@ STEADY_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def parts():
-    # Not pytest's own folder: varnishd, started by root, compiles its VCL as another user, who may not read there.
-    with tempfile.TemporaryDirectory(prefix="parts-") as folder:
-        Path(folder).chmod(0o755)
-        running = Parts(Path(folder))
-        yield running
-        running.stop()
+def parts(public_folder):
+    running = Parts(public_folder / "parts")
+    yield running
+    running.stop()
 
 
 @pytest.fixture
 def key() -> str:
     """A key of its own for each test: what another test cached is not its to see."""
-    return f"sk-parts-{uuid.uuid4().hex}"
+    return secret("parts")
 
 
 @pytest.fixture
@@ -135,7 +131,7 @@ def test_two_keys_do_not_share(parts, client):
     words = fresh(2)
     create(client, words)
     paid = upstream_inputs(parts)
-    other = client.with_options(api_key=f"sk-other-{uuid.uuid4().hex}")
+    other = client.with_options(api_key=secret("other"))
     assert "hit" not in create(other, words).headers["cache-status"]
     assert upstream_inputs(parts) == paid + 2
 

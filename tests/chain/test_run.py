@@ -11,6 +11,7 @@ import urllib.request
 import openai
 import pytest
 from chain import RUN, environment, free_port, start_chain, stop_chain
+from harness.secrets import secret
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
@@ -58,8 +59,10 @@ def test_a_warm_start_is_quick_and_a_signal_ends_all_it_started(chain, tmp_path,
 
 
 def test_what_was_paid_for_survives_a_restart(chain, tmp_path):
+    key = secret("restart")
+
     def ask(running, *words):
-        client = openai.OpenAI(base_url=running.openai_url, api_key="sk-restart", max_retries=0)
+        client = openai.OpenAI(base_url=running.openai_url, api_key=key, max_retries=0)
         return [item.embedding for item in client.embeddings.create(model="text-embedding-3-small", input=words).data]
 
     first = start_chain(tmp_path)

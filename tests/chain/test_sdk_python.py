@@ -8,6 +8,7 @@ import uuid
 
 import openai
 import pytest
+from harness.secrets import secret
 
 MODEL = "text-embedding-3-small"
 
@@ -15,7 +16,7 @@ MODEL = "text-embedding-3-small"
 @pytest.fixture
 def client(chain):
     # A key of its own for each test: what another test cached is not its to see.
-    return openai.OpenAI(base_url=chain.openai_url, api_key=f"sk-python-{uuid.uuid4().hex}", max_retries=0)
+    return openai.OpenAI(base_url=chain.openai_url, api_key=secret("python"), max_retries=0)
 
 
 def fresh(*names: str) -> list[str]:
@@ -66,7 +67,7 @@ def test_another_batch_order_and_encoding_sends_only_what_is_new(chain, client):
 
 def test_a_vector_through_the_chain_is_the_upstreams_own_bit_for_bit(chain, client):
     (word,) = fresh("bits")
-    direct = openai.OpenAI(base_url=chain.upstream, api_key="sk-direct", max_retries=0)
+    direct = openai.OpenAI(base_url=chain.upstream, api_key=secret("direct"), max_retries=0)
     for dimensions in (256, 1536):
         own = direct.embeddings.create(model=MODEL, input=word, dimensions=dimensions)
         for _ in range(2):
@@ -78,7 +79,7 @@ def test_a_vector_through_the_chain_is_the_upstreams_own_bit_for_bit(chain, clie
 def test_two_keys_share_nothing(chain, client):
     (word,) = fresh("private")
     client.embeddings.create(model=MODEL, input=word)
-    other = client.with_options(api_key=f"sk-python-{uuid.uuid4().hex}")
+    other = client.with_options(api_key=secret("python-too"))
     answer = other.embeddings.with_raw_response.create(model=MODEL, input=word)
     assert "hit" not in answer.headers["cache-status"]
     assert chain.upstream_stats()["embeddings"]["calls"] == 2

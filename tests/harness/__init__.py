@@ -2,5 +2,5 @@
 
 `envoy` and `envoy_config` run an Envoy; `origin` is the upstream that tells what it received; `http1` and `http2` are
 clients that put on the wire what a test asks for and nothing else, and `client` one that asks as most programs do.
-`programs` are those of backend/.
+`programs` are those of backend/. `secrets` makes the keys that tests use, and finds them where they must not be.
 """

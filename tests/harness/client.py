@@ -1,9 +1,12 @@
 """A client that asks as most programs do, each request on a connection of its own. For exact bytes see `http1`."""
 
+import http
 import http.client
 import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from . import secrets
 
 # Longer than a busy machine takes for anything, so that a hang is a failure.
 TIMEOUT_SECONDS = 60
@@ -41,12 +44,16 @@ def send(
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)
     data = json.dumps(body) if isinstance(body, (dict, list)) else body
+    secrets.used_in_headers(headers or {})
     try:
         connection.request(method, path, data, headers or {})
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.headers, answer.read())
+        response = connection.getresponse()
+        answer = Answer(response.status, response.headers, response.read())
     finally:
         connection.close()
+    if answer.status >= http.HTTPStatus.BAD_REQUEST:
+        secrets.told(f"the error {answer.status} of {method} {path}", bytes(answer.headers) + answer.body)
+    return answer
 
 
 def answers(url: str, path: str) -> bool:

@@ -6,6 +6,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+from . import secrets
+
 # What a process may take to end by itself after SIGTERM before it is killed.
 GRACE_SECONDS = 5
 
@@ -17,6 +19,7 @@ class Process:
 
     def __init__(self, arguments: list, log: Path, **options) -> None:
         self.log = log
+        secrets.used_in_variables(options.get("env") or {})
         with open(log, "ab") as output:
             self._child = subprocess.Popen(
                 [str(argument) for argument in arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL, **options

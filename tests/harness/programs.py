@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from . import secrets
+from .client import send
 from .paths import ROOT
 from .processes import Process
 from .waiting import eventually
@@ -25,3 +27,9 @@ def url_of(process: Process) -> str:
         return next((json.loads(line)["address"] for line in lines if '"message":"ready"' in line), None)
 
     return "http://" + eventually(address, START_SECONDS, f"the address in {process.log.name}")
+
+
+def keep_metrics(process: Process, url: str) -> None:
+    """The last page of a program that is about to end, for the search for keys."""
+    if process.exit_code is None:
+        secrets.told(f"the metrics of {process.log}", send(url, "GET", "/metrics").body)

@@ -7,6 +7,7 @@ import uuid
 from cluster.gateway import HOST
 from cluster.waiting import until
 from harness.client import Answer, send
+from harness.secrets import secret
 
 MODEL = "text-embedding-3-small"
 # A Varnish that started before the backend asks it every 5 s, and believes it after three good answers.
@@ -41,7 +42,7 @@ def fresh(name: str = "text") -> str:
 
 def fresh_key() -> str:
     """A credential that nobody has used before."""
-    return f"sk-mesh-{uuid.uuid4().hex}"
+    return secret("mesh")
 
 
 def wait_until_served() -> None:

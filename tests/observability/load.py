@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chain import Chain
 from harness import http1
+from harness.secrets import secret
 
 MODEL = "text-embedding-3-small"
 # Every input costs the same, and so does every request: then even the estimate of what Varnish saves is exact.
 BATCH = 5
 TOKENS_AN_INPUT = 10
 DIMENSIONS = 256
-HEADERS = {"Authorization": "Bearer sk-load-1", "Content-Type": "application/json"}
+HEADERS = {"Authorization": f"Bearer {secret('load')}", "Content-Type": "application/json"}
 THREADS = 4
 ROUNDS = 60
 ROUND_SECONDS = 1.0

@@ -1,5 +1,5 @@
-// The page for people, in a real browser. PAGE_URL (the front of the chain) and UPSTREAM_URL (the stand-in) come from
-// the environment.
+// The page for people, in a real browser. PAGE_URL (the front of the chain), UPSTREAM_URL (the stand-in) and API_KEY come
+// from the environment.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -7,9 +7,8 @@ import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { launch } from "./browser.mjs";
 
-const { PAGE_URL, UPSTREAM_URL } = process.env;
+const { PAGE_URL, UPSTREAM_URL, API_KEY } = process.env;
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
-const KEY = `sk-page-${randomUUID()}`;
 const SECRET = "words that nobody else may read";
 const DESKTOP = { width: 1100, height: 900 };
 const PHONE = { width: 320, height: 640 };
@@ -38,7 +37,7 @@ async function open(t, { figures, ...options } = {}) {
 const embed = (input, headers = {}) =>
   fetch(`${PAGE_URL}/v1/embeddings`, {
     method: "POST",
-    headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json", ...headers },
+    headers: { authorization: `Bearer ${API_KEY}`, "content-type": "application/json", ...headers },
     body: JSON.stringify({ model: "text-embedding-3-small", input }),
   });
 
@@ -90,7 +89,7 @@ test("the figures are the counters', live", async (t) => {
 
 test("an error is shown by its kind, and none of its words", async (t) => {
   const message = `the upstream speaks of ${SECRET}`;
-  await misbehave({ status: 429, message, times: 1, when: { key: KEY } });
+  await misbehave({ status: 429, message, times: 1, when: { key: API_KEY } });
   t.after(() => misbehave());
   const { page } = await open(t);
   assert.ok((await (await embed(`${SECRET} ${randomUUID()}`)).text()).includes(message));
@@ -102,7 +101,7 @@ test("nothing secret is on it", async (t) => {
   await embed(`${SECRET} ${randomUUID()}`, { "openai-organization": "org-secret" });
   const { page } = await open(t);
   const shown = (await page.content()) + (await (await fetch(`${PAGE_URL}/status.json`)).text());
-  for (const secret of [SECRET, KEY, "org-secret", "text-embedding", new URL(UPSTREAM_URL).host, process.env.HOME, "Bearer"]) {
+  for (const secret of [SECRET, API_KEY, "org-secret", "text-embedding", new URL(UPSTREAM_URL).host, process.env.HOME, "Bearer"]) {
     assert.ok(!shown.includes(secret), secret);
   }
 });

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 from chain import ROOT, environment, start_chain, stop_chain
+from harness.secrets import secret
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def test_the_page_in_a_browser(chain):
     run = subprocess.run(
         [ROOT / ".tools/bin/node", "--test", "page.test.mjs"],
         cwd=ROOT / "tests/page",
-        env=environment(PAGE_URL=chain.url, UPSTREAM_URL=chain.upstream),
+        env=environment(PAGE_URL=chain.url, UPSTREAM_URL=chain.upstream, API_KEY=secret("page")),
         capture_output=True,
         text=True,
         timeout=300,
