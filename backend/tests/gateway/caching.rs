@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::gateway::{Gateway, post, with};
+use crate::gateway::{BILLED, Gateway, post, with};
 use crate::upstream::{Upstream, vectors};
 
 #[tokio::test]
@@ -166,6 +166,7 @@ async fn vectors_of_different_lengths_never_stand_in_one_answer() {
         json!({"data": [{"index": 0, "embedding": [1.0]}]}),
     );
     gateway.embed(json!({"model": "m", "input": "a"})).await;
+    let billed = gateway.metric(BILLED);
     // The model behind the name was replaced by one with longer vectors.
     upstream.answers(|call| std::future::ready(crate::upstream::embeddings(&call)));
     let answer = gateway
@@ -173,6 +174,9 @@ async fn vectors_of_different_lengths_never_stand_in_one_answer() {
         .await;
     assert_eq!(answer.vectors(), vectors("m", &["a", "b"]));
     assert_eq!(upstream.calls().last().unwrap().inputs(), ["a", "b"]);
+    // The call for what was missing, and the one for all of it anew.
+    assert_eq!(answer.header("x-embedding-billed-tokens"), "3");
+    assert_eq!(gateway.metric(BILLED) - billed, 3);
     let again = gateway
         .embed(json!({"model": "m", "input": ["a", "b"]}))
         .await;

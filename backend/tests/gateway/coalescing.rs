@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::gateway::{Answer, Gateway, post, with};
+use crate::gateway::{Answer, BILLED, Gateway, post, with};
 use crate::upstream::{Call, Upstream, embeddings, json_answer, vectors};
 
 /// Holds every call back until the test lets it go.
@@ -187,6 +187,31 @@ async fn another_requests_fault_is_not_the_waiters() {
         assert_eq!(follower.vectors(), vectors("m", &["x"]));
         assert_eq!(calls, 2);
     }
+}
+
+#[tokio::test]
+async fn a_request_that_asks_in_two_rounds_tells_what_both_of_them_cost() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let gate = Gate::before(&upstream, fails_if_bad(StatusCode::BAD_REQUEST));
+    let leader = gateway.embed(json!({"model": "m", "input": ["x", "bad"]}));
+    let follower = async {
+        until(|| upstream.call_count() == 1).await;
+        let inputs = ["x", "three"];
+        gateway.embed(json!({"model": "m", "input": inputs})).await
+    };
+    let opening = async {
+        // Its own call is under way, so it waits for the other input already.
+        until(|| upstream.call_count() == 2).await;
+        gate.open();
+    };
+    let (leader, follower, ()) = tokio::join!(leader, follower, opening);
+    assert_eq!(leader.status, StatusCode::BAD_REQUEST);
+    assert_eq!(follower.vectors(), vectors("m", &["x", "three"]));
+    let asked: Vec<_> = upstream.calls().iter().map(Call::inputs).collect();
+    assert_eq!(asked[1..], [[json!("three")], [json!("x")]]);
+    assert_eq!(follower.header("x-embedding-billed-tokens"), "6");
+    assert_eq!(gateway.metric(BILLED), 6);
 }
 
 #[tokio::test]

@@ -21,6 +21,9 @@ use crate::upstream::Upstream;
 /// A key that the fake upstream accepts like any other.
 pub const KEY: &str = "Bearer sk-test-key-of-nobody";
 
+/// The line of `/metrics` that tells what model `m` has cost.
+pub const BILLED: &str = "embedding_gateway_billed_tokens_total{model=\"m\"}";
+
 pub struct Gateway {
     pub app: Arc<App>,
     router: Router,
