@@ -3,24 +3,17 @@
 import hashlib
 import json
 import os
-import signal
 from pathlib import Path
 
-from harness import secrets
+from harness import programs, secrets
 from harness.client import Answer, send
-from harness.paths import ROOT, TOOLS
+from harness.paths import TOOLS
 from harness.ports import free_ports
 from harness.processes import Process
-from harness.programs import keep_metrics
+from harness.programs import START_SECONDS
 from harness.waiting import eventually
 
-RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-GATEWAY = RELEASE / "embedding-gateway"
-STANDIN = RELEASE / "examples/openai-standin"
 WEED = TOOLS / "venv/bin/weed"
-
-# A debug line a request and 5,000 objects on two cores that others use too.
-START_SECONDS = 30
 
 BUCKET = "vectors"
 ACCESS_KEY, SECRET_KEY = secrets.secret("s3-access"), secrets.secret("s3-secret")
@@ -38,15 +31,8 @@ class Gateway:
         self.log = folder / "gateway.log"
         inherited = {"PATH": os.environ["PATH"]}
         own = {"LISTEN": "127.0.0.1:0", "OPENAI_BASE_URL": f"{upstream}/v1", "LOG_FORMAT": "json"}
-        self.process = Process([GATEWAY], self.log, env=inherited | secrets.talkative | own | variables)
-        self.url = "http://" + eventually(self._address, START_SECONDS, "the gateway's address")
-
-    def _address(self) -> str | None:
-        assert self.process.exit_code is None, self.process.log_text()
-        for line in self.process.log_text().splitlines():
-            if '"message":"ready"' in line:
-                return json.loads(line)["address"]
-        return None
+        self.process = Process([programs.GATEWAY], self.log, env=inherited | secrets.talkative | own | variables)
+        self.url = programs.url_of(self.process)
 
     def embed(self, inputs, key: str = ANY_KEY, model: str = "text-embedding-3-small", **headers: str) -> Answer:
         return send(
@@ -74,13 +60,12 @@ class Gateway:
 
     def stop(self, timeout: float = 30) -> int:
         """SIGTERM; the exit code."""
-        keep_metrics(self.process, self.url)
-        os.kill(self.process.pid, signal.SIGTERM)
-        return self.process.wait(timeout)
+        programs.keep_metrics(self.process, self.url)
+        return self.process.terminate(timeout)
 
     def end(self) -> None:
         """Whatever became of it, it is gone afterwards."""
-        keep_metrics(self.process, self.url)
+        programs.keep_metrics(self.process, self.url)
         self.process.stop()
 
 
@@ -89,7 +74,7 @@ class Standin:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        self.process = Process([STANDIN], folder / "standin.log")
+        self.process = Process([programs.STANDIN], folder / "standin.log")
         self.url = eventually(self._url, START_SECONDS, "the stand-in's address")
 
     def _url(self) -> str | None:
@@ -107,8 +92,7 @@ class Standin:
         assert send(self.url, "PUT", "/keys", rules, {"content-type": "application/json"}).status < 300
 
     def stop(self) -> None:
-        for digest in send(self.url, "GET", "/stats").json["keys"]:
-            secrets.used(digest)
+        programs.note_keys(self.url)
         self.process.stop()
 
 

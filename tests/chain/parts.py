@@ -2,25 +2,21 @@
 
 import os
 import re
+import select
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import yaml
-from backend.system import RELEASE, S3Server, Standin
-from harness import secrets
-from harness.client import send
+from backend.system import S3Server, Standin
+from harness import programs, secrets
+from harness.client import answers, send
 from harness.envoy import Envoy
 from harness.paths import ROOT
-from harness.ports import free_ports
-from harness.processes import Process
-from harness.programs import keep_metrics
+from harness.ports import free_ports, moved
+from harness.processes import Process, children_of
 from harness.waiting import eventually
 from varnish import varnish
-
-# Everything is built; a busy machine still needs seconds to compile the VCL and the module.
-START_SECONDS = 30
 
 
 class Parts:
@@ -67,10 +63,13 @@ class Parts:
         """SIGKILL, as when a node runs out of memory."""
         self._keep_metrics(name)
         process = self._running.pop(name)
-        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
-        for pid in [process.pid, *map(int, children)]:
-            os.kill(pid, signal.SIGKILL)
-        process.wait(START_SECONDS)
+        children = [os.pidfd_open(pid) for pid in children_of(process.pid)]
+        process.kill()
+        for child in children:
+            signal.pidfd_send_signal(child, signal.SIGKILL)
+            # On a busy machine it takes its time to die, and until then it listens where the next one will.
+            select.select([child], [], [], programs.START_SECONDS)
+            os.close(child)
 
     def stop(self) -> None:
         for name, process in reversed(self._running.items()):
@@ -88,7 +87,7 @@ class Parts:
     def _keep_metrics(self, name: str) -> None:
         ports = {"backend": self.backend_port, "broadcaster": self.broadcaster_port}
         if name in ports:
-            keep_metrics(self._running[name], f"http://127.0.0.1:{ports[name]}")
+            programs.keep_metrics(self._running[name], f"http://127.0.0.1:{ports[name]}")
 
     def _start_backend(self, folder: Path) -> Process:
         variables = secrets.talkative | self.s3.variables(
@@ -97,8 +96,8 @@ class Parts:
             OPENAI_BASE_URL=f"{self.standin.url}/v1",
             ALLOW_ANONYMOUS_PURGE="true",
         )
-        process = Process([RELEASE / "embedding-gateway"], folder / "backend.log", env=variables)
-        return self._ready(process, f"http://127.0.0.1:{self.backend_port}", "/readyz")
+        process = Process([programs.GATEWAY], folder / "backend.log", env=variables)
+        return self._ready(process, f"http://127.0.0.1:{self.backend_port}")
 
     def _start_varnish(self, folder: Path) -> Process:
         folder.chmod(0o755)
@@ -112,24 +111,19 @@ class Parts:
             "BACKEND_SERVICE": f"127.0.0.1:{self.backend_port}",
             "ALLOW_ANONYMOUS_PURGE": "true",
         }
-        process = Process([RELEASE / "endpoint-broadcaster"], folder / "broadcaster.log", env=variables)
-        return self._ready(process, self.broadcaster_url, "/readyz")
+        process = Process([programs.BROADCASTER], folder / "broadcaster.log", env=variables)
+        return self._ready(process, self.broadcaster_url)
 
     def _start_envoy(self, folder: Path) -> Process:
         # The laptop's configuration with the ports of this run, as scripts/run.sh makes it.
-        text = (ROOT / "envoy/gateway.yaml").read_text()
-        for port, ours in ((8080, self.envoy_port), (6081, self.varnish_port), (9901, self._admin_port)):
-            text = re.sub(rf"\b{port}\b", str(ours), text)
-        return Envoy(yaml.safe_load(text), folder).process
+        ports = {8080: self.envoy_port, 6081: self.varnish_port, 9901: self._admin_port}
+        return Envoy(yaml.safe_load(moved((ROOT / "envoy/gateway.yaml").read_text(), ports)), folder).process
 
     @staticmethod
-    def _ready(process: Process, url: str, path: str) -> Process:
-        def answers() -> bool:
+    def _ready(process: Process, url: str) -> Process:
+        def is_ready() -> bool:
             assert process.exit_code is None, process.log_text()
-            try:
-                return send(url, "GET", path).status == 200
-            except OSError:
-                return False
+            return answers(url, "/readyz")
 
-        eventually(answers, START_SECONDS, f"{process.log.name}: {path}")
+        eventually(is_ready, programs.START_SECONDS, f"{process.log.name}: ready")
         return process

@@ -11,7 +11,7 @@ import pytest
 from harness.client import Answer, send
 from harness.secrets import secret
 from harness.waiting import eventually
-from load import DIMENSIONS, MODEL, Client, Load, body, question
+from load import DIMENSIONS, MODEL, Load, body, question
 from parts import Parts
 
 # What a part that is back may take until everybody in front of it has noticed: Varnish believes its backend after three answers, one a second.

@@ -10,7 +10,7 @@ import urllib.request
 
 import openai
 import pytest
-from chain import RUN, environment, free_port, start_chain, stop_chain
+from chain import RUN, environment, start_chain, stop_chain
 from harness.secrets import secret
 
 
@@ -46,7 +46,7 @@ def test_what_is_no_port_is_a_clear_error(port):
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
 def test_a_warm_start_is_quick_and_a_signal_ends_all_it_started(chain, tmp_path, with_signal):
     started = time.monotonic()
-    second = start_chain(tmp_path, free_port())
+    second = start_chain(tmp_path)
     assert time.monotonic() - started < 10
 
     addresses = [second.url, *re.findall(r"http://127\.0\.0\.1:\d+", second.output)]

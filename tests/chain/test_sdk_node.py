@@ -1,18 +1,12 @@
 """The official Node SDK: its tests stand in sdk.test.mjs and run on the same chain."""
 
-import subprocess
+from pathlib import Path
 
-from chain import ROOT, environment
+from chain import environment
+from harness import node
 from harness.secrets import secret
 
 
 def test_the_node_sdk_through_the_chain(chain):
-    run = subprocess.run(
-        [ROOT / ".tools/bin/node", "--test", "sdk.test.mjs"],
-        cwd=ROOT / "tests/chain",
-        env=environment(CHAIN_URL=chain.url, UPSTREAM_URL=chain.upstream, API_KEY=secret("node")),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    tests = Path(__file__).with_name("sdk.test.mjs")
+    node.run_tests(tests, environment(CHAIN_URL=chain.url, UPSTREAM_URL=chain.upstream, API_KEY=secret("node")), timeout=120)

@@ -40,7 +40,7 @@ class Process:
         _running.discard(self)
         return code
 
-    def end(self, timeout: float, with_signal: int = signal.SIGTERM) -> int:
+    def terminate(self, timeout: float, with_signal: int = signal.SIGTERM) -> int:
         """Sends it a signal; the exit code with which it ends by itself."""
         self._child.send_signal(with_signal)
         return self.wait(timeout)

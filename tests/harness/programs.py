@@ -29,6 +29,12 @@ def url_of(process: Process) -> str:
     return "http://" + eventually(address, START_SECONDS, f"the address in {process.log.name}")
 
 
+def note_keys(standin: str) -> None:
+    """Which keys the stand-in has been asked with, for the search for keys."""
+    for digest in send(standin, "GET", "/stats").json["keys"]:
+        secrets.used(digest)
+
+
 def keep_metrics(process: Process, url: str) -> None:
     """The last page of a program that is about to end, for the search for keys."""
     if process.exit_code is None:

@@ -1,18 +1,16 @@
 """A load with something of everything, which keeps its own books."""
 
-import contextlib
 import json
 import re
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from chain import Chain
 from harness import http1
+from harness.client import Answer, send
 from harness.secrets import secret
 
 MODEL = "text-embedding-3-small"
@@ -28,7 +26,6 @@ ROUND_SECONDS = 1.0
 PAUSE_SECONDS = 0.6
 # The filter's cap, and one byte.
 TOO_LARGE = (1 << 20) + 1
-TIMEOUT_SECONDS = 30
 
 
 def _text(run: str, number: int) -> str:
@@ -56,11 +53,10 @@ class Load:
 
     def embed(self, inputs: list[str], *, expect: int = 200) -> None:
         """One embeddings request; its answer is entered in the books by what its Cache-Status says."""
-        body = json.dumps({"model": MODEL, "input": inputs, "dimensions": DIMENSIONS}).encode()
-        status, headers = self._send("POST", "/v1/embeddings", body)
-        assert status == expect, status
+        answer = self._send("POST", "/v1/embeddings", {"model": MODEL, "input": inputs, "dimensions": DIMENSIONS})
+        assert answer.status == expect, answer.status
         with self._lock:
-            self._enter(status, headers.get("cache-status", ""), len(inputs), len(set(inputs)))
+            self._enter(answer.status, answer.cache_status, len(inputs), len(set(inputs)))
 
     def _enter(self, status: int, cache_status: str, inputs: int, distinct: int) -> None:
         books = self.books
@@ -111,26 +107,22 @@ class Load:
     def purge(self) -> None:
         """What nobody stored is forgotten everywhere: a purge that changes nothing."""
         broadcaster = re.search(r"-X PURGE (http://\S+?)/", self.chain.output).group(1)
-        request = urllib.request.Request(f"{broadcaster}/v1/embeddings", method="PURGE", headers={"Surrogate-Key": "model:nobody"})
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            assert answer.status == 200
+        assert send(broadcaster, "PURGE", "/v1/embeddings", headers={"Surrogate-Key": "model:nobody"}).status == 200
         self._count("purge 200")
 
     def chat(self) -> None:
         message = {"role": "user", "content": "hi"}
-        status, _ = self._send("POST", "/v1/chat/completions", json.dumps({"model": "gpt-4o-mini", "messages": [message]}).encode())
-        assert status == 200
+        answer = self._send("POST", "/v1/chat/completions", {"model": "gpt-4o-mini", "messages": [message]})
+        assert answer.status == 200
         self._count("filter hashed", "varnish pass", "passthrough 200")
 
     def models(self) -> None:
-        status, _ = self._send("GET", "/v1/models", None)
-        assert status == 200
+        assert self._send("GET", "/v1/models").status == 200
         self._count("filter no_body", "varnish pass", "passthrough 200")
 
     def too_large(self) -> None:
         """A body over the filter's cap goes on without a hash, and so past Varnish."""
-        status, _ = self._send("POST", "/v1/files", b"x" * TOO_LARGE)
-        assert status == 200
+        assert self._send("POST", "/v1/files", b"x" * TOO_LARGE).status == 200
         self._count("filter too_large", "varnish pass", "passthrough 200")
 
     def held(self) -> None:
@@ -151,15 +143,8 @@ class Load:
         with self._lock:
             self.books.update(names)
 
-    def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, dict[str, str]]:
-        request = urllib.request.Request(self.chain.url + path, method=method, data=body, headers=HEADERS)
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-                answer.read()
-                return answer.status, {name.lower(): value for name, value in answer.headers.items()}
-        except urllib.error.HTTPError as error:
-            with contextlib.closing(error):
-                return error.code, {name.lower(): value for name, value in error.headers.items()}
+    def _send(self, method: str, path: str, body: bytes | dict | None = None) -> Answer:
+        return send(self.chain.url, method, path, body, HEADERS)
 
 
 def remember(chain: Chain, batches: int) -> list[list[str]]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import dashboard
 from dashboard import Panel, Watched
-from harness.paths import ROOT, TOOLS
+from harness.node import NODE
+from harness.paths import ROOT
 from watching import watch
 
-NODE = TOOLS / "bin/node"
 IMAGES = ROOT / "docs/images"
 PICTURE_SECONDS = 120
 

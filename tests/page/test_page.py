@@ -1,9 +1,10 @@
 """The page for people in a real Chromium: its tests stand in page.test.mjs and run on the whole chain."""
 
-import subprocess
+from pathlib import Path
 
 import pytest
-from chain import ROOT, environment, start_chain, stop_chain
+from chain import environment, start_chain, stop_chain
+from harness import node
 from harness.secrets import secret
 
 
@@ -15,12 +16,5 @@ def chain(tmp_path_factory):
 
 
 def test_the_page_in_a_browser(chain):
-    run = subprocess.run(
-        [ROOT / ".tools/bin/node", "--test", "page.test.mjs"],
-        cwd=ROOT / "tests/page",
-        env=environment(PAGE_URL=chain.url, UPSTREAM_URL=chain.upstream, API_KEY=secret("page")),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    tests = Path(__file__).with_name("page.test.mjs")
+    node.run_tests(tests, environment(PAGE_URL=chain.url, UPSTREAM_URL=chain.upstream, API_KEY=secret("page")), timeout=300)
