@@ -4,16 +4,19 @@ import itertools
 import json
 import os
 import re
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import wrk
-from filter_measure import OTHER_CORES
 from harness.processes import Process
+from harness.programs import START_SECONDS
 from harness.waiting import eventually
-from system import START_SECONDS, Gateway
+from measuring import BUILDS, MEASURED_CORES, OTHER_CORES, SECONDS
+from system import Gateway, Standin
 
 MODEL = "text-embedding-3-small"
 TEXT = "A customer asks how to return a parcel that arrived too late; this is passage number {} of the manual."
@@ -59,11 +62,6 @@ class Server:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def status_bytes(self, name: str) -> int:
-        """A line of /proc/PID/status, as VmRSS."""
-        found = re.search(rf"^{name}:\s*(\d+) kB$", Path(f"/proc/{self.process.pid}/status").read_text(), re.MULTILINE)
-        return int(found.group(1)) * 1024
-
 
 @dataclass
 class Bench:
@@ -72,14 +70,11 @@ class Bench:
     folder: Path
     upstream: str
     executables: dict[str, Path]
-    rounds: int
-    seconds: int
-    cores: set[int]
     _numbers: itertools.count = field(default_factory=itertools.count)
 
     def gateway(self, upstream: str | None = None, **variables: str) -> tuple[Gateway, Server]:
         """A gateway on the core that is measured."""
-        with on_cores(self.cores):
+        with on_cores(MEASURED_CORES):
             folder = self.folder / f"gateway-{next(self._numbers)}"
             gateway = Gateway(folder, upstream or self.upstream, **{"RUST_LOG": QUIET} | variables)
         return gateway, Server(gateway.process, int(gateway.url.rpartition(":")[2]))
@@ -87,7 +82,7 @@ class Bench:
     def yardstick(self, name: str, *arguments) -> Server:
         """A program that listens and says where, on the same core."""
         log = self.folder / f"{name}-{next(self._numbers)}.log"
-        with on_cores(self.cores):
+        with on_cores(MEASURED_CORES):
             process = Process([self.executables[name], "127.0.0.1:0", *arguments], log)
         found = eventually(lambda: re.search(r"http://127.0.0.1:(\d+)", process.log_text()), START_SECONDS, f"{name}'s address")
         return Server(process, int(found.group(1)))
@@ -99,11 +94,27 @@ class Bench:
 
     def measure(self, server: Server, body: int | Path, connections: int, path: str, headers: dict[str, str]) -> Sample:
         before = server.processor_seconds()
-        measured = wrk.post(server.port, body, connections, self.seconds, OTHER_CORES, path, headers)
+        measured = wrk.post(server.port, body, connections, SECONDS, OTHER_CORES, path, headers)
         if not measured.per_second:
-            raise RuntimeError(f"{self.seconds} s are too few for one request: set BENCH_SECONDS")
+            raise RuntimeError(f"{SECONDS} s are too few for one request: set BENCH_SECONDS")
         spent = server.processor_seconds() - before
-        return Sample(measured.per_second, measured.p50_us, spent * 1e6 / (measured.per_second * self.seconds))
+        return Sample(measured.per_second, measured.p50_us, spent * 1e6 / (measured.per_second * SECONDS))
+
+
+@contextmanager
+def running_bench() -> Iterator[Bench]:
+    """Its folder, the stand-in, and the programs that cargo reported; gone afterwards."""
+    with tempfile.TemporaryDirectory() as name:
+        standin = Standin(Path(name) / "standin")
+        try:
+            yield Bench(Path(name), standin.url, _executables())
+        finally:
+            standin.process.stop()
+
+
+def _executables() -> dict[str, Path]:
+    messages = (json.loads(line) for line in (BUILDS / "backend.json").read_text().splitlines())
+    return {message["target"]["name"]: Path(message["executable"]) for message in messages if message.get("executable")}
 
 
 def request(count: int, first: int = 0, encoding: str = "base64") -> bytes:

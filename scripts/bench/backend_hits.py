@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Iterator
 
 from backend_bench import HEADERS, Bench, Sample, Server, mebibytes, middle, ratio, request, row
-from filter_measure import rounds
-from system import send
+from harness.client import send
+from harness.processes import memory_bytes
+from measuring import rounds
 
 PATH = "/v1/embeddings"
 CONNECTIONS = 16
@@ -43,7 +44,6 @@ def single(bench: Bench) -> Iterator[str]:
     bare = {encoding: bench.yardstick("bare_handler", bench.file(warm(quiet, body))) for encoding, body in bodies.items()}
     servers = {"quiet": dict.fromkeys(WANTED, quiet), "logging": dict.fromkeys(WANTED, logging), "bare": bare}
     results = rounds(
-        bench.rounds,
         [(name, encoding) for encoding in WANTED for name in servers],
         lambda name, encoding: bench.measure(servers[name][encoding], files[encoding], CONNECTIONS, PATH, hashes[encoding]),
     )
@@ -62,10 +62,10 @@ def batches(bench: Bench) -> Iterator[str]:
     for first in range(0, LARGE, SMALL):
         warm(server, request(SMALL, first))
     small, large = request(SMALL), request(LARGE)
-    resident = server.status_bytes("VmRSS")
+    resident = memory_bytes(server.process.pid)
     peak, answer = peak_of(server, large)
     files = {count: bench.file(body) for count, body in ((SMALL, small), (LARGE, large))}
-    results = rounds(bench.rounds, [(SMALL,), (LARGE,)], lambda count: bench.measure(server, files[count], 1, PATH, HEADERS))
+    results = rounds([(SMALL,), (LARGE,)], lambda count: bench.measure(server, files[count], 1, PATH, HEADERS))
     times = {count: middle(results[count,], "p50_us") / count for count in files}
     found = ratio(results[LARGE,], results[SMALL,], "p50_us") * SMALL / LARGE
     yield row(f"batch of {LARGE:,} hits, time an input", f"{times[LARGE]:.2f} µs", f"batch of {SMALL}: {times[SMALL]:.2f} µs", found, "≤ 1.5")
@@ -81,4 +81,4 @@ def peak_of(server: Server, body: bytes) -> tuple[int, int]:
         file.write("5")
     answer = send(f"http://127.0.0.1:{server.port}", "POST", PATH, body, HEADERS)
     assert answer.cache_status == "embedding-gateway; hit", answer.cache_status
-    return server.status_bytes("VmHWM"), len(answer.body)
+    return memory_bytes(server.process.pid, "VmHWM"), len(answer.body)

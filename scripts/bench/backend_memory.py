@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from backend_bench import HEADERS, MIB, Bench, mebibytes, request, row
-from system import send
+from harness.client import send
+from harness.processes import memory_bytes
 
 IDLE_LIMIT = 32 * MIB
 TIER = 256 * MIB
@@ -16,10 +17,10 @@ ENTRY_BYTES = 1536 * 4
 def rows(bench: Bench) -> Iterator[str]:
     gateway, server = bench.gateway(MEMORY_CACHE_BYTES=f"{TIER // MIB}MiB")
     send(gateway.url, "GET", "/healthz")
-    yield row("resident memory, idle", mebibytes(server.status_bytes("VmRSS")), "", None, f"< {mebibytes(IDLE_LIMIT)}")
+    yield row("resident memory, idle", mebibytes(memory_bytes(server.process.pid)), "", None, f"< {mebibytes(IDLE_LIMIT)}")
     # A tenth more than fits.
     for first in range(0, TIER * 11 // 10 // ENTRY_BYTES, BATCH):
         assert send(gateway.url, "POST", "/v1/embeddings", request(BATCH, first), HEADERS).status == 200
     what = f"resident memory at its peak, memory tier of {TIER // MIB} MiB full"
-    yield row(what, mebibytes(server.status_bytes("VmHWM")), "", None, f"≤ {mebibytes(FULL_LIMIT)}")
+    yield row(what, mebibytes(memory_bytes(server.process.pid, "VmHWM")), "", None, f"≤ {mebibytes(FULL_LIMIT)}")
     gateway.process.stop()

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from backend_bench import HEADERS, MIB, Bench, Server, middle, ratio, row
-from filter_measure import GATEWAY_CORES, OTHER_CORES, READ_ALL, envoy, rounds
+from filter_measure import READ_ALL, envoy
 from harness.envoy_config import cluster, http_connection_manager, listener, route
 from harness.paths import ENVOY_VERSION
+from measuring import MEASURED_CORES, OTHER_CORES, rounds
 
 CONNECTIONS = 8
 UP, DOWN = "/v1/files", "/v1/audio/speech"
@@ -25,12 +26,11 @@ def rows(bench: Bench) -> Iterator[str]:
     with envoy([origin_listener()], [], bench.folder / "origin", OTHER_CORES) as origin:
         upstream = cluster("origin", origin.port("origin"))
         forwarding = listener("proxy", http_connection_manager([], [route("origin")]))
-        with envoy([forwarding], [upstream], bench.folder / "proxy", GATEWAY_CORES) as proxy:
+        with envoy([forwarding], [upstream], bench.folder / "proxy", MEASURED_CORES) as proxy:
             gateway, server = bench.gateway(f"http://127.0.0.1:{origin.port('origin')}")
             servers = {"gateway": server, "envoy": Server(proxy.process, proxy.port("proxy"))}
             bodies = {UP: MIB, DOWN: SMALL_BODY}
             results = rounds(
-                bench.rounds,
                 [(name, path) for path in bodies for name in servers],
                 lambda name, path: bench.measure(servers[name], bodies[path], CONNECTIONS, path, HEADERS),
             )

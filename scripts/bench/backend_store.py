@@ -6,9 +6,11 @@ import subprocess
 from collections.abc import Iterator
 
 from backend_bench import HEADERS, Bench, Sample, middle, on_cores, ratio, request, row
-from filter_measure import OTHER_CORES, rounds
+from harness.client import send
+from harness.programs import START_SECONDS
 from harness.waiting import eventually
-from system import BUCKET, START_SECONDS, S3Server, send
+from measuring import MEASURED_CORES, OTHER_CORES, SECONDS, rounds
+from system import BUCKET, S3Server
 
 BATCH = 64
 PATH = "/v1/embeddings"
@@ -34,12 +36,12 @@ def rows(bench: Bench) -> Iterator[str]:
     def measure(name: str) -> Sample:
         if name == "gateway":
             return bench.measure(server, file, 1, PATH, HEADERS)
-        with on_cores(bench.cores):
-            command = [bench.executables["bare_store"], BUCKET, str(BATCH), str(bench.seconds)]
+        with on_cores(MEASURED_CORES):
+            command = [bench.executables["bare_store"], BUCKET, str(BATCH), str(SECONDS)]
             ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
         return Sample(0, json.loads(ran.stdout)["p50_us"], 0)
 
-    results = rounds(bench.rounds, [("gateway",), ("alone",)], measure)
+    results = rounds([("gateway",), ("alone",)], measure)
     samples, others = results["gateway",], results["alone",]
     times = [f"{middle(each, 'p50_us') / 1000:.2f} ms" for each in (samples, others)]
     yield row(f"hits in the store, batch of {BATCH}, 1 connection", times[0], f"`object_store` alone: {times[1]}", ratio(samples, others, "p50_us"), "≤ 1.3")

@@ -4,7 +4,6 @@ The gateway has one worker on a core of its own. wrk and the origin share the ot
 buffer filter reads the whole body before a direct response answers, so every byte is really forwarded.
 """
 
-import argparse
 import os
 import tempfile
 from contextlib import ExitStack
@@ -16,8 +15,8 @@ from filter.attachments import PAIR, SINGLE, chain, member
 from harness.envoy import Envoy
 from harness.envoy_config import bootstrap, cluster, http_connection_manager, http_filter, listener, route
 from harness.paths import ENVOY_VERSION
+from measuring import BUILDS, MEASURED_CORES, OTHER_CORES, ROUNDS, SECONDS, rounds
 
-MODULE = "wasm32-wasip1/release/body_hash_filter.wasm"
 KIB, MIB = 1 << 10, 1 << 20
 BODIES = (KIB, 16 * KIB, 256 * KIB)
 NONE = "none"
@@ -25,8 +24,11 @@ TITLES = {"p50_us": "p50", "p99_us": "p99", "per_second": "requests/s"}
 COLUMNS = [(1, "p50_us"), (1, "p99_us"), (16, "p50_us"), (16, "p99_us"), (16, "per_second")]
 READ_ALL = http_filter("buffer.v3.Buffer", max_request_bytes=4 * MIB)
 ANSWER = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
-GATEWAY_CORES = {min(os.sched_getaffinity(0))}
-OTHER_CORES = os.sched_getaffinity(0) - GATEWAY_CORES or GATEWAY_CORES
+
+
+def built(name: str) -> Path:
+    """The filter with the compiler flags that scripts/bench.sh calls so."""
+    return BUILDS / name / "wasm32-wasip1/release/body_hash_filter.wasm"
 
 
 def envoy(listeners: list, clusters: list, folder: Path, cores: set[int]) -> Envoy:
@@ -35,16 +37,6 @@ def envoy(listeners: list, clusters: list, folder: Path, cores: set[int]) -> Env
     for thread in Path(f"/proc/{running.process.pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), cores)
     return running
-
-
-def rounds(count: int, cases: list, measure) -> dict:
-    """Measures every case once in each round, each round beginning with another case."""
-    results = {case: [] for case in cases}
-    for turn in range(count):
-        start = turn % len(cases)
-        for case in cases[start:] + cases[:start]:
-            results[case].append(measure(*case))
-    return results
 
 
 def compared(results: dict, case, plain, value: str) -> tuple[float, float, float]:
@@ -60,20 +52,19 @@ def cell(results: dict, name: str, body: int, connections: int, value: str) -> s
     return f"{figure:,.0f}{unit}" if name == NONE else f"{figure:,.0f}{unit} ({difference:+,.0f}, {ratio:.2f}×)"
 
 
-def attachments(folder: Path, module: Path, options) -> str:
+def attachments(folder: Path) -> str:
     """Latency at 1 connection, latency and requests per second at 16."""
+    module = built("simd")
     filters = {NONE: [], PAIR: chain(PAIR, module), SINGLE: chain(SINGLE, module)}
     with ExitStack() as stack:
         answering = listener("origin", http_connection_manager([READ_ALL], [ANSWER]))
         origin = stack.enter_context(envoy([answering], [], folder / "origin", OTHER_CORES))
         forwarding = [listener(name, http_connection_manager(chained, [route("origin")])) for name, chained in filters.items()]
         upstream = cluster("origin", origin.port("origin"))
-        gateway = stack.enter_context(envoy(forwarding, [upstream], folder / "gateway", GATEWAY_CORES))
+        gateway = stack.enter_context(envoy(forwarding, [upstream], folder / "gateway", MEASURED_CORES))
         ports = {name: gateway.port(name) for name in filters}
         cases = [(name, body, connections) for body in BODIES for connections in dict(COLUMNS) for name in filters]
-        results = rounds(
-            options.rounds, cases, lambda name, body, connections: wrk.post(ports[name], body, connections, options.seconds, OTHER_CORES)
-        )
+        results = rounds(cases, lambda name, body, connections: wrk.post(ports[name], body, connections, SECONDS, OTHER_CORES))
     titles = [f"{TITLES[value]}, {connections} connection{'s'[: connections - 1]}" for connections, value in COLUMNS]
     lines = [f"| body | filter | {' | '.join(titles)} |", "|---" * (2 + len(COLUMNS)) + "|"]
     for body in BODIES:
@@ -83,13 +74,13 @@ def attachments(folder: Path, module: Path, options) -> str:
     return "\n".join(lines)
 
 
-def hashing(folder: Path, builds: Path, options) -> str:
+def hashing(folder: Path) -> str:
     """How fast a tap hashes 1 MiB bodies: its time over that of the same listener without it. Nothing is forwarded here."""
-    filters = {NONE: [], **{name: [member("tap", builds / name / MODULE, vm_id=name)] for name in ("scalar", "simd")}}
+    filters = {NONE: [], **{name: [member("tap", built(name), vm_id=name)] for name in ("scalar", "simd")}}
     listeners = [listener(name, http_connection_manager([*chained, READ_ALL], [ANSWER])) for name, chained in filters.items()]
-    with envoy(listeners, [], folder / "hashing", GATEWAY_CORES) as gateway:
+    with envoy(listeners, [], folder / "hashing", MEASURED_CORES) as gateway:
         ports = {name: gateway.port(name) for name in filters}
-        results = rounds(options.rounds, [(name,) for name in filters], lambda name: wrk.post(ports[name], MIB, 1, options.seconds, OTHER_CORES))
+        results = rounds([(name,) for name in filters], lambda name: wrk.post(ports[name], MIB, 1, SECONDS, OTHER_CORES))
     seconds = {}
     for name in ("scalar", "simd"):
         seconds[name] = [(tap.p50_us - plain.p50_us) / 1e6 for tap, plain in zip(results[name,], results[NONE,], strict=True)]
@@ -102,21 +93,16 @@ def hashing(folder: Path, builds: Path, options) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, required=True)
-    parser.add_argument("--seconds", type=int, required=True)
-    parser.add_argument("--builds", type=Path, required=True)
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print("## Body-hash filter\n")
         print(
             f"Envoy {ENVOY_VERSION} with one worker on its own core; wrk and the origin on the others. The origin is a second Envoy that reads the "
-            f"whole body (buffer filter) before it answers, so every byte is forwarded. Median of {options.rounds} rounds of {options.seconds} s; "
+            f"whole body (buffer filter) before it answers, so every byte is forwarded. Median of {ROUNDS} rounds of {SECONDS} s; "
             "in brackets the difference and the ratio to the same Envoy without the filter in the same round.\n"
         )
-        print(attachments(Path(folder), options.builds / "simd" / MODULE, options) + "\n")
+        print(attachments(Path(folder)) + "\n")
         print("SHA-256 inside V8: what the tap alone adds to reading a body of 1 MiB.\n")
-        print(hashing(Path(folder), options.builds, options))
+        print(hashing(Path(folder)))
 
 
 if __name__ == "__main__":

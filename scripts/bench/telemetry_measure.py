@@ -4,20 +4,14 @@ All of them serve one hit in memory, on one core that they have to themselves. C
 take is measured apart and added to each ratio.
 """
 
-import argparse
 import hashlib
 import subprocess
-import tempfile
 import threading
-from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-from backend_bench import HEADERS, QUIET, Bench, Sample, middle, on_cores, ratio, request
+from backend_bench import HEADERS, QUIET, Bench, Sample, middle, on_cores, ratio, request, running_bench
 from backend_hits import CONNECTIONS, PATH, warm
-from backend_measure import executables
-from filter_measure import GATEWAY_CORES, rounds
-from system import Standin
+from measuring import MEASURED_CORES, ROUNDS, SECONDS, rounds
 
 NONE = "no line a request, no traces"
 SAMPLED = {"OTEL_TRACES_SAMPLER": "traceidratio"}
@@ -62,7 +56,7 @@ def variants(collector: str) -> dict[str, tuple[dict[str, str], str]]:
 
 def counters_ns(bench: Bench) -> float:
     """What counting takes, on the core of the gateways."""
-    with on_cores(bench.cores):
+    with on_cores(MEASURED_CORES):
         ran = [subprocess.run([bench.executables["metrics_cost"]], check=True, capture_output=True, text=True) for _ in range(3)]
     return min(float(one.stdout) for one in ran)
 
@@ -76,12 +70,12 @@ def table(bench: Bench, collector: str) -> str:
     for name, (variables, _) in wanted.items():
         servers[name] = bench.gateway(**variables)[1]
         warm(servers[name], body)
-    found = rounds(bench.rounds, [(name,) for name in servers], lambda name: bench.measure(servers[name], file, CONNECTIONS, PATH, headers))
+    found = rounds([(name,) for name in servers], lambda name: bench.measure(servers[name], file, CONNECTIONS, PATH, headers))
     results: dict[str, list[Sample]] = {name: samples for (name,), samples in found.items()}
     counters = counters_ns(bench)
     plain = middle(results[NONE], "processor_us")
     uncounted = 1 - counters / 1000 / plain
-    lines = [HEADING.format(connections=CONNECTIONS, rounds=bench.rounds, seconds=bench.seconds, counters=counters)]
+    lines = [HEADING.format(connections=CONNECTIONS, rounds=ROUNDS, seconds=SECONDS, counters=counters)]
     for name, (_, bound) in wanted.items():
         samples = results[name]
         served = ratio(samples, results[NONE], "per_second")
@@ -92,20 +86,10 @@ def table(bench: Bench, collector: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, required=True)
-    parser.add_argument("--seconds", type=int, required=True)
-    parser.add_argument("--builds", type=Path, required=True)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
-        standin = Standin(folder / "standin")
-        stack.callback(standin.process.stop)
-        server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Collector))
+    with running_bench() as bench, ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        stack.callback(server.shutdown)
-        bench = Bench(folder, standin.url, executables(options.builds), options.rounds, options.seconds, GATEWAY_CORES)
         print(table(bench, f"http://127.0.0.1:{server.server_port}"))
+        server.shutdown()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ Bans are made as they are in use, by PURGE with Surrogate-Key, and match nothing
 them at its next hit. With it, the lurker works them off in the background, and then a hit meets none.
 """
 
-import argparse
 import http.client
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +13,7 @@ from statistics import median, quantiles
 
 from varnish.varnish import EMBEDDINGS, Backend, Varnish, body_hash, start
 
+ROUNDS = int(os.environ["BENCH_ROUNDS"])
 OBJECTS = 400
 BANS = 10_000
 HITS = 8_000
@@ -99,18 +100,15 @@ def row(name: str, rounds: list[dict], key: str, plain: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
     backend = Backend()
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        rounds = [measure(Path(folder) / str(turn), backend.port) for turn in range(arguments.rounds)]
+        rounds = [measure(Path(folder) / str(turn), backend.port) for turn in range(ROUNDS)]
     backend.stop()
     print(f"""## Varnish: the cost of bans
 
 {OBJECTS} objects of {ANSWER_BYTES:,} bytes, hit one after the other over one connection; {BANS:,} bans by PURGE, all different, none of which matches.
-Median of {arguments.rounds} rounds; ratios to the hits before the bans of the same round. The lurker of `start.sh` was done after {median(one['seconds'][0] for one in rounds):.1f} s (median).
+Median of {ROUNDS} rounds; ratios to the hits before the bans of the same round. The lurker of `start.sh` was done after {median(one['seconds'][0] for one in rounds):.1f} s (median).
 
 | hits | p50 | | p99 | |
 |---|---|---|---|---|
