@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
+use crate::secrets;
 use crate::upstream::Upstream;
 
 /// A key that the fake upstream accepts like any other.
@@ -44,6 +45,8 @@ impl Gateway {
     }
 
     pub async fn start_at(url: &str, variables: &[(&str, &str)]) -> Self {
+        secrets::listen();
+        secrets::in_variables(variables);
         let own = [("OPENAI_BASE_URL", url)];
         let all = own.iter().chain(variables);
         let config =
@@ -66,9 +69,13 @@ impl Gateway {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        secrets::in_headers(request.headers());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
+        if parts.status.is_client_error() || parts.status.is_server_error() {
+            secrets::search("an error", &body);
+        }
         Answer {
             status: parts.status,
             headers: parts.headers,
@@ -98,9 +105,22 @@ impl Gateway {
 
     /// The value of one line of `/metrics`, 0 if it is not there.
     pub fn metric(&self, line: &str) -> u64 {
-        let text = self.app.metrics.render(&self.app.gauges());
+        let text = self.metrics();
         let value = text.lines().find_map(|found| found.strip_prefix(line));
         value.map_or(0, |value| value.trim().parse().unwrap())
+    }
+
+    fn metrics(&self) -> String {
+        self.app.metrics.render(&self.app.gauges())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        secrets::search("the metrics", self.metrics().as_bytes());
+        if !std::thread::panicking() {
+            secrets::assert_none_found();
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod purge;
 mod readme;
 mod recordings;
 mod second_lock;
+mod secrets;
 mod sockets;
 mod store;
 mod traces;
