@@ -4,6 +4,7 @@ import pytest
 from asking import body_of, embed
 from cluster.control_plane import ISTIO_NAMESPACE
 from cluster.gateway import NAMESPACE, VARNISH
+from cluster.proxy import Proxy
 from cluster.registry import FILTER
 from cluster.registry import NAME as REGISTRY
 from cluster.waiting import until
@@ -15,6 +16,11 @@ WAIT_SECONDS = 120
 # Between two steps of an update, and after the last: long enough that connections from before meet what is new.
 REQUESTS = 300
 PLUGINS = "/apis/extensions.istio.io/v1alpha1/namespaces/{}/wasmplugins"
+# The name of the EnvoyFilter and of the filter in it, and with what the pair's begin.
+SINGLES_NAME = "body-hash"
+ENVOY_FILTER = f"/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/envoyfilters/{SINGLES_NAME}"
+OVERLAY = "overlays/dev/kustomization.yaml"
+PAIR, SINGLE = "- ../../components/body-hash\n", "- ../../components/body-hash-single\n"
 
 
 def assert_nothing_stored_falsely(gateway, load: Load) -> None:
@@ -94,6 +100,40 @@ def test_the_filter_is_taken_away_and_comes_back(gateway, record_property):
     record_property("filter deleted and applied", load.tally)
     assert_unharmed(load.tally)
     assert_nothing_stored_falsely(gateway, load)
+
+
+def wait_for_filters(gateway, count: int, what: str) -> None:
+    """Until new connections to every Varnish meet so many filters that hash."""
+
+    def are_in_use() -> bool:
+        found = [Proxy(gateway.mesh, NAMESPACE, pod).filters() for pod in gateway.varnish_pods()]
+        return all(sum(SINGLES_NAME in name for name in names) == count for names in found)
+
+    until(are_in_use, WAIT_SECONDS, what)
+
+
+def test_one_filter_takes_the_place_of_the_pair_and_gives_it_back(gateway, record_property):
+    """The component `body-hash-single`; as `kubectl apply` deletes nothing, for a while both hash."""
+    with Load(hostile=True) as load:
+        gateway.overlay.replace(OVERLAY, PAIR, PAIR + SINGLE)
+        gateway.apply()
+        wait_for_filters(gateway, 3, "the one beside the pair")
+        for role in ("tap", "gate"):
+            gateway.mesh.api.delete(plugins(gateway, role)[0][0])
+        wait_for_filters(gateway, 1, "the one alone")
+        load.wait_for(REQUESTS)
+        assert all(hits(load)), "one filter hashes too"
+
+        gateway.overlay.replace(OVERLAY, PAIR + SINGLE, PAIR)
+        gateway.apply()
+        wait_for_filters(gateway, 3, "the pair beside the one")
+        gateway.mesh.api.delete(ENVOY_FILTER)
+        wait_for_filters(gateway, 2, "the pair alone")
+        load.wait_for(REQUESTS)
+    record_property("one filter in place of the pair, and back", load.tally)
+    assert_unharmed(load.tally)
+    assert_nothing_stored_falsely(gateway, load)
+    assert all(hits(load)), "the pair hashes again"
 
 
 def test_the_backend_is_rolled(gateway, record_property):

@@ -22,8 +22,15 @@ class Proxy:
         healthy = [line.split("::") for line in self._admin("clusters").splitlines() if line.endswith("::health_flags::healthy")]
         return {parts[1].partition(":")[0] for parts in healthy if parts[0].startswith(cluster)}
 
+    def filters(self) -> set[str]:
+        """The names of the filters that new connections meet."""
+        entries = json.loads(self._admin("config_dump?resource=dynamic_listeners")).get("configs", [])
+        listeners = [entry["active_state"]["listener"] for entry in entries if "active_state" in entry]
+        chains = [chain for listener in listeners for chain in listener.get("filter_chains", [])]
+        return {one["name"] for chain in chains for each in chain["filters"] for one in each["typed_config"].get("http_filters", [])}
+
     def modules(self) -> dict[str, str]:
-        """The file of each wasm filter, by `tap` or `gate`."""
+        """The file of each wasm filter, by its role; those of old connections too."""
         found = {}
         for entry in json.loads(self._admin("config_dump?resource=ecds_filters")).get("configs", []):
             plugin = entry["ecds_filter"]["typed_config"]["config"]
