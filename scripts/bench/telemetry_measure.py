@@ -6,11 +6,10 @@ take is measured apart and added to each ratio.
 
 import hashlib
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from backend_bench import HEADERS, QUIET, Bench, Sample, middle, on_cores, ratio, request, running_bench
 from backend_hits import CONNECTIONS, PATH, warm
+from harness.collector import Collector
 from measuring import MEASURED_CORES, ROUNDS, SECONDS, rounds
 
 NONE = "no line a request, no traces"
@@ -26,21 +25,6 @@ The last ratio counts them as telemetry too.
 
 | gateway | requests/s | processor each | ratio, requests/s | ratio, processor | the same, with the counters | wanted |
 |---|---|---|---|---|---|---|"""
-
-
-class Collector(BaseHTTPRequestHandler):
-    """Takes every export."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_) -> None:
-        pass
 
 
 def variants(collector: str) -> dict[str, tuple[dict[str, str], str]]:
@@ -86,10 +70,8 @@ def table(bench: Bench, collector: str) -> str:
 
 
 def main() -> None:
-    with running_bench() as bench, ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(table(bench, f"http://127.0.0.1:{server.server_port}"))
-        server.shutdown()
+    with running_bench() as bench, Collector(lambda export: None) as collector:
+        print(table(bench, collector.url))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A backend for each test, and varnishd as often as the test starts it."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,21 +16,13 @@ def backend():
 
 
 @pytest.fixture
-def folder():
-    """A folder that others may read: started by root, varnishd compiles its VCL as another user."""
-    path = Path(tempfile.mkdtemp(prefix="varnish-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture
-def start(folder, backend):
+def start(public_folder, backend):
     """Starts varnishd by start.sh, with its environment variables as arguments."""
     started = []
 
     def start_one(**environment: str) -> varnish.Varnish:
-        started.append(varnish.start(folder / str(len(started)), backend.port, **environment))
+        folder = Path(tempfile.mkdtemp(dir=public_folder))
+        started.append(varnish.start(folder, backend.port, **environment))
         return started[-1]
 
     yield start_one
