@@ -125,12 +125,14 @@ impl App {
         }
     }
 
-    /// How long an answer of these entries may be stored in front of us.
-    pub fn max_age(&self, entries: &[Arc<Entry>]) -> Duration {
-        let oldest = entries.iter().map(|entry| entry.created_ms).min();
-        let remaining = oldest.and_then(|created| self.resolver.cache().remaining(created));
-        self.response_max_age
-            .min(remaining.unwrap_or(Duration::MAX))
+    /// How long an answer of these entries may be stored in front of us. Not at all, if they were
+    /// purged on their way here: a cache in front may have carried out that purge already.
+    pub fn max_age(&self, model: &str, scope: &str, entries: &[Arc<Entry>]) -> Option<Duration> {
+        let cache = self.resolver.cache();
+        let oldest = entries.iter().map(|entry| entry.created_ms).min()?;
+        let remaining = cache.remaining(oldest).unwrap_or(Duration::MAX);
+        let fresh = cache.freshness(model, scope).allows_created(oldest);
+        fresh.then(|| self.response_max_age.min(remaining))
     }
 
     /// Where the vectors of a scope are named.

@@ -9,7 +9,7 @@ use http::header::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use crate::headers::X_BODY_HASH;
-use crate::hex;
+use crate::hex::HexDigits;
 use crate::telemetry::HashVerdict;
 
 /// Compares the header with the body that arrived.
@@ -17,7 +17,7 @@ pub fn verdict(headers: &HeaderMap, body: &[u8]) -> HashVerdict {
     let mut claims = headers.get_all(X_BODY_HASH).iter();
     match (claims.next(), claims.next()) {
         (None, _) => HashVerdict::Absent,
-        (Some(claim), None) if *claim.as_bytes() == hex::digits(&Sha256::digest(body).into()) => {
+        (Some(claim), None) if *claim == *HexDigits::of(&Sha256::digest(body).into()).as_str() => {
             HashVerdict::Match
         }
         _ => HashVerdict::Mismatch,

@@ -7,7 +7,7 @@ use std::fmt;
 use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 
-use crate::hex;
+use crate::hex::HexDigits;
 
 /// What together makes up a caller's credential.
 pub const CREDENTIAL_HEADERS: [HeaderName; 5] = [
@@ -81,10 +81,17 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
         .then(|| token.trim_ascii())
 }
 
+impl CredentialId {
+    /// 64 lower-case hex digits.
+    pub fn digits(&self) -> HexDigits {
+        HexDigits::of(&self.0)
+    }
+}
+
 /// 64 lower-case hex digits.
 impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex::write(&self.0, f)
+        f.write_str(self.digits().as_str())
     }
 }
 

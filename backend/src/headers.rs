@@ -100,6 +100,10 @@ impl Directives {
 
 /// Removes what concerns one connection only, including what `Connection` itself names.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Few requests have any.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()

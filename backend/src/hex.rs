@@ -1,24 +1,28 @@
 //! Lower-case hex, written by table: formatting machinery costs more than hashing.
 
-use std::fmt;
-
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// The digits of 32 bytes, as a digest has.
-pub(crate) fn digits(bytes: &[u8; 32]) -> [u8; 64] {
-    let mut text = [0; 64];
-    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-        *pair = [
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 15)],
-        ];
-    }
-    text
-}
+#[derive(Clone, Copy, Debug)]
+pub struct HexDigits([u8; 64]);
 
-/// Writes the digits of 32 bytes.
-pub(crate) fn write(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str(std::str::from_utf8(&digits(bytes)).map_err(|_| fmt::Error)?)
+impl HexDigits {
+    pub(crate) fn of(bytes: &[u8; 32]) -> Self {
+        let mut text = [0; 64];
+        for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+            *pair = [
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ];
+        }
+        Self(text)
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        // They are ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -30,7 +34,8 @@ mod tests {
         let mut bytes = [0; 32];
         bytes[0] = 0x0f;
         bytes[31] = 0xa9;
-        let text = digits(&bytes);
-        assert_eq!((&text[..4], &text[62..]), (&b"0f00"[..], &b"a9"[..]));
+        let digits = HexDigits::of(&bytes);
+        let text = digits.as_str();
+        assert_eq!((&text[..4], &text[62..]), ("0f00", "a9"));
     }
 }

@@ -1,6 +1,6 @@
 //! An OpenAI-compatible gateway that pays for an embedding once.
 //!
-//! [`build_router`] makes the service out of an [`app::App`]; [`server`] runs it on a socket.
+//! [`gateway::Gateway`] makes the service out of an [`app::App`]; [`server`] runs it on a socket.
 #![forbid(unsafe_code)]
 
 pub mod acceptance;
@@ -16,49 +16,17 @@ pub mod config;
 pub mod credentials;
 pub mod embeddings;
 pub mod error;
+pub mod gateway;
 pub mod headers;
-mod hex;
+pub mod hex;
 pub mod openai;
 mod percent;
 mod purge_rule;
 pub mod resolve;
 pub mod routes;
-mod running;
+pub mod running;
 pub mod server;
 pub mod status;
 pub mod tags;
 pub mod telemetry;
 pub mod trust;
-
-use std::sync::Arc;
-
-use axum::Router;
-use axum::middleware;
-use axum::routing::{get, post};
-
-use crate::app::App;
-use crate::routes::{health, page, passthrough};
-
-/// Where embeddings are.
-pub(crate) const EMBEDDINGS: &str = "/v1/embeddings";
-
-/// The whole service, as tests and the server drive it.
-pub fn build_router(app: Arc<App>) -> Router {
-    let embeddings = post(routes::embeddings::handle).fallback(routes::embeddings::refuse_method);
-    let pages = match app.status {
-        Some(_) => page::routes(),
-        None => Router::new(),
-    };
-    Router::new()
-        .route(EMBEDDINGS, embeddings)
-        .fallback(passthrough::handle)
-        .route(health::HEALTHZ, get(health::healthz))
-        .route(health::READYZ, get(health::readyz))
-        .route(health::METRICS, get(health::metrics))
-        .merge(pages)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&app),
-            running::watch,
-        ))
-        .with_state(app)
-}

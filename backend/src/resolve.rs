@@ -11,6 +11,7 @@ mod waits;
 
 use std::sync::Arc;
 
+use futures_util::future::{Either, ready};
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -71,27 +72,27 @@ impl Resolver {
         &self.cache
     }
 
-    /// Fulfils an order, or explains why not.
-    pub async fn resolve(self: &Arc<Self>, order: Order) -> Result<Supply, Error> {
+    /// Fulfils an order, or explains why not. What is in memory is there when this returns, and the
+    /// future only hands it over.
+    pub fn resolve(
+        self: &Arc<Self>,
+        order: Order,
+    ) -> impl Future<Output = Result<Supply, Error>> + Send + use<> {
         let mut found = Found::nothing(order.distinct.len());
         if self.may_read(&order) {
             self.recall(&order, &mut found);
         }
-        if !found.is_complete() || !found.is_uniform() {
-            // In a box: who finds all in memory has no use for the room that this takes.
-            found = Box::pin(self.complete(order, found)).await?;
+        if found.is_complete() && found.is_uniform() {
+            self.count(&found.tally);
+            return Either::Left(ready(Ok(found.into())));
         }
-        let Found {
-            entries,
-            tally,
-            call,
-        } = found;
-        self.count(&tally);
-        Ok(Supply {
-            entries: entries.into_iter().flatten().collect(),
-            tally,
-            call,
-        })
+        let resolver = Arc::clone(self);
+        // In a box: who finds all in memory has no use for the room that this takes.
+        Either::Right(Box::pin(async move {
+            let found = resolver.complete(order, found).await?;
+            resolver.count(&found.tally);
+            Ok(found.into())
+        }))
     }
 
     /// Gets what memory does not have.
@@ -149,7 +150,10 @@ impl Resolver {
         });
         let mut span = match followed.is_empty() {
             true => Span::default(),
-            false => order.trace.span(SpanKind::Internal, || "coalesced wait"),
+            false => order
+                .ticket
+                .trace
+                .span(SpanKind::Internal, || "coalesced wait"),
         };
         span.describe(|| [semantics::count("embedding_gateway.inputs", followed.len())]);
         for (place, follow) in followed {

@@ -3,21 +3,28 @@
 //! `axum::serve` installs no timer, so a client that never finishes its headers would stay for
 //! ever; hence a loop of our own.
 
+mod timer;
+
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::timer::ReusedTimer;
 use crate::config::Limits;
 
 /// After a failed accept (no file descriptor left, say) the next one is not tried at once.
@@ -42,24 +49,30 @@ impl From<&Limits> for ConnectionLimits {
 }
 
 /// What every connection needs.
-struct Connections {
+struct Connections<S> {
     builder: Builder<TokioExecutor>,
-    router: Router,
+    service: S,
     patience: Duration,
     stopping: CancellationToken,
 }
 
 /// Serves until `stop` names a deadline; running requests may finish before it. Returns it.
-pub async fn serve(
+pub async fn serve<S, B>(
     listener: TcpListener,
-    router: Router,
+    service: S,
     limits: impl Into<ConnectionLimits>,
     stop: impl Future<Output = Instant>,
-) -> Instant {
+) -> Instant
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error = axum::Error> + Send + 'static,
+{
     let limits = limits.into();
     let shared = Arc::new(Connections {
         builder: connection_builder(limits),
-        router,
+        service,
         patience: limits.header_timeout,
         stopping: CancellationToken::new(),
     });
@@ -105,19 +118,29 @@ pub fn stop_signal(
     })
 }
 
-impl Connections {
+impl<S, B> Connections<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error = axum::Error> + Send + 'static,
+{
     async fn serve(self: Arc<Self>, stream: TcpStream) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "small answers may be late");
         }
-        let begun = CancellationToken::new();
-        let (router, begins) = (TowerToHyperService::new(self.router.clone()), begun.clone());
+        let begun = Arc::new(SetOnce::new());
+        let (service, begins) = (self.service.clone(), Arc::clone(&begun));
         let service = service_fn(move |request| {
-            begins.cancel();
-            router.call(request)
+            // Of the first request only.
+            let _known = begins.set(());
+            service.call(request)
         });
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut builder = self.builder.clone();
+        builder.http1().timer(ReusedTimer::default());
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = runs_out(self.patience, &begun) => return,
             () = self.stopping.cancelled() => {
@@ -133,8 +156,8 @@ impl Connections {
 
 /// Returns if no request begins in time. Telling HTTP/1 from HTTP/2 has no time-out of its own,
 /// and a client may stop in the middle of its first line.
-async fn runs_out(patience: Duration, begun: &CancellationToken) {
-    if timeout(patience, begun.cancelled()).await.is_ok() {
+async fn runs_out(patience: Duration, begun: &SetOnce<()>) {
+    if timeout(patience, begun.wait()).await.is_ok() {
         std::future::pending().await
     }
 }
@@ -155,7 +178,6 @@ fn connection_builder(limits: ConnectionLimits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.header_bytes);
     builder

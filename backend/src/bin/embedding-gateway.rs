@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use embedding_gateway::app::App;
 use embedding_gateway::command_line::Program;
 use embedding_gateway::config::{Config, VARIABLES};
-use embedding_gateway::{build_router, server, telemetry};
+use embedding_gateway::gateway::Gateway;
+use embedding_gateway::{server, telemetry};
 use tokio::net::TcpListener;
 use tokio::time::timeout_at;
 
@@ -41,9 +42,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, upstream = %base_url, memory_bytes, store, traces, "ready");
 
-    let router = build_router(Arc::clone(&app));
+    let service = Gateway::new(Arc::clone(&app)).into_service();
     let deadline = tokio::select! {
-        deadline = server::serve(listener, router, &limits, stop) => deadline,
+        deadline = server::serve(listener, service, &limits, stop) => deadline,
         never = app.watch() => match never {},
     };
     match timeout_at(deadline, app.finish()).await {

@@ -8,6 +8,7 @@ use embedding_gateway::broadcast::config::{Config, VARIABLES};
 use embedding_gateway::broadcast::{Broadcaster, build_router};
 use embedding_gateway::command_line::Program;
 use embedding_gateway::{server, telemetry};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::time::timeout_at;
 
@@ -39,8 +40,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, %varnish, %backend, "ready");
 
-    let router = build_router(Arc::clone(&broadcaster));
-    let deadline = server::serve(listener, router, connections, stop).await;
+    let service = TowerToHyperService::new(build_router(Arc::clone(&broadcaster)));
+    let deadline = server::serve(listener, service, connections, stop).await;
     match timeout_at(deadline, broadcaster.finish()).await {
         Ok(()) => tracing::info!("stopped"),
         Err(_) => tracing::warn!("stopped with purges unfinished"),

@@ -17,6 +17,12 @@ pub struct Batch {
 impl Batch {
     /// Names `inputs` and collapses the repeats among them.
     pub fn new(namer: &Namer, inputs: Vec<Input>) -> Self {
+        // A single one repeats nothing, and needs no table.
+        if let [input] = &inputs[..] {
+            let distinct = vec![(namer.key(input), input.clone())];
+            let places = vec![0];
+            return Self { distinct, places };
+        }
         let mut distinct = Vec::with_capacity(inputs.len());
         let mut places = Vec::with_capacity(inputs.len());
         let mut first = HashMap::with_capacity(inputs.len());

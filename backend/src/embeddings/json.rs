@@ -1,9 +1,11 @@
 //! JSON taken apart without losing anything: number tokens stay as they were written and a
 //! repeated name is noticed. `serde_json::Value` does neither.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Deeper values are not canonicalised: the recursion must be bounded, and no embeddings
@@ -12,7 +14,10 @@ const MAX_DEPTH: usize = 16;
 
 /// The members of one JSON object in the order in which they were written.
 #[derive(Debug)]
-pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
+pub(super) struct Members<'a>(pub(super) Vec<(Name<'a>, &'a RawValue)>);
+
+/// A member's name: only one that was written with escapes is copied.
+pub(super) type Name<'a> = Cow<'a, str>;
 
 impl<'a> Members<'a> {
     /// Takes an object apart, or `None` if `text` is no object or a name is no Unicode string.
@@ -22,7 +27,7 @@ impl<'a> Members<'a> {
 
     /// Whether a name stands twice. Readers differ in which of the two they believe.
     pub(super) fn repeats_a_name(&self) -> bool {
-        let mut names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
+        let mut names: Vec<&str> = self.0.iter().map(|(name, _)| &**name).collect();
         names.sort_unstable();
         names.windows(2).any(|pair| pair[0] == pair[1])
     }
@@ -41,8 +46,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((Borrowed(name), value)) = map.next_entry()? {
+                    members.push((name, value));
                 }
                 Ok(Members(members))
             }
@@ -51,6 +56,11 @@ impl<'de> Deserialize<'de> for Members<'de> {
         deserializer.deserialize_map(MembersVisitor)
     }
 }
+
+/// `Cow` itself always copies.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Borrowed<'a>(#[serde(borrow)] Name<'a>);
 
 /// Whether `text` is one JSON value and nothing else.
 pub(super) fn is_json(text: &str) -> bool {
@@ -67,7 +77,7 @@ pub(super) fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
 ///
 /// `None` if something is too deep, or has no single meaning.
 pub(super) fn canonicalise_members(
-    members: &mut [(String, &RawValue)],
+    members: &mut [(Name<'_>, &RawValue)],
     out: &mut String,
 ) -> Option<()> {
     write_members(members, out, MAX_DEPTH)
@@ -99,7 +109,7 @@ fn canonicalise_within(raw: &RawValue, out: &mut String, depth: usize) -> Option
 }
 
 fn write_members(
-    members: &mut [(String, &RawValue)],
+    members: &mut [(Name<'_>, &RawValue)],
     out: &mut String,
     depth: usize,
 ) -> Option<()> {

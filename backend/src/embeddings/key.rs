@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::hex;
+use crate::hex::HexDigits;
 
 use super::request::{EmbeddingRequest, Input, InputKind, tokens};
 
@@ -64,7 +64,7 @@ impl From<[u8; 32]> for Key {
 /// 64 lower-case hex digits.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex::write(&self.0, f)
+        f.write_str(HexDigits::of(&self.0).as_str())
     }
 }
 

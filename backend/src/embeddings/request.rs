@@ -96,7 +96,7 @@ fn understand(body: &Bytes, members: Members<'_>) -> Option<EmbeddingRequest> {
     let mut encoding = Encoding::Float;
     let mut unknown = Vec::new();
     for (name, value) in members.0 {
-        match name.as_str() {
+        match &*name {
             "model" => model = Some(parse_model(value)?),
             "input" => inputs = Some(parse_inputs(body, value)?),
             "dimensions" => dimensions = parse_dimensions(value)?,
@@ -142,7 +142,7 @@ fn parse_user(body: &Bytes, value: &RawValue) -> Option<Option<Bytes>> {
     }
 }
 
-fn canonical_extra(unknown: &mut [(String, &RawValue)]) -> Option<String> {
+fn canonical_extra(unknown: &mut [(json::Name<'_>, &RawValue)]) -> Option<String> {
     let written: usize = unknown
         .iter()
         .map(|(name, value)| name.len() + value.get().len())

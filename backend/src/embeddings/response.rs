@@ -110,7 +110,7 @@ fn push_vector(body: &mut Vec<u8>, vector: &[u8], encoding: Encoding) {
 }
 
 fn push_integer(body: &mut Vec<u8>, number: u64) {
-    body.extend_from_slice(number.to_string().as_bytes());
+    body.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 fn push_string(body: &mut Vec<u8>, text: &str) {

@@ -70,7 +70,7 @@ impl Resolver {
 
     fn call_span(&self, order: &Order, inputs: usize) -> Span {
         let name = || format!("embeddings {}", order.request.model);
-        let mut span = order.trace.span(SpanKind::Client, name);
+        let mut span = order.ticket.trace.span(SpanKind::Client, name);
         span.describe(|| semantics::call(&Method::POST, &self.upstream.embeddings_url()));
         span.describe(|| semantics::embeddings(&order.request));
         span.describe(|| [semantics::count("embedding_gateway.inputs", inputs)]);

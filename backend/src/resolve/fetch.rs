@@ -96,7 +96,10 @@ impl Resolver {
     async fn look_up(&self, order: &Order, led: Vec<Led>, fetched: &mut Fetched) -> Vec<Led> {
         let keys: Vec<Key> = led.iter().map(|led| order.distinct[led.place].0).collect();
         let mut span = match self.cache.has_store() {
-            true => order.trace.span(SpanKind::Internal, || "store look-up"),
+            true => order
+                .ticket
+                .trace
+                .span(SpanKind::Internal, || "store look-up"),
             false => Span::default(),
         };
         span.describe(|| [semantics::count("embedding_gateway.inputs", keys.len())]);
@@ -123,7 +126,10 @@ impl Resolver {
         fetched.call.headers = called.headers;
         fetched.call.scope = called.scope;
         let span = match order.write && self.cache.has_store() {
-            true => order.trace.span(SpanKind::Internal, || "store write"),
+            true => order
+                .ticket
+                .trace
+                .span(SpanKind::Internal, || "store write"),
             false => Span::default(),
         };
         let span = Arc::new(span);

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use http::header::HeaderMap;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::waits::Waits;
 use crate::access::Caller;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::{Key, Realm};
 use crate::embeddings::request::{EmbeddingRequest, Input};
-use crate::telemetry::{Outcome, Trace};
+use crate::running::Ticket;
+use crate::telemetry::Outcome;
 
 /// What a request wants.
 #[derive(Clone, Debug)]
@@ -29,10 +29,8 @@ pub struct Order {
     pub write: bool,
     /// Whether the upstream must not be asked.
     pub only_if_cached: bool,
-    /// Its request's trace.
-    pub trace: Trace,
-    /// Its place among the requests that run, held until the last call for it has ended.
-    pub slot: Option<Arc<OwnedSemaphorePermit>>,
+    /// Its request's, kept until the last call for it has ended.
+    pub ticket: Ticket,
 }
 
 /// What a request gets.
@@ -127,6 +125,16 @@ impl Found {
 
     pub(super) fn is_complete(&self) -> bool {
         self.entries.iter().all(Option::is_some)
+    }
+}
+
+impl From<Found> for Supply {
+    fn from(found: Found) -> Self {
+        Self {
+            entries: found.entries.into_iter().flatten().collect(),
+            tally: found.tally,
+            call: found.call,
+        }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use http::StatusCode;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 
@@ -23,6 +25,14 @@ pub const PATHS: [&str; 3] = [HEALTHZ, READYZ, METRICS];
 pub(crate) const HEALTHZ: &str = "/healthz";
 pub(crate) const READYZ: &str = "/readyz";
 pub(crate) const METRICS: &str = "/metrics";
+
+/// Their routes.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route(HEALTHZ, get(healthz))
+        .route(READYZ, get(readyz))
+        .route(METRICS, get(metrics))
+}
 
 /// `GET /healthz`: the process answers. Nothing else is looked at: a restart mends no upstream.
 pub async fn healthz() -> Response {

@@ -1,9 +1,7 @@
 //! Everything below `/v1/` that is not ours: streamed both ways, byte for byte, never stored.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::CACHE_CONTROL;
 use opentelemetry::trace::SpanKind;
@@ -22,7 +20,7 @@ const API: &str = "/v1";
 const DECODINGS: usize = 3;
 
 /// Passes a request on, if there is anything to pass it to.
-pub async fn handle(State(app): State<Arc<App>>, mut request: Request) -> Response {
+pub async fn handle(app: &App, mut request: Request, trace: &Trace) -> Response {
     let path = request.uri().path();
     if !path
         .strip_prefix(API)
@@ -33,13 +31,18 @@ pub async fn handle(State(app): State<Arc<App>>, mut request: Request) -> Respon
     headers::remove_hop_by_hop(request.headers_mut());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     match app.access.admit(&method, &path, request.headers_mut()) {
-        Ok(caller) => forward(&app, &caller, request).await.into_response(),
+        Ok(caller) => forward(app, &caller, request, trace).await.into_response(),
         Err(error) => error.into_response(),
     }
 }
 
 /// Passes an admitted caller's request on.
-pub async fn forward(app: &App, caller: &Caller, mut request: Request) -> Result<Response, Error> {
+pub async fn forward(
+    app: &App,
+    caller: &Caller,
+    mut request: Request,
+    trace: &Trace,
+) -> Result<Response, Error> {
     let path = request.uri().path();
     if has_dot_segments(path) {
         return Err(Error::DotSegments);
@@ -54,7 +57,6 @@ pub async fn forward(app: &App, caller: &Caller, mut request: Request) -> Result
     }
     sent.extend(caller.upstream.clone());
 
-    let trace: Trace = request.extensions().get().cloned().unwrap_or_default();
     let mut span = trace.span(SpanKind::Client, || {
         semantics::method_name(request.method())
     });

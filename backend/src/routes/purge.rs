@@ -3,31 +3,31 @@
 //! What to purge says `Surrogate-Key`, a list of tags, or `X-Purge-All: true`. Neither means the
 //! path itself: all that we cache was answered at one path, so that is everything or nothing.
 
-use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use http::Method;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::request::Parts;
 use serde_json::json;
 
-use crate::EMBEDDINGS;
 use crate::app::App;
 use crate::config::PurgeRule;
 use crate::error::{Error, NO_STORE};
+use crate::routes::embeddings;
 use crate::tags::{self, Tag};
 
 /// The method. No registry lists it; caches have long agreed on it.
 pub(crate) const PURGE: &str = "PURGE";
 
 /// Answers a `PURGE`, whatever its path.
-pub(crate) async fn handle(app: &App, request: Request) -> Response {
-    let (head, _) = request.into_parts();
-    purge(app, head.uri.path(), &head.headers)
+pub(crate) async fn handle(app: &App, request: &Parts) -> Response {
+    purge(app, request.uri.path(), &request.headers)
         .await
         .unwrap_or_else(Error::into_response)
 }
 
 /// Whether a request is ours.
-pub(crate) fn is_purge(request: &Request) -> bool {
-    request.method().as_str() == PURGE
+pub(crate) fn is_purge(method: &Method) -> bool {
+    method.as_str() == PURGE
 }
 
 async fn purge(app: &App, path: &str, headers: &HeaderMap) -> Result<Response, Error> {
@@ -58,7 +58,7 @@ fn admit(rule: Option<&PurgeRule>, headers: &HeaderMap) -> Result<(), Error> {
 
 fn tags(path: &str, headers: &HeaderMap) -> Result<Vec<Tag>, Error> {
     let mut tags = tags::to_purge(headers).map_err(|_| Error::InvalidTag)?;
-    if tags.is_empty() && path == EMBEDDINGS {
+    if tags.is_empty() && path == embeddings::PATH {
         tags.push(Tag::all());
     }
     Ok(tags)

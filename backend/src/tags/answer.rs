@@ -13,13 +13,14 @@ const FRAME_BYTES: usize = 32;
 /// The tags of an answer with vectors: its model, the scope that shares them, and the credential
 /// that it was given to.
 pub fn of_answer(model: &str, scope: &str, id: CredentialId) -> HeaderValue {
-    let own = id.to_string();
+    let own = id.digits();
+    let own = own.as_str();
     let mut tags = String::with_capacity(model.len() + scope.len() + own.len() + FRAME_BYTES);
     push(&mut tags, MODEL, model);
     push(&mut tags, SCOPE, scope);
     // A scope that nobody shares is the credential.
     if scope != own {
-        push(&mut tags, SCOPE, &own);
+        push(&mut tags, SCOPE, own);
     }
     header(tags)
 }
@@ -27,7 +28,7 @@ pub fn of_answer(model: &str, scope: &str, id: CredentialId) -> HeaderValue {
 /// The tag of everything that was given to one credential.
 pub fn of_credential(id: CredentialId) -> HeaderValue {
     let mut tags = String::new();
-    push(&mut tags, SCOPE, &id.to_string());
+    push(&mut tags, SCOPE, id.digits().as_str());
     header(tags)
 }
 

@@ -56,15 +56,20 @@ impl Exchange {
         route: Route,
         request: &Request<B>,
     ) -> Self {
-        let trace = tracer.map(|tracer| trace(tracer, route, request));
-        let trace = trace.unwrap_or_default();
+        let (trace, trace_id) = match tracer {
+            Some(tracer) => {
+                let (trace, id) = trace(tracer, route, request);
+                (trace, Some(id))
+            }
+            None => (Trace::default(), TraceId::of(request.headers())),
+        };
         Self {
             metrics: Arc::clone(metrics),
             route,
             method: request.method().clone(),
             uri: request.uri().clone(),
-            trace_id: trace.id().or_else(|| TraceId::of(request.headers())),
             trace,
+            trace_id,
             began: Instant::now(),
             status: None,
             facts: None,
@@ -150,12 +155,12 @@ impl Drop for Exchange {
     }
 }
 
-fn trace<B>(tracer: &Arc<Tracer>, route: Route, request: &Request<B>) -> Trace {
+fn trace<B>(tracer: &Arc<Tracer>, route: Route, request: &Request<B>) -> (Trace, TraceId) {
     let method = method_name(request.method());
-    let trace = tracer.trace(method, request.headers());
+    let (trace, id) = tracer.trace(method, request.headers());
     trace.describe(|| semantics::request(route, request));
     if let Some(template) = semantics::route_template(route) {
         trace.rename(|| format!("{method} {template}"));
     }
-    trace
+    (trace, id)
 }

@@ -1,14 +1,21 @@
 //! Log lines as JSON, an object a line, written straight into the line: the library's own
 //! formatter goes through a serialiser, and every request would pay for that.
 
-use std::fmt::{self, Debug, Display, Write};
+use std::cell::Cell;
+use std::fmt::{self, Debug, Write};
+use std::time::SystemTime;
 
+use humantime::format_rfc3339_micros;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+thread_local! {
+    /// The room of the thread's last line.
+    static ROOM: Cell<String> = const { Cell::new(String::new()) };
+}
 
 /// `timestamp`, `level`, the event's own fields, `target`.
 #[derive(Debug)]
@@ -25,109 +32,125 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let metadata = event.metadata();
-        writer.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut writer)?;
-        writer.write_str("\",\"level\":\"")?;
-        writer.write_str(metadata.level().as_str())?;
-        writer.write_char('"')?;
-        let mut fields = Fields {
-            writer: writer.by_ref(),
-            result: Ok(()),
-        };
-        event.record(&mut fields);
-        fields.result?;
-        writer.write_str(",\"target\":")?;
-        write_text(&mut writer, metadata.target())?;
-        writer.write_str("}\n")
+        // Taken, not borrowed: a value may log while it is written.
+        let mut line = ROOM.take();
+        line.clear();
+        let written =
+            write_line(&mut line, SystemTime::now(), event).and_then(|()| writer.write_str(&line));
+        ROOM.set(line);
+        written
     }
+}
+
+fn write_line(line: &mut String, now: SystemTime, event: &Event<'_>) -> fmt::Result {
+    let metadata = event.metadata();
+    line.push_str("{\"timestamp\":\"");
+    write!(line, "{}", format_rfc3339_micros(now))?;
+    line.push_str("\",\"level\":\"");
+    line.push_str(metadata.level().as_str());
+    line.push('"');
+    let mut fields = Fields {
+        line,
+        result: Ok(()),
+    };
+    event.record(&mut fields);
+    fields.result?;
+    line.push_str(",\"target\":\"");
+    push_escaped(line, metadata.target());
+    line.push_str("\"}\n");
+    Ok(())
 }
 
 /// Writes each field after a comma, until one cannot be written.
 struct Fields<'a> {
-    writer: Writer<'a>,
+    line: &'a mut String,
     result: fmt::Result,
 }
 
 impl Fields<'_> {
-    fn write(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.result.is_ok() {
-            // Names are written in our source, and need no escapes.
-            self.result = self
-                .writer
-                .write_str(",\"")
-                .and_then(|()| self.writer.write_str(field.name()))
-                .and_then(|()| self.writer.write_str("\":"))
-                .and_then(|()| value(&mut self.writer));
-        }
+    fn push_name(&mut self, field: &Field) {
+        // Names are written in our source, and need no escapes.
+        self.line.push_str(",\"");
+        self.line.push_str(field.name());
+        self.line.push_str("\":");
     }
 
-    fn write_plain(&mut self, field: &Field, value: impl Display) {
-        self.write(field, |writer| write!(writer, "{value}"));
+    fn push(&mut self, field: &Field, value: &str) {
+        self.push_name(field);
+        self.line.push_str(value);
+    }
+
+    fn push_integer(&mut self, field: &Field, value: impl itoa::Integer) {
+        self.push(field, itoa::Buffer::new().format(value));
     }
 }
 
 impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         match value.is_finite() {
-            true => self.write_plain(field, value),
-            false => self.write_plain(field, "null"),
+            true => self.push(field, zmij::Buffer::new().format_finite(value)),
+            false => self.push(field, "null"),
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.write_plain(field, value);
+        self.push_integer(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.write_plain(field, value);
+        self.push_integer(field, value);
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.write_plain(field, value);
+        self.push_integer(field, value);
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.write_plain(field, value);
+        self.push_integer(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.write_plain(field, value);
+        self.push(field, if value { "true" } else { "false" });
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.write(field, |writer| write_text(writer, value));
+        self.push_name(field);
+        self.line.push('"');
+        push_escaped(self.line, value);
+        self.line.push('"');
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.write(field, |writer| {
-            write_text(writer, format_args!("{value:?}"))
-        });
+        self.push_name(field);
+        self.line.push('"');
+        let written = write!(Escaping(self.line), "{value:?}");
+        self.line.push('"');
+        self.result = self.result.and(written);
     }
 }
 
-fn write_text(writer: &mut Writer<'_>, text: impl Display) -> fmt::Result {
-    writer.write_char('"')?;
-    write!(Escaping(writer.by_ref()), "{text}")?;
-    writer.write_char('"')
+/// Appends the inside of a JSON string (RFC 8259, 7).
+fn push_escaped(line: &mut String, text: &str) {
+    let special = |byte: u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(special) {
+        line.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            byte @ (b'"' | b'\\') => line.extend(['\\', char::from(byte)]),
+            byte => line.push_str(&format!("\\u{byte:04x}")),
+        }
+        rest = &rest[at + 1..];
+    }
+    line.push_str(rest);
 }
 
-/// The inside of a JSON string (RFC 8259, 7).
-struct Escaping<'a>(Writer<'a>);
+/// [`push_escaped`] for what comes in pieces.
+struct Escaping<'a>(&'a mut String);
 
 impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let special = |byte: u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-        let mut rest = text;
-        while let Some(at) = rest.bytes().position(special) {
-            self.0.write_str(&rest[..at])?;
-            match rest.as_bytes()[at] {
-                byte @ (b'"' | b'\\') => write!(self.0, "\\{}", char::from(byte))?,
-                byte => write!(self.0, "\\u{byte:04x}")?,
-            }
-            rest = &rest[at + 1..];
-        }
-        self.0.write_str(rest)
+        push_escaped(self.0, text);
+        Ok(())
     }
 }
 

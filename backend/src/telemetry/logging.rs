@@ -39,7 +39,9 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unlog
     };
     let wanted = EnvFilter::builder().parse_lossy(filter);
     tracing_subscriber::registry()
-        .with(lines.with_filter(ceiling).with_filter(wanted))
+        .with(ceiling)
+        .with(wanted)
+        .with(lines)
         .try_init()?;
     Ok(last)
 }

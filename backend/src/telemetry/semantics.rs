@@ -7,8 +7,8 @@ use reqwest::Url;
 
 use super::Route;
 use super::exchange::Facts;
-use crate::EMBEDDINGS;
 use crate::embeddings::request::{EmbeddingRequest, Encoding};
+use crate::routes::embeddings::PATH;
 
 /// Of a longer path no more is told.
 const MAX_PATH_BYTES: usize = 256;
@@ -54,7 +54,7 @@ pub fn path(uri: &Uri) -> &str {
 /// Where a request belongs, with few different values.
 pub fn route_template(route: Route) -> Option<&'static str> {
     match route {
-        Route::Embeddings => Some(EMBEDDINGS),
+        Route::Embeddings => Some(PATH),
         Route::Passthrough => Some("/v1/{path}"),
         Route::Purge | Route::Other => None,
     }

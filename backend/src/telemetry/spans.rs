@@ -23,7 +23,7 @@ use opentelemetry_sdk::trace::{
 
 use super::otlp::{self, Unexportable};
 use super::semantics::Attribute;
-use super::trace_id::TraceId;
+use super::trace_id::{TRACEPARENT, TraceId};
 use crate::config::{Batching, RootSampler, Sampling, Tracing};
 
 /// Who makes the spans, in the terms of `OpenTelemetry`: its instrumentation scope.
@@ -38,7 +38,7 @@ pub struct Tracer {
     tells_upstream: bool,
 }
 
-/// The trace of one request, and its place there. Without a tracer it is nothing.
+/// The trace of one request, and its place there. Where nobody will ever hear of it, it is nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Trace(Option<Arc<Traced>>);
 
@@ -82,18 +82,28 @@ impl Tracer {
         }))
     }
 
-    /// The trace of a request, continued from whoever sent it.
-    pub fn trace(self: &Arc<Self>, name: &'static str, headers: &HeaderMap) -> Trace {
-        let parent = self
-            .propagator
-            .extract_with_context(&Context::new(), &HeaderExtractor(headers));
+    /// The trace of a request, continued from whoever sent it, and its number.
+    pub fn trace(self: &Arc<Self>, name: &'static str, headers: &HeaderMap) -> (Trace, TraceId) {
+        let parent = match headers.contains_key(TRACEPARENT) {
+            true => self
+                .propagator
+                .extract_with_context(&Context::new(), &HeaderExtractor(headers)),
+            false => Context::new(),
+        };
         let builder = self.sdk.span_builder(name).with_kind(SpanKind::Server);
         let span = self.sdk.build_with_context(builder, &parent);
-        Trace(Some(Arc::new(Traced {
+        let context = span.span_context();
+        let id = TraceId::from_bytes(context.trace_id().to_bytes());
+        // What nobody reads of, and nobody is told of, is no trace to those who work for it.
+        if !span.is_recording() && !self.tells_upstream {
+            return (Trace::default(), id);
+        }
+        let trace = Trace(Some(Arc::new(Traced {
             tracer: Arc::clone(self),
-            context: span.span_context().clone(),
+            context: context.clone(),
             span: Mutex::new(Some(span).filter(SdkSpan::is_recording)),
-        })))
+        })));
+        (trace, id)
     }
 
     /// Exports what waits, and nothing more. Blocks for at most `patience`.
@@ -103,12 +113,6 @@ impl Tracer {
 }
 
 impl Trace {
-    /// Its number, if it is a trace.
-    pub fn id(&self) -> Option<TraceId> {
-        let traced = self.0.as_ref()?;
-        Some(TraceId::from_bytes(traced.context.trace_id().to_bytes()))
-    }
-
     /// Whether anybody will read what is said of the request.
     pub fn is_recorded(&self) -> bool {
         self.0

@@ -4,7 +4,7 @@
 use http::header::{HeaderMap, HeaderName};
 
 /// W3C Trace Context: `00-<trace>-<parent>-<flags>`, in lower-case hex digits.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// 32 hex digits, not all zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,18 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use embedding_gateway::app::App;
 use embedding_gateway::config::Config;
-use embedding_gateway::{build_router, server};
+use embedding_gateway::{gateway, server};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tower::ServiceExt;
 
 use crate::secrets;
 use crate::upstream::Upstream;
@@ -27,7 +25,7 @@ pub const BILLED: &str = "embedding_gateway_billed_tokens_total{model=\"m\"}";
 
 pub struct Gateway {
     pub app: Arc<App>,
-    router: Router,
+    service: Arc<gateway::Gateway>,
     _watching: JoinSet<()>,
 }
 
@@ -52,13 +50,13 @@ impl Gateway {
         let config =
             Config::from_variables(all.map(|&(name, value)| (name.into(), value.into()))).unwrap();
         let app = App::start(config).await.unwrap();
-        let router = build_router(Arc::clone(&app));
+        let service = gateway::Gateway::new(Arc::clone(&app));
         let watched = Arc::clone(&app);
         let mut watching = JoinSet::new();
         watching.spawn(async move { match watched.watch().await {} });
         Self {
             app,
-            router,
+            service,
             _watching: watching,
         }
     }
@@ -70,7 +68,7 @@ impl Gateway {
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
         secrets::in_headers(request.headers());
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.service.answer(request).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         if parts.status.is_client_error() || parts.status.is_server_error() {
@@ -95,10 +93,11 @@ impl Gateway {
     pub async fn serve(&self) -> (SocketAddr, JoinSet<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (router, limits) = (self.router.clone(), self.app.limits.clone());
+        let service = Arc::clone(&self.service).into_service();
+        let limits = self.app.limits.clone();
         let mut serving = JoinSet::new();
         serving.spawn(async move {
-            server::serve(listener, router, &limits, std::future::pending()).await;
+            server::serve(listener, service, &limits, std::future::pending()).await;
         });
         (address, serving)
     }

@@ -1,0 +1,121 @@
+//! The answer with vectors: its body, and what its headers say to caches and to the caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+
+use super::Answer;
+use crate::app::App;
+use crate::credentials::CredentialId;
+use crate::embeddings::request::Encoding;
+use crate::embeddings::response;
+use crate::error::NO_STORE;
+use crate::headers::{self, Directives};
+use crate::resolve::{Supply, Tally};
+use crate::tags;
+use crate::telemetry::Outcome;
+use crate::telemetry::exchange::Facts;
+
+/// Our name in `Cache-Status`.
+const CACHE: &str = "embedding-gateway";
+const HIT: HeaderValue = HeaderValue::from_static("embedding-gateway; hit");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Headers of an answer with vectors that are not the upstream's.
+const OWN_HEADERS: usize = 5;
+
+/// What of a request decides how its answer is written.
+pub(super) struct Asked {
+    pub(super) model: String,
+    pub(super) encoding: Encoding,
+    pub(super) directives: Directives,
+    /// For each input, which of the different ones it is.
+    pub(super) places: Vec<usize>,
+    /// How many inputs only repeat another one.
+    pub(super) repeats: usize,
+    pub(super) caller: CredentialId,
+    pub(super) scope: Arc<str>,
+    /// Whether a cache in front may keep the answer, as far as the request is concerned.
+    pub(super) may_be_stored: bool,
+}
+
+impl Asked {
+    /// The answer, and what it tells about itself.
+    pub(super) fn answer(self, app: &App, supply: Supply) -> Answer {
+        let Supply {
+            entries,
+            tally,
+            call,
+        } = supply;
+        app.metrics.inputs.add(Outcome::Repeat, self.repeats as u64);
+        let nominal = response::nominal_tokens(&entries, &self.places);
+        app.metrics
+            .models
+            .count_answer(&self.model, nominal, call.billed_tokens);
+
+        let body = response::write_answer(&entries, &self.places, self.encoding);
+        let mut response = Response::new(Body::from(body));
+        let scope = call.scope.unwrap_or(self.scope);
+        let max_age = app
+            .max_age(&self.model, &scope, &entries)
+            .filter(|_| self.may_be_stored);
+        let headers = response.headers_mut();
+        *headers = call.headers;
+        headers.reserve(OWN_HEADERS);
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(CACHE_CONTROL, cache_control(max_age));
+        headers.append(headers::CACHE_STATUS, status(&tally, self.directives));
+        headers.insert(
+            headers::X_EMBEDDING_BILLED_TOKENS,
+            call.billed_tokens.into(),
+        );
+        let tags = tags::of_answer(&self.model, &scope, self.caller);
+        headers.insert(headers::SURROGATE_KEY, tags);
+        let facts = Facts {
+            tally,
+            repeats: self.repeats,
+            nominal_tokens: nominal,
+            billed_tokens: call.billed_tokens,
+            waited: call.waits.total(),
+        };
+        (response, Some(facts))
+    }
+}
+
+fn cache_control(max_age: Option<Duration>) -> HeaderValue {
+    let named = max_age.map(|age| HeaderValue::try_from(format!("max-age={}", age.as_secs())));
+    named.and_then(Result::ok).unwrap_or(NO_STORE)
+}
+
+/// Our member of `Cache-Status` (RFC 9211).
+fn status(tally: &Tally, directives: Directives) -> HeaderValue {
+    let hits = tally.hits();
+    if tally.miss == 0 && tally.collapsed == 0 {
+        return HIT;
+    }
+    let reason = match hits {
+        _ if directives.no_store => "bypass",
+        _ if directives.no_cache => "request",
+        0 => "miss",
+        _ => "partial",
+    };
+    let mut status = format!("{CACHE}; fwd={reason}");
+    if !directives.no_store {
+        status += "; stored";
+    }
+    // All that we went upstream for was somebody else's call (RFC 9211, 2.6).
+    if tally.miss == 0 {
+        status += "; collapsed";
+    }
+    let kinds = [hits, tally.collapsed, tally.miss];
+    if kinds.iter().filter(|&&count| count > 0).count() > 1 {
+        let [hits, collapsed, misses] = kinds;
+        status += &format!("; detail=\"hits={hits} collapsed={collapsed} misses={misses}\"");
+    }
+    // Words and numbers only; if it were not so, our name alone is a member too.
+    HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static(CACHE))
+}
