@@ -49,7 +49,7 @@ pub struct Caller {
     /// The name of what goes upstream for it.
     pub payer: CredentialId,
     /// What goes upstream for it.
-    pub upstream: HeaderMap,
+    pub upstream: Vec<(HeaderName, HeaderValue)>,
     /// Whose vectors it shares.
     pub scope: Arc<str>,
 }

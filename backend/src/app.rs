@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use crate::client_keys::Unreadable;
 use crate::config::{Config, Limits, PurgeRule};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Realm;
+use crate::error::NO_STORE;
 use crate::openai::{Client, NoClient};
 use crate::resolve::Resolver;
 use crate::status::Board;
@@ -36,6 +38,8 @@ pub struct App {
     /// The way to vectors.
     pub resolver: Arc<Resolver>,
     response_max_age: Duration,
+    /// The same as a header's value.
+    cache_control: HeaderValue,
     /// Who may purge; `None` is nobody.
     pub purge_rule: Option<PurgeRule>,
     /// What is too much.
@@ -96,6 +100,7 @@ impl App {
             resolver,
             namespace: config.cache.namespace.as_str().into(),
             upstream_id: config.upstream.id.as_str().into(),
+            cache_control: max_age(config.cache.response_max_age),
             response_max_age: config.cache.response_max_age,
             slots: Arc::new(Semaphore::new(config.limits.concurrent_requests)),
             limits: config.limits,
@@ -125,14 +130,19 @@ impl App {
         }
     }
 
-    /// How long an answer of these entries may be stored in front of us. Not at all, if they were
-    /// purged on their way here: a cache in front may have carried out that purge already.
-    pub fn max_age(&self, model: &str, scope: &str, entries: &[Arc<Entry>]) -> Option<Duration> {
+    /// What caches in front may do with an answer of these entries. They may not keep it, if the
+    /// entries were purged on their way here: a cache may have carried out that purge already.
+    pub fn cache_control(&self, model: &str, scope: &str, entries: &[Arc<Entry>]) -> HeaderValue {
         let cache = self.resolver.cache();
-        let oldest = entries.iter().map(|entry| entry.created_ms).min()?;
-        let remaining = cache.remaining(oldest).unwrap_or(Duration::MAX);
-        let fresh = cache.freshness(model, scope).allows_created(oldest);
-        fresh.then(|| self.response_max_age.min(remaining))
+        let oldest = entries.iter().map(|entry| entry.created_ms).min();
+        let fresh = cache.freshness(model, scope);
+        match oldest.filter(|&oldest| fresh.allows_created(oldest)) {
+            None => NO_STORE,
+            Some(oldest) => match cache.remaining(oldest) {
+                Some(remaining) if remaining < self.response_max_age => max_age(remaining),
+                _ => self.cache_control.clone(),
+            },
+        }
     }
 
     /// Where the vectors of a scope are named.
@@ -185,4 +195,8 @@ impl App {
             Err(error) => tracing::warn!(%error, "the last spans were not exported"),
         }
     }
+}
+
+fn max_age(age: Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("max-age={}", age.as_secs())).unwrap_or(NO_STORE)
 }

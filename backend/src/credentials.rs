@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use crate::hex::HexDigits;
@@ -31,13 +31,13 @@ pub struct Credential {
     /// Its name.
     pub id: CredentialId,
     /// What goes upstream.
-    pub headers: HeaderMap,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Credential {
     /// Takes the credential out of a request's headers.
     pub fn take(headers: &mut HeaderMap) -> Self {
-        let mut own = HeaderMap::new();
+        let mut own = Vec::new();
         let mut digest = Sha256::new_with_prefix(DOMAIN);
         for name in CREDENTIAL_HEADERS {
             let Entry::Occupied(found) = headers.entry(&name) else {
@@ -49,7 +49,7 @@ impl Credential {
                 digest.update((value.len() as u64).to_le_bytes());
                 digest.update(value.as_bytes());
                 value.set_sensitive(true);
-                own.append(&name, value);
+                own.push((name.clone(), value));
             }
         }
         Self {
@@ -62,15 +62,14 @@ impl Credential {
     /// headers that are a key and nothing else.
     pub fn key(&self) -> Option<&[u8]> {
         let [authorization, api_key, x_api_key, _, _] = &CREDENTIAL_HEADERS;
-        let bearer = self
-            .headers
-            .get(authorization)
-            .map(|value| bearer(value.as_bytes()));
-        let plain = self
-            .headers
-            .get(api_key)
-            .or_else(|| self.headers.get(x_api_key));
-        bearer.unwrap_or_else(|| plain.map(|value| value.as_bytes()))
+        let value = |wanted: &HeaderName| {
+            let mut found = self.headers.iter().filter(|(name, _)| name == wanted);
+            found.next().map(|(_, value)| value.as_bytes())
+        };
+        match value(authorization) {
+            Some(value) => bearer(value),
+            None => value(api_key).or_else(|| value(x_api_key)),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! repeated name is noticed. `serde_json::Value` does neither.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -11,6 +12,9 @@ use serde_json::value::RawValue;
 /// Deeper values are not canonicalised: the recursion must be bounded, and no embeddings
 /// parameter that we know of is nested more than twice.
 const MAX_DEPTH: usize = 16;
+
+/// So many names are compared with each other; that needs no table.
+const FEW: usize = 8;
 
 /// The members of one JSON object in the order in which they were written.
 #[derive(Debug)]
@@ -27,9 +31,15 @@ impl<'a> Members<'a> {
 
     /// Whether a name stands twice. Readers differ in which of the two they believe.
     pub(super) fn repeats_a_name(&self) -> bool {
-        let mut names: Vec<&str> = self.0.iter().map(|(name, _)| &**name).collect();
-        names.sort_unstable();
-        names.windows(2).any(|pair| pair[0] == pair[1])
+        let mut names = self.0.iter().map(|(name, _)| &**name);
+        if self.0.len() <= FEW {
+            let before = |place| self.0[..place].iter().map(|(name, _)| &**name);
+            return names
+                .enumerate()
+                .any(|(place, name)| before(place).any(|other| other == name));
+        }
+        let mut seen = HashSet::with_capacity(self.0.len());
+        !names.all(|name| seen.insert(name))
     }
 }
 
@@ -57,10 +67,16 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// `Cow` itself always copies.
+/// What `Cow` alone does not do: to borrow where that is possible.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Borrowed<'a>(#[serde(borrow)] Name<'a>);
+struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The text that a JSON string stands for, or `None` if `raw` is none, or no Unicode.
+pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let Borrowed(text) = serde_json::from_str(raw.get()).ok()?;
+    Some(text)
+}
 
 /// Whether `text` is one JSON value and nothing else.
 pub(super) fn is_json(text: &str) -> bool {

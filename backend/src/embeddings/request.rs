@@ -4,6 +4,8 @@
 //! surrogate) it calls [`Parsed::Foreign`]: such a body goes to the upstream as it is and never
 //! near the cache, because a guess could name another text's vector.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -44,7 +46,7 @@ pub enum Encoding {
 #[derive(Clone, Debug)]
 pub struct EmbeddingRequest {
     /// The model that was asked for.
-    pub model: String,
+    pub model: Arc<str>,
     /// The wished length of the vectors.
     pub dimensions: Option<u32>,
     /// How to write the vectors.
@@ -115,9 +117,9 @@ fn understand(body: &Bytes, members: Members<'_>) -> Option<EmbeddingRequest> {
     })
 }
 
-fn parse_model(value: &RawValue) -> Option<String> {
-    let model: String = serde_json::from_str(value.get()).ok()?;
-    (!model.is_empty() && model.len() <= MAX_MODEL_BYTES).then_some(model)
+fn parse_model(value: &RawValue) -> Option<Arc<str>> {
+    let model = json::text(value)?;
+    (!model.is_empty() && model.len() <= MAX_MODEL_BYTES).then(|| model.into())
 }
 
 fn parse_dimensions(value: &RawValue) -> Option<Option<u32>> {

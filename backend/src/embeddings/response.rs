@@ -114,8 +114,12 @@ fn push_integer(body: &mut Vec<u8>, number: u64) {
 }
 
 fn push_string(body: &mut Vec<u8>, text: &str) {
-    // Writing a string to memory cannot fail; an empty name is what is left if it did.
-    body.extend_from_slice(&serde_json::to_vec(text).unwrap_or_else(|_| b"\"\"".to_vec()));
+    // Writing a string to memory cannot fail; an empty one is what is left if it did.
+    let begin = body.len();
+    if serde_json::to_writer(&mut *body, text).is_err() {
+        body.truncate(begin);
+        body.extend_from_slice(b"\"\"");
+    }
 }
 
 #[cfg(test)]

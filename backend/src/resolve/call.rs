@@ -47,7 +47,7 @@ impl Resolver {
         let mut span = self.call_span(order, inputs.len());
         let began = Instant::now();
         let body = Bytes::from(response::write_call(&order.request, &inputs));
-        let mut headers = order.caller.upstream.clone();
+        let mut headers = HeaderMap::from_iter(order.caller.upstream.iter().cloned());
         span.tell(&mut headers);
         let replied = self.upstream.embeddings(headers, body).await;
         let ended = Instant::now();

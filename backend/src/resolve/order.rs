@@ -131,7 +131,12 @@ impl Found {
 impl From<Found> for Supply {
     fn from(found: Found) -> Self {
         Self {
-            entries: found.entries.into_iter().flatten().collect(),
+            // In place, unlike `flatten`.
+            entries: found
+                .entries
+                .into_iter()
+                .collect::<Option<_>>()
+                .unwrap_or_default(),
             tally: found.tally,
             call: found.call,
         }

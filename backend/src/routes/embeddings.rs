@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{Either, ready};
+use futures_util::future::{Either, poll_immediate, ready};
 use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -21,6 +21,7 @@ use self::answer::Asked;
 use crate::access::{Access, Caller};
 use crate::app::App;
 use crate::body_hash;
+use crate::config::Limits;
 use crate::embeddings::batch::Batch;
 use crate::embeddings::key::Namer;
 use crate::embeddings::request::{self, EmbeddingRequest, Parsed};
@@ -59,8 +60,12 @@ pub fn handle<B>(
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin,
 {
-    match admit(&app.access, &mut parts) {
-        Ok(caller) => {
+    let admitted = admit(&app.access, &mut parts).and_then(|caller| {
+        let body = receive(&app.limits, &parts.headers, body)?;
+        Ok((caller, body))
+    });
+    match admitted {
+        Ok((caller, body)) => {
             let visit = Visit {
                 app,
                 parts,
@@ -86,13 +91,13 @@ impl Visit {
         clippy::manual_async_fn,
         reason = "a function that is async keeps room for its arguments twice"
     )]
-    fn answer<B>(self, mut body: B) -> impl Future<Output = Answer> + Send + use<B>
-    where
-        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin,
-    {
+    fn answer(
+        self,
+        body: impl Future<Output = Result<Bytes, Error>> + Send,
+    ) -> impl Future<Output = Answer> + Send {
         async move {
             let id = self.caller.id;
-            let answered = match receive(&self.app, &self.parts.headers, &mut body).await {
+            let answered = match body.await {
                 Ok(body) => self.reply(body).await,
                 Err(error) => Err(error),
             };
@@ -151,7 +156,7 @@ impl Visit {
         let inputs = std::mem::take(&mut request.inputs);
         let batch = Batch::new(&Namer::new(&realm, &request), inputs);
         let asked = Asked {
-            model: request.model.clone(),
+            model: Arc::clone(&request.model),
             encoding: request.encoding,
             directives,
             repeats: batch.repeats(),
@@ -191,22 +196,39 @@ fn changes_meaning(parts: &Parts) -> bool {
     parts.uri.query().is_some() || parts.headers.contains_key(CONTENT_ENCODING)
 }
 
-/// Reads the whole body, within the limits of size and time.
-async fn receive<B>(app: &App, headers: &HeaderMap, body: B) -> Result<Bytes, Error>
+/// Receives the whole body, within the limits of size and time.
+fn receive<B>(
+    limits: &Limits,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<impl Future<Output = Result<Bytes, Error>> + Send + use<B>, Error>
 where
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin,
 {
-    let limit = app.limits.body_bytes;
+    let (limit, patience) = (limits.body_bytes, limits.body_timeout);
     if headers::content_length(headers).is_some_and(|announced| announced > limit as u64) {
         return Err(Error::BodyTooLarge { limit });
     }
-    let collected = timeout(app.limits.body_timeout, Limited::new(body, limit).collect()).await;
-    match collected {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge { limit }),
-        Ok(Err(_)) => Err(Error::BodyBroken),
-        Err(_) => Err(Error::BodyTimeout),
-    }
+    let mut collecting = Limited::new(body, limit).collect();
+    // hyper begins to read a body when somebody asks for it. Most arrive together with their head:
+    // who asks before hyper has turned away finds them there at the next look, without a timer.
+    let mut collected = (&mut collecting).now_or_never();
+    Ok(async move {
+        if collected.is_none() {
+            collected = poll_immediate(&mut collecting).await;
+        }
+        let collected = match collected {
+            Some(collected) => collected,
+            None => timeout(patience, collecting)
+                .await
+                .map_err(|_| Error::BodyTimeout)?,
+        };
+        match collected {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge { limit }),
+            Err(_) => Err(Error::BodyBroken),
+        }
+    })
 }
 
 fn check_limits(app: &App, request: &EmbeddingRequest) -> Result<(), Error> {

@@ -55,7 +55,7 @@ pub async fn forward(
     if !app.access.passes_credentials() {
         headers::remove_cookies(sent);
     }
-    sent.extend(caller.upstream.clone());
+    sent.extend(caller.upstream.iter().cloned());
 
     let mut span = trace.span(SpanKind::Client, || {
         semantics::method_name(request.method())

@@ -7,22 +7,26 @@ use http::header::HeaderValue;
 use super::{MODEL, SCOPE, push_safe};
 use crate::credentials::CredentialId;
 
-/// Two kinds, three colons and blanks, and what a name may grow by.
-const FRAME_BYTES: usize = 32;
-
 /// The tags of an answer with vectors: its model, the scope that shares them, and the credential
 /// that it was given to.
 pub fn of_answer(model: &str, scope: &str, id: CredentialId) -> HeaderValue {
     let own = id.digits();
     let own = own.as_str();
-    let mut tags = String::with_capacity(model.len() + scope.len() + own.len() + FRAME_BYTES);
-    push(&mut tags, MODEL, model);
-    push(&mut tags, SCOPE, scope);
     // A scope that nobody shares is the credential.
-    if scope != own {
-        push(&mut tags, SCOPE, own);
+    let own = Some(own).filter(|own| *own != scope);
+    let tags = [
+        Some((MODEL, model)),
+        Some((SCOPE, scope)),
+        own.map(|own| (SCOPE, own)),
+    ];
+    // Without room to spare, it becomes a header's value as it is.
+    let room = |(kind, name): (&str, &str)| kind.len() + ":".len() + name.len() + " ".len();
+    let room: usize = tags.iter().copied().flatten().map(room).sum();
+    let mut text = String::with_capacity(room - " ".len());
+    for (kind, name) in tags.into_iter().flatten() {
+        push(&mut text, kind, name);
     }
-    header(tags)
+    header(text)
 }
 
 /// The tag of everything that was given to one credential.

@@ -1,6 +1,8 @@
 //! What spans say, in the words of `OpenTelemetry`'s semantic conventions for HTTP and for
 //! generative AI. What they have no word for begins with our own name.
 
+use std::sync::Arc;
+
 use http::{Method, Request, Uri, Version};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use reqwest::Url;
@@ -86,7 +88,7 @@ pub fn embeddings(request: &EmbeddingRequest) -> [Attribute; 5] {
     [
         attribute("gen_ai.operation.name", "embeddings"),
         attribute("gen_ai.provider.name", "openai"),
-        attribute("gen_ai.request.model", request.model.clone()),
+        attribute("gen_ai.request.model", Arc::clone(&request.model)),
         attribute("gen_ai.request.encoding_formats", formats),
         optional(
             "gen_ai.embeddings.dimension.count",

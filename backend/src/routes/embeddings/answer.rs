@@ -1,7 +1,6 @@
 //! The answer with vectors: its body, and what its headers say to caches and to the caller.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -30,7 +29,7 @@ const OWN_HEADERS: usize = 5;
 
 /// What of a request decides how its answer is written.
 pub(super) struct Asked {
-    pub(super) model: String,
+    pub(super) model: Arc<str>,
     pub(super) encoding: Encoding,
     pub(super) directives: Directives,
     /// For each input, which of the different ones it is.
@@ -60,18 +59,19 @@ impl Asked {
         let body = response::write_answer(&entries, &self.places, self.encoding);
         let mut response = Response::new(Body::from(body));
         let scope = call.scope.unwrap_or(self.scope);
-        let max_age = app
-            .max_age(&self.model, &scope, &entries)
-            .filter(|_| self.may_be_stored);
+        let cache_control = match self.may_be_stored {
+            true => app.cache_control(&self.model, &scope, &entries),
+            false => NO_STORE,
+        };
         let headers = response.headers_mut();
         *headers = call.headers;
         headers.reserve(OWN_HEADERS);
         headers.insert(CONTENT_TYPE, JSON);
-        headers.insert(CACHE_CONTROL, cache_control(max_age));
+        headers.insert(CACHE_CONTROL, cache_control);
         headers.append(headers::CACHE_STATUS, status(&tally, self.directives));
         headers.insert(
             headers::X_EMBEDDING_BILLED_TOKENS,
-            call.billed_tokens.into(),
+            number(call.billed_tokens),
         );
         let tags = tags::of_answer(&self.model, &scope, self.caller);
         headers.insert(headers::SURROGATE_KEY, tags);
@@ -86,9 +86,12 @@ impl Asked {
     }
 }
 
-fn cache_control(max_age: Option<Duration>) -> HeaderValue {
-    let named = max_age.map(|age| HeaderValue::try_from(format!("max-age={}", age.as_secs())));
-    named.and_then(Result::ok).unwrap_or(NO_STORE)
+/// A number as a header's value. Most answers cost nothing.
+fn number(number: u64) -> HeaderValue {
+    match number {
+        0 => HeaderValue::from_static("0"),
+        _ => number.into(),
+    }
 }
 
 /// Our member of `Cache-Status` (RFC 9211).
