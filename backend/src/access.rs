@@ -50,6 +50,8 @@ pub struct Caller {
     pub payer: CredentialId,
     /// What goes upstream for it.
     pub upstream: Vec<(HeaderName, HeaderValue)>,
+    /// The scope of a credential that shares with nobody: its name in digits.
+    pub own: Arc<str>,
     /// Whose vectors it shares.
     pub scope: Arc<str>,
 }
@@ -96,13 +98,15 @@ impl Access {
             id,
             headers: upstream,
         } = Credential::take(headers);
+        let own_scope: Arc<str> = id.digits().as_str().into();
         match &self.rule {
             Rule::PassThrough { scope, acceptance } => {
-                let scope = scope_of(*scope, acceptance, id);
+                let scope = scope_of(*scope, acceptance, id, &own_scope);
                 Ok(Caller {
                     id,
                     payer: id,
                     upstream,
+                    own: own_scope,
                     scope,
                 })
             }
@@ -130,6 +134,7 @@ impl Access {
                     id,
                     payer: own.id,
                     upstream,
+                    own: own_scope,
                     scope: SHARED.into(),
                 })
             }
@@ -186,7 +191,7 @@ impl Access {
             .and_then(|name| name.to_str().ok());
         acceptance.earn(caller.id, model, began, named);
         let scope = match scope {
-            ScopeRule::Organization => named.map_or_else(|| alone(caller.id), organization),
+            ScopeRule::Organization => named.map_or_else(|| Arc::clone(&caller.own), organization),
             ScopeRule::Credential | ScopeRule::Shared => return None,
         };
         (scope != caller.scope).then_some(scope)
@@ -200,19 +205,19 @@ impl Access {
     }
 }
 
-fn scope_of(rule: ScopeRule, acceptance: &Acceptance, id: CredentialId) -> Arc<str> {
+fn scope_of(
+    rule: ScopeRule,
+    acceptance: &Acceptance,
+    id: CredentialId,
+    own: &Arc<str>,
+) -> Arc<str> {
     match rule {
-        ScopeRule::Credential => alone(id),
+        ScopeRule::Credential => Arc::clone(own),
         ScopeRule::Shared => SHARED.into(),
         ScopeRule::Organization => acceptance
             .organization(id)
-            .map_or_else(|| alone(id), |name| organization(&name)),
+            .map_or_else(|| Arc::clone(own), |name| organization(&name)),
     }
-}
-
-/// The scope of a credential that shares with nobody.
-fn alone(id: CredentialId) -> Arc<str> {
-    id.digits().as_str().into()
 }
 
 /// No other scope begins like this.

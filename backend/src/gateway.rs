@@ -20,7 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use crate::app::App;
 use crate::error::Error;
 use crate::routes::{embeddings, health, page, passthrough, purge};
-use crate::running::{self, Running, Ticket};
+use crate::running::{self, Content, Running, Ticket};
 use crate::status::ErrorKind;
 use crate::telemetry::exchange::Facts;
 use crate::telemetry::{Exchange, Route};
@@ -114,10 +114,10 @@ impl Gateway {
                 board.note(kind);
             }
             exchange.answer(answer.status(), facts);
-            answer.map(|body| match is_head {
+            answer.map(|content| match is_head {
                 // Nobody polls what has no content.
-                true => Running::ended(body, exchange, slot),
-                false => Running::new(body, exchange, slot),
+                true => Running::ended(content, exchange, slot),
+                false => Running::new(content, exchange, slot),
             })
         })
     }
@@ -130,7 +130,7 @@ fn hand_on<B>(
     route: Route,
     request: Request<B>,
     ticket: Result<Ticket, Error>,
-) -> impl Future<Output = (Response, Option<Facts>)> + Send + use<B>
+) -> impl Future<Output = (http::Response<Content>, Option<Facts>)> + Send + use<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
@@ -147,5 +147,5 @@ where
         }),
         (Err(error), _) => Box::pin(ready(error.into_response())),
     };
-    Either::Right(answer.map(|answer| (answer, None)))
+    Either::Right(answer.map(|answer| (answer.map(Content::Stream), None)))
 }

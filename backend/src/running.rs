@@ -47,10 +47,19 @@ pub(crate) fn admit(
     Ok(Ticket { slot, trace })
 }
 
+/// What an answer holds.
+#[derive(Debug)]
+pub enum Content {
+    /// All of it, or what is left of it.
+    Whole(Bytes),
+    /// What comes and goes piece by piece.
+    Stream(Body),
+}
+
 /// An answer under way. It holds its request's place until its last byte is sent.
 #[derive(Debug)]
 pub struct Running {
-    body: Body,
+    content: Content,
     /// Ends with the last frame, before anybody has seen it: who has got an answer finds it
     /// counted. Without it the answer is not watched.
     exchange: Option<Exchange>,
@@ -59,22 +68,22 @@ pub struct Running {
 
 impl Running {
     /// An answer that is watched as it goes out.
-    pub(crate) fn new(body: Body, exchange: Exchange, slot: Option<Slot>) -> Self {
-        if body.is_end_stream() {
-            return Self::ended(body, exchange, slot);
+    pub(crate) fn new(content: Content, exchange: Exchange, slot: Option<Slot>) -> Self {
+        if content.is_end_stream() {
+            return Self::ended(content, exchange, slot);
         }
         Self {
-            body,
+            content,
             exchange: Some(exchange),
             _slot: slot,
         }
     }
 
-    /// An answer that is complete without its body.
-    pub(crate) fn ended(body: Body, exchange: Exchange, slot: Option<Slot>) -> Self {
+    /// An answer that is complete without its content.
+    pub(crate) fn ended(content: Content, exchange: Exchange, slot: Option<Slot>) -> Self {
         exchange.complete();
         Self {
-            body,
+            content,
             exchange: None,
             _slot: slot,
         }
@@ -83,9 +92,39 @@ impl Running {
     /// An answer of which nothing is told.
     pub(crate) fn unwatched(body: Body) -> Self {
         Self {
-            body,
+            content: Content::Stream(body),
             exchange: None,
             _slot: None,
+        }
+    }
+}
+
+impl http_body::Body for Content {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(body) => body.size_hint(),
         }
     }
 }
@@ -98,8 +137,8 @@ impl http_body::Body for Running {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let ended = frame.is_none() || self.body.is_end_stream();
+        let frame = ready!(Pin::new(&mut self.content).poll_frame(context));
+        let ended = frame.is_none() || self.content.is_end_stream();
         match (&frame, &mut self.exchange) {
             (_, None) => {}
             (Some(Err(_)), broken) => drop(broken.take()),
@@ -117,10 +156,10 @@ impl http_body::Body for Running {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.content.size_hint()
     }
 }

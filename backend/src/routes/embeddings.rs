@@ -1,27 +1,26 @@
 //! `POST /v1/embeddings`: each input is paid for once.
 
 mod answer;
+mod receive;
 
 use std::sync::Arc;
 
 use axum::BoxError;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{Either, poll_immediate, ready};
-use http::Method;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use futures_util::future::{Either, ready};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::time::timeout;
+use http::{Method, Response};
 
 use self::answer::Asked;
+use self::receive::receive;
 use crate::access::{Access, Caller};
 use crate::app::App;
 use crate::body_hash;
-use crate::config::Limits;
 use crate::embeddings::batch::Batch;
 use crate::embeddings::key::Namer;
 use crate::embeddings::request::{self, EmbeddingRequest, Parsed};
@@ -29,7 +28,7 @@ use crate::error::Error;
 use crate::headers::{self, Directives};
 use crate::resolve::Order;
 use crate::routes::passthrough;
-use crate::running::Ticket;
+use crate::running::{Content, Ticket};
 use crate::tags;
 use crate::telemetry::exchange::Facts;
 use crate::telemetry::{HashVerdict, semantics};
@@ -40,7 +39,7 @@ pub const PATH: &str = "/v1/embeddings";
 const BYPASS: HeaderValue = HeaderValue::from_static("embedding-gateway; fwd=bypass");
 
 /// An answer, and what it tells about itself if it holds vectors.
-type Answer = (Response, Option<Facts>);
+type Answer = (Response<Content>, Option<Facts>);
 
 /// A request to [`PATH`], admitted.
 struct Visit {
@@ -74,7 +73,7 @@ where
             };
             Either::Left(visit.answer(body))
         }
-        Err(error) => Either::Right(ready((error.into_response(), None))),
+        Err(error) => Either::Right(ready(refusal(error))),
     }
 }
 
@@ -101,8 +100,7 @@ impl Visit {
                 Ok(body) => self.reply(body).await,
                 Err(error) => Err(error),
             };
-            let (mut response, facts) =
-                answered.unwrap_or_else(|error| (error.into_response(), None));
+            let (mut response, facts) = answered.unwrap_or_else(refusal);
             // A cache in front forgets what it holds for a credential that is refused.
             if matches!(response.status().as_u16(), 401 | 403) {
                 response
@@ -161,7 +159,7 @@ impl Visit {
             directives,
             repeats: batch.repeats(),
             places: batch.places,
-            caller: caller.id,
+            own: Arc::clone(&caller.own),
             scope: Arc::clone(&caller.scope),
             may_be_stored: verdict == HashVerdict::Match && !directives.no_store,
         };
@@ -187,48 +185,17 @@ impl Visit {
         let (app, caller) = (&self.app, &self.caller);
         let mut response = passthrough::forward(app, caller, request, &self.ticket.trace).await?;
         response.headers_mut().append(headers::CACHE_STATUS, BYPASS);
-        Ok((response, None))
+        Ok((response.map(Content::Stream), None))
     }
+}
+
+fn refusal(error: Error) -> Answer {
+    (error.into_response().map(Content::Stream), None)
 }
 
 /// What stands beside the body may say more than we understand: a key in the query, say.
 fn changes_meaning(parts: &Parts) -> bool {
     parts.uri.query().is_some() || parts.headers.contains_key(CONTENT_ENCODING)
-}
-
-/// Receives the whole body, within the limits of size and time.
-fn receive<B>(
-    limits: &Limits,
-    headers: &HeaderMap,
-    body: B,
-) -> Result<impl Future<Output = Result<Bytes, Error>> + Send + use<B>, Error>
-where
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin,
-{
-    let (limit, patience) = (limits.body_bytes, limits.body_timeout);
-    if headers::content_length(headers).is_some_and(|announced| announced > limit as u64) {
-        return Err(Error::BodyTooLarge { limit });
-    }
-    let mut collecting = Limited::new(body, limit).collect();
-    // hyper begins to read a body when somebody asks for it. Most arrive together with their head:
-    // who asks before hyper has turned away finds them there at the next look, without a timer.
-    let mut collected = (&mut collecting).now_or_never();
-    Ok(async move {
-        if collected.is_none() {
-            collected = poll_immediate(&mut collecting).await;
-        }
-        let collected = match collected {
-            Some(collected) => collected,
-            None => timeout(patience, collecting)
-                .await
-                .map_err(|_| Error::BodyTimeout)?,
-        };
-        match collected {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge { limit }),
-            Err(_) => Err(Error::BodyBroken),
-        }
-    })
 }
 
 fn check_limits(app: &App, request: &EmbeddingRequest) -> Result<(), Error> {

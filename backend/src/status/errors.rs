@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use axum::response::Response;
+use http::Response;
 use serde::Serialize;
 
 use crate::error::UPSTREAM_REFUSED;
@@ -22,7 +22,7 @@ pub struct ErrorKind {
 
 impl ErrorKind {
     /// The kind of this answer, if it is an error at all. An error that is not ours was passed on.
-    pub fn of(answer: &Response) -> Option<Self> {
+    pub fn of<B>(answer: &Response<B>) -> Option<Self> {
         let status = answer.status();
         let is_error = status.is_client_error() || status.is_server_error();
         let code = answer.extensions().get().copied();

@@ -7,42 +7,40 @@ use http::header::HeaderValue;
 use super::{MODEL, SCOPE, push_safe};
 use crate::credentials::CredentialId;
 
-/// The tags of an answer with vectors: its model, the scope that shares them, and the credential
-/// that it was given to.
-pub fn of_answer(model: &str, scope: &str, id: CredentialId) -> HeaderValue {
-    let own = id.digits();
-    let own = own.as_str();
+/// The tags of an answer with vectors: its model, the scope that shares them, and the digits of
+/// the credential that it was given to.
+pub fn of_answer(model: &str, scope: &str, own: &str) -> HeaderValue {
     // A scope that nobody shares is the credential.
-    let own = Some(own).filter(|own| *own != scope);
-    let tags = [
-        Some((MODEL, model)),
-        Some((SCOPE, scope)),
-        own.map(|own| (SCOPE, own)),
-    ];
+    let shared = Some(scope).filter(|scope| *scope != own);
     // Without room to spare, it becomes a header's value as it is.
-    let room = |(kind, name): (&str, &str)| kind.len() + ":".len() + name.len() + " ".len();
-    let room: usize = tags.iter().copied().flatten().map(room).sum();
-    let mut text = String::with_capacity(room - " ".len());
-    for (kind, name) in tags.into_iter().flatten() {
-        push(&mut text, kind, name);
+    let room = |kind: &str, name: &str| kind.len() + ":".len() + name.len() + " ".len();
+    let others = shared.map_or(0, |scope| room(SCOPE, scope)) + room(SCOPE, own) - " ".len();
+    let mut tags = String::with_capacity(room(MODEL, model) + others);
+    push_kind(&mut tags, MODEL);
+    push_safe(&mut tags, model);
+    if let Some(scope) = shared {
+        push_kind(&mut tags, SCOPE);
+        push_safe(&mut tags, scope);
     }
-    header(text)
+    push_kind(&mut tags, SCOPE);
+    tags.push_str(own);
+    header(tags)
 }
 
 /// The tag of everything that was given to one credential.
 pub fn of_credential(id: CredentialId) -> HeaderValue {
-    let mut tags = String::new();
-    push(&mut tags, SCOPE, id.digits().as_str());
-    header(tags)
+    let mut tag = String::new();
+    push_kind(&mut tag, SCOPE);
+    tag.push_str(id.digits().as_str());
+    header(tag)
 }
 
-fn push(tags: &mut String, kind: &str, name: &str) {
+fn push_kind(tags: &mut String, kind: &str) {
     if !tags.is_empty() {
         tags.push(' ');
     }
     tags.push_str(kind);
     tags.push(':');
-    push_safe(tags, name);
 }
 
 /// Tags hold nothing that a header could not; an empty header is what is left if they did.
@@ -61,15 +59,16 @@ mod tests {
     #[test]
     fn an_answer_carries_the_tags_that_purge_it() {
         let id = Credential::take(&mut HeaderMap::new()).id;
-        let (model, own) = (Tag::model("a b"), Tag::scope(&id.to_string()));
+        let (digits, model) = (id.to_string(), Tag::model("a b"));
+        let own = Tag::scope(&digits);
         let expected = |tags: &[Tag]| super::super::header(tags);
         assert_eq!(of_credential(id), expected(std::slice::from_ref(&own)));
         assert_eq!(
-            of_answer("a b", &id.to_string(), id),
+            of_answer("a b", &digits, &digits),
             expected(&[model.clone(), own.clone()])
         );
         assert_eq!(
-            of_answer("a b", "organization:ö", id),
+            of_answer("a b", "organization:ö", &digits),
             expected(&[model, Tag::scope("organization:ö"), own])
         );
     }

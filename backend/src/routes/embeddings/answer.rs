@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::response::Response;
+use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
 use super::Answer;
 use crate::app::App;
-use crate::credentials::CredentialId;
 use crate::embeddings::request::Encoding;
 use crate::embeddings::response;
 use crate::error::NO_STORE;
 use crate::headers::{self, Directives};
 use crate::resolve::{Supply, Tally};
+use crate::running::Content;
 use crate::tags;
 use crate::telemetry::Outcome;
 use crate::telemetry::exchange::Facts;
@@ -36,7 +35,8 @@ pub(super) struct Asked {
     pub(super) places: Vec<usize>,
     /// How many inputs only repeat another one.
     pub(super) repeats: usize,
-    pub(super) caller: CredentialId,
+    /// The scope of the caller alone.
+    pub(super) own: Arc<str>,
     pub(super) scope: Arc<str>,
     /// Whether a cache in front may keep the answer, as far as the request is concerned.
     pub(super) may_be_stored: bool,
@@ -57,7 +57,7 @@ impl Asked {
             .count_answer(&self.model, nominal, call.billed_tokens);
 
         let body = response::write_answer(&entries, &self.places, self.encoding);
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(Content::Whole(body.into()));
         let scope = call.scope.unwrap_or(self.scope);
         let cache_control = match self.may_be_stored {
             true => app.cache_control(&self.model, &scope, &entries),
@@ -73,7 +73,7 @@ impl Asked {
             headers::X_EMBEDDING_BILLED_TOKENS,
             number(call.billed_tokens),
         );
-        let tags = tags::of_answer(&self.model, &scope, self.caller);
+        let tags = tags::of_answer(&self.model, &scope, &self.own);
         headers.insert(headers::SURROGATE_KEY, tags);
         let facts = Facts {
             tally,
