@@ -179,6 +179,12 @@ mod tests {
     }
 
     fn line(log: impl FnOnce()) -> Value {
+        let written = lines(log);
+        assert_eq!(written.len(), 1);
+        written[0].clone()
+    }
+
+    fn lines(log: impl FnOnce()) -> Vec<Value> {
         let written = Written::default();
         let writer = written.clone();
         let layer = tracing_subscriber::fmt::layer()
@@ -186,9 +192,34 @@ mod tests {
             .with_writer(move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let written = written.0.lock().unwrap();
-        assert_eq!(written.iter().filter(|&&byte| byte == b'\n').count(), 1);
         assert!(written.ends_with(b"\n"));
-        serde_json::from_slice(&written).unwrap()
+        let text = std::str::from_utf8(&written).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Logs while it is written.
+    struct Talkative;
+
+    impl Debug for Talkative {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            tracing::error!("aside");
+            f.write_str("said")
+        }
+    }
+
+    #[test]
+    fn a_value_may_log_while_it_is_written() {
+        let lines = lines(|| tracing::info!(first = 1, value = ?Talkative, "whole"));
+        let whole = lines
+            .iter()
+            .find(|line| line["message"] == "whole")
+            .unwrap();
+        assert_eq!(
+            (&whole["first"], &whole["value"]),
+            (&json!(1), &json!("said"))
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::upstream::Upstream;
 const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// On a machine that does other things too, the fastest of so many counts.
-const TRIES: usize = 10;
+const TRIES: usize = 50;
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -90,6 +90,9 @@ async fn bad_input_is_answered_at_once_and_leaves_no_trace() {
             fastest = fastest.min(began.elapsed());
             assert_eq!(answer.status, StatusCode::BAD_REQUEST);
             assert!(answer.json()["error"]["message"].is_string());
+            if fastest < AT_ONCE {
+                break;
+            }
         }
         assert!(fastest < AT_ONCE, "{fastest:?}");
     }

@@ -1,10 +1,14 @@
 //! An answer may be stored in front of us only under the hash of the body that it answers.
 
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::gateway::{Gateway, post, with};
-use crate::upstream::Upstream;
+use crate::upstream::{self, Upstream};
 
 fn body() -> Value {
     json!({"model": "m", "input": "a"})
@@ -15,6 +19,40 @@ fn hash(body: &Value) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+fn hashed() -> Request<Body> {
+    with(post(&body()), "x-body-hash", &hash(&body()))
+}
+
+/// Everything is purged while its call to the upstream is under way.
+#[tokio::test]
+async fn an_answer_that_is_purged_on_its_way_is_not_storable() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("ALLOW_ANONYMOUS_PURGE", "true")]).await;
+    gateway.warm_up().await;
+    let gateway = Arc::new(gateway);
+    let purging = Arc::clone(&gateway);
+    upstream.answers(move |call| {
+        let gateway = Arc::clone(&purging);
+        async move {
+            let purge = Request::builder().method("PURGE").uri("/v1/embeddings");
+            gateway.send(purge.body(Body::empty()).unwrap()).await;
+            upstream::embeddings(&call)
+        }
+    });
+    let answer = gateway.send(hashed()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    upstream.answers(|call| async move { upstream::embeddings(&call) });
+    for status in [
+        "embedding-gateway; fwd=miss; stored",
+        "embedding-gateway; hit",
+    ] {
+        let answer = gateway.send(hashed()).await;
+        assert_eq!(answer.header("cache-status"), status);
+        assert_eq!(answer.header("cache-control"), "max-age=3600");
+    }
 }
 
 #[tokio::test]
