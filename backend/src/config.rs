@@ -60,6 +60,8 @@ pub struct Upstream {
     pub id: String,
     /// Authorities that it is trusted by, besides the public ones.
     pub ca_file: Option<PathBuf>,
+    /// Inputs of one embeddings call.
+    pub max_inputs: usize,
     /// To reach it at all.
     pub connect_timeout: Duration,
     /// For an embeddings call from start to end.

@@ -36,6 +36,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     timeout: Duration,
+    max_inputs: usize,
 }
 
 /// There can be no client for the upstream.
@@ -71,6 +72,7 @@ impl Client {
             http,
             base: upstream.base_url.clone(),
             timeout: upstream.timeout,
+            max_inputs: upstream.max_inputs,
         })
     }
 
@@ -92,6 +94,11 @@ impl Client {
             other => other,
         };
         read(answer.map_err(|error| failure(&error))?.into()).await
+    }
+
+    /// So many inputs the upstream takes in one embeddings call.
+    pub fn max_inputs(&self) -> usize {
+        self.max_inputs
     }
 
     /// Where embeddings are asked for.

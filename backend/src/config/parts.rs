@@ -9,6 +9,7 @@ impl Upstream {
         let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
         let id = reader.optional(&var::UPSTREAM_ID, value::text);
         let ca_file = reader.optional(&var::UPSTREAM_CA_FILE, value::path);
+        let max_inputs = reader.read(&var::UPSTREAM_MAX_INPUTS, value::size);
         let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::duration);
         let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::duration);
         let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::duration);
@@ -17,6 +18,7 @@ impl Upstream {
             id: id.unwrap_or_else(|| base_url.to_string()),
             base_url,
             ca_file,
+            max_inputs: max_inputs?,
             connect_timeout: connect_timeout?,
             timeout: timeout?,
             idle_timeout: idle_timeout?,

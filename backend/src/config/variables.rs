@@ -47,6 +47,7 @@ variables! {
     OPENAI_API_KEY = "", "the gateway's key; without it callers' own credentials go upstream";
     UPSTREAM_ID = "", "the upstream's part of every cache key; the base URL if absent";
     UPSTREAM_CA_FILE = "", "a file of certificates in PEM: authorities that the upstream may be certified by, besides the public ones";
+    UPSTREAM_MAX_INPUTS = "2048", "inputs of one embeddings call to the upstream; what is more goes in several";
     UPSTREAM_CONNECT_TIMEOUT = "5s", "to connect to the upstream";
     UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";
     UPSTREAM_IDLE_TIMEOUT = "10m", "for silence before or within any other answer";

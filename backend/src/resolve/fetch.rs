@@ -17,9 +17,6 @@ use crate::embeddings::key::{Key, Namer};
 use crate::error::Error;
 use crate::telemetry::{Outcome, Span, semantics};
 
-/// OpenAI's limit on the inputs of one call.
-const MAX_CALL_INPUTS: usize = 2048;
-
 /// Calls of one request that run side by side.
 const CALLS_AT_ONCE: usize = 4;
 
@@ -73,7 +70,8 @@ impl Resolver {
             fetched.failure = (!missing.is_empty()).then_some(Error::NotCached);
             return fetched;
         }
-        let calls = stream::iter(in_calls(missing)).map(|led| self.call(&order, led));
+        let calls = stream::iter(in_calls(missing, self.upstream.max_inputs()))
+            .map(|led| self.call(&order, led));
         let mut calls = pin!(calls.buffer_unordered(CALLS_AT_ONCE));
         while let Some((led, (began, ended), called)) = calls.next().await {
             fetched.call.waits.add(began, ended);
@@ -165,11 +163,11 @@ impl Led {
     }
 }
 
-/// Divides what is missing into calls that the upstream takes.
-fn in_calls(mut led: Vec<Led>) -> Vec<Vec<Led>> {
-    let mut calls = Vec::with_capacity(led.len().div_ceil(MAX_CALL_INPUTS));
+/// Divides what is missing into calls of at most `max_inputs`.
+fn in_calls(mut led: Vec<Led>, max_inputs: usize) -> Vec<Vec<Led>> {
+    let mut calls = Vec::with_capacity(led.len().div_ceil(max_inputs));
     while !led.is_empty() {
-        let rest = led.split_off(led.len().min(MAX_CALL_INPUTS));
+        let rest = led.split_off(led.len().min(max_inputs));
         calls.push(std::mem::replace(&mut led, rest));
     }
     calls

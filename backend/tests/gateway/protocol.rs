@@ -155,19 +155,21 @@ async fn token_lists_are_embedded_like_text() {
 
 #[tokio::test]
 async fn a_large_batch_goes_in_several_calls() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
-    let texts: Vec<String> = (0..5000).map(|n| format!("text {n}")).collect();
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let answer = gateway.embed(json!({"model": "m", "input": texts})).await;
-    assert_eq!(answer.vectors(), vectors("m", &texts));
-    let mut sizes: Vec<_> = upstream
-        .calls()
-        .iter()
-        .map(|call| call.inputs().len())
-        .collect();
-    sizes.sort_unstable();
-    assert_eq!(sizes, [904, 2048, 2048]);
+    for (variables, count, expected) in [
+        (&[][..], 5000, [904, 2048, 2048]),
+        (&[("UPSTREAM_MAX_INPUTS", "32")], 70, [6, 32, 32]),
+    ] {
+        let upstream = Upstream::start().await;
+        let gateway = Gateway::start(&upstream, variables).await;
+        let texts: Vec<String> = (0..count).map(|n| format!("text {n}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let answer = gateway.embed(json!({"model": "m", "input": texts})).await;
+        assert_eq!(answer.vectors(), vectors("m", &texts));
+        let calls = upstream.calls();
+        let mut sizes: Vec<_> = calls.iter().map(|call| call.inputs().len()).collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes, expected);
+    }
 }
 
 #[tokio::test]
