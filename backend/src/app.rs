@@ -135,13 +135,13 @@ impl App {
     pub fn cache_control(&self, model: &str, scope: &str, entries: &[Arc<Entry>]) -> HeaderValue {
         let cache = self.resolver.cache();
         let oldest = entries.iter().map(|entry| entry.created_ms).min();
-        let fresh = cache.freshness(model, scope);
-        match oldest.filter(|&oldest| fresh.allows_created(oldest)) {
-            None => NO_STORE,
-            Some(oldest) => match cache.remaining(oldest) {
-                Some(remaining) if remaining < self.response_max_age => max_age(remaining),
-                _ => self.cache_control.clone(),
-            },
+        let Some(oldest) = oldest.filter(|&oldest| !cache.purges().since(model, scope, oldest))
+        else {
+            return NO_STORE;
+        };
+        match cache.remaining(oldest) {
+            Some(remaining) if remaining < self.response_max_age => max_age(remaining),
+            _ => self.cache_control.clone(),
         }
     }
 

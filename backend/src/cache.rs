@@ -48,12 +48,7 @@ pub struct Freshness {
 impl Freshness {
     /// Whether an entry may be served.
     pub fn allows(self, entry: &Entry) -> bool {
-        self.allows_created(entry.created_ms)
-    }
-
-    /// Whether an entry that was created then may be served.
-    pub fn allows_created(self, created_ms: u64) -> bool {
-        created_ms > self.created_after_ms
+        entry.created_ms > self.created_after_ms
     }
 }
 

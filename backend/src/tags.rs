@@ -6,6 +6,7 @@
 
 mod answer;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -17,8 +18,14 @@ use crate::headers::{SURROGATE_KEY, X_PURGE_ALL};
 /// What a tag may hold besides letters and digits. The cache in front has the same list.
 pub const PUNCTUATION: &str = "_.:/@%=~-";
 
-const MODEL: &str = "model";
-const SCOPE: &str = "scope";
+/// The kind of the tag of a model.
+pub(crate) const MODEL: &str = "model";
+
+/// The kind of the tag of a scope.
+pub(crate) const SCOPE: &str = "scope";
+
+/// The kind and the name of the tag of everything.
+pub(crate) const ALL: &str = "all";
 
 /// Longer tags are refused: they could not be a header's or an object's name everywhere. The cache
 /// in front refuses them too.
@@ -39,11 +46,9 @@ pub struct NoTag;
 impl Tag {
     /// The tag of a name of some kind.
     pub fn new(kind: &str, name: &str) -> Self {
-        let mut safe = String::with_capacity(name.len());
-        push_safe(&mut safe, name);
         Self {
             kind: kind.to_owned(),
-            name: safe,
+            name: safe(name).into_owned(),
         }
     }
 
@@ -59,7 +64,7 @@ impl Tag {
 
     /// The tag of everything there is.
     pub fn all() -> Self {
-        Self::new("all", "all")
+        Self::new(ALL, ALL)
     }
 
     /// What stands before the colon.
@@ -70,6 +75,11 @@ impl Tag {
     /// What stands behind it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Both.
+    pub fn into_parts(self) -> (String, String) {
+        (self.kind, self.name)
     }
 }
 
@@ -103,11 +113,14 @@ pub fn header(tags: &[Tag]) -> HeaderValue {
     answer::header(tags.join(" "))
 }
 
-/// Appends the safe spelling of a name. Most are safe as they are.
-fn push_safe(out: &mut String, name: &str) {
+/// The safe spelling of a name. Most are safe as they are.
+pub(crate) fn safe(name: &str) -> Cow<'_, str> {
     match name.bytes().all(|byte| SAFE[usize::from(byte)]) {
-        true => out.push_str(name),
-        false => out.extend(name.chars().map(|c| if is_safe(c) { c } else { '_' })),
+        true => name.into(),
+        false => name
+            .chars()
+            .map(|c| if is_safe(c) { c } else { '_' })
+            .collect(),
     }
 }
 

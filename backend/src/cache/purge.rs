@@ -7,13 +7,13 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::store::Store;
 use crate::clock::unix_ms;
-use crate::tags::Tag;
+use crate::tags::{self, Tag};
 
 /// How often the markers are listed: a purge must be seen everywhere within 5 s.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -23,7 +23,10 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub struct Purges {
     /// Where other gateways' purges are found; `None` if there are none to find.
     store: Option<Arc<Store>>,
-    markers: RwLock<HashMap<Tag, u64>>,
+    /// By kind and name, when it was purged last, in Unix milliseconds.
+    markers: RwLock<HashMap<String, HashMap<String, u64>>>,
+    /// When anything at all was purged last.
+    latest_ms: AtomicU64,
     known: AtomicBool,
 }
 
@@ -39,6 +42,7 @@ impl Purges {
         Self {
             store,
             markers: RwLock::default(),
+            latest_ms: AtomicU64::new(0),
             known,
         }
     }
@@ -55,9 +59,18 @@ impl Purges {
         if markers.is_empty() {
             return 0;
         }
-        let tags = [Tag::model(model), Tag::scope(scope), Tag::all()];
-        let times = tags.map(|tag| markers.get(&tag).copied());
+        let last = |kind, name| Some(*markers.get(kind)?.get(&*tags::safe(name))?);
+        let times = [
+            last(tags::MODEL, model),
+            last(tags::SCOPE, scope),
+            last(tags::ALL, tags::ALL),
+        ];
         times.into_iter().flatten().max().unwrap_or(0)
+    }
+
+    /// Whether a model, a scope or everything was purged at that time or later.
+    pub fn since(&self, model: &str, scope: &str, time_ms: u64) -> bool {
+        self.latest_ms.load(Ordering::Relaxed) >= time_ms && self.last(model, scope) >= time_ms
     }
 
     /// Purges everything with one of `tags`, here at once, elsewhere within seconds.
@@ -108,8 +121,10 @@ impl Purges {
 
     fn note(&self, tag: Tag, time: u64) {
         let mut markers = self.markers.write().unwrap_or_else(PoisonError::into_inner);
-        let last = markers.entry(tag).or_default();
+        let (kind, name) = tag.into_parts();
+        let last = markers.entry(kind).or_default().entry(name).or_default();
         *last = time.max(*last);
+        self.latest_ms.fetch_max(time, Ordering::Relaxed);
     }
 }
 
@@ -129,5 +144,18 @@ mod tests {
         assert_eq!(purges.last("m", "s"), 7);
         purges.note(Tag::all(), 9);
         assert_eq!(purges.last("n", "t"), 9);
+        purges.note(Tag::model("ö"), 11);
+        assert_eq!(purges.last("ö", "t"), 11);
+    }
+
+    #[tokio::test]
+    async fn what_is_younger_than_its_purge_was_not_purged_since() {
+        let purges = Purges::new(None);
+        assert!(!purges.since("m", "s", 1));
+        purges.note(Tag::model("m"), 5);
+        for (time_ms, purged) in [(4, true), (5, true), (6, false)] {
+            assert_eq!(purges.since("m", "s", time_ms), purged, "{time_ms}");
+            assert!(!purges.since("n", "s", time_ms));
+        }
     }
 }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::header::HeaderValue;
 
-use super::{MODEL, SCOPE, push_safe};
+use super::{MODEL, SCOPE, safe};
 use crate::credentials::CredentialId;
 
 /// The tags of an answer with vectors: its model, the scope that shares them, and the digits of
@@ -17,10 +17,10 @@ pub fn of_answer(model: &str, scope: &str, own: &str) -> HeaderValue {
     let others = shared.map_or(0, |scope| room(SCOPE, scope)) + room(SCOPE, own) - " ".len();
     let mut tags = String::with_capacity(room(MODEL, model) + others);
     push_kind(&mut tags, MODEL);
-    push_safe(&mut tags, model);
+    tags.push_str(&safe(model));
     if let Some(scope) = shared {
         push_kind(&mut tags, SCOPE);
-        push_safe(&mut tags, scope);
+        tags.push_str(&safe(scope));
     }
     push_kind(&mut tags, SCOPE);
     tags.push_str(own);

@@ -17,7 +17,8 @@ thread_local! {
     static ROOM: Cell<String> = const { Cell::new(String::new()) };
 }
 
-/// `timestamp`, `level`, the event's own fields, `target`.
+/// `timestamp`, `level`, the event's own fields, `target`. Names of fields and targets stand in
+/// source code, and need no escapes.
 #[derive(Debug)]
 pub(super) struct JsonLines;
 
@@ -56,7 +57,7 @@ fn write_line(line: &mut String, now: SystemTime, event: &Event<'_>) -> fmt::Res
     event.record(&mut fields);
     fields.result?;
     line.push_str(",\"target\":\"");
-    push_escaped(line, metadata.target());
+    line.push_str(metadata.target());
     line.push_str("\"}\n");
     Ok(())
 }
@@ -69,7 +70,6 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn push_name(&mut self, field: &Field) {
-        // Names are written in our source, and need no escapes.
         self.line.push_str(",\"");
         self.line.push_str(field.name());
         self.line.push_str("\":");
