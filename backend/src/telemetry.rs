@@ -12,6 +12,7 @@ pub mod logging;
 pub mod metrics;
 pub mod models;
 pub mod otlp;
+mod request_line;
 pub mod semantics;
 pub mod spans;
 pub mod trace_id;

@@ -14,10 +14,10 @@ OTHER_CORES = os.sched_getaffinity(0) - MEASURED_CORES or MEASURED_CORES
 BUILDS = ROOT / "target/bench"
 
 
-def rounds(cases: list[tuple], measure: Callable) -> dict[tuple, list]:
+def rounds(cases: list[tuple], measure: Callable, count: int = ROUNDS) -> dict[tuple, list]:
     """Measures every case once in each round, each round beginning with another case."""
     results = {case: [] for case in cases}
-    for turn in range(ROUNDS):
+    for turn in range(count):
         start = turn % len(cases)
         for case in cases[start:] + cases[:start]:
             results[case].append(measure(*case))

@@ -5,7 +5,6 @@ take is measured apart and added to each ratio.
 """
 
 import hashlib
-import itertools
 import subprocess
 
 from backend_bench import HEADERS, QUIET, Bench, Sample, middle, on_cores, ratio, request, running_bench
@@ -13,17 +12,18 @@ from backend_hits import CONNECTIONS, PATH, warm
 from harness.collector import Collector
 from measuring import MEASURED_CORES, ROUNDS, SECONDS, rounds
 
-PROCESSES = 3
+# Two processes of one program differ by up to a tenth: each measurement has one of its own, and there are many.
+PROCESSES = 3 * ROUNDS
 NONE = "no line a request, no traces"
 SAMPLED = {"OTEL_TRACES_SAMPLER": "traceidratio"}
 # Logs go to a file, as a container's do.
 LOGS = {"RUST_LOG": "info", "LOG_FORMAT": "json"}
 HEADING = """## Telemetry
 
-The hit of one input in memory, base64, {connections} connections; the gateway has one core to itself, wrk and the collector share the others. Each gateway
-runs as {processes} processes, since two processes of one program differ by some percent. Median of {rounds} rounds of {seconds} s with each, ratios within a round: of requests per second, and of what the core could serve (by the processor time of each, which other
-programs on the machine disturb less). Counters cannot be turned off: for each hit they take {counters:.0f} ns, measured apart (`benches/metrics_cost.rs`).
-The last ratio counts them as telemetry too.
+The hit of one input in memory, base64, {connections} connections; the gateway has one core to itself, wrk and the collector share the others. Two
+processes of one program differ by some percent, so each measurement has a process of its own: median of {processes} rounds of {seconds} s with each gateway, ratios within
+a round, of requests per second and of what the core could serve (by the processor time of each, which other programs on the machine disturb less). Counters cannot be turned
+off: for each hit they take {counters:.0f} ns, measured apart (`benches/metrics_cost.rs`). The last ratio counts them as telemetry too.
 
 | gateway | requests/s | processor each | ratio, requests/s | ratio, processor | the same, with the counters | wanted |
 |---|---|---|---|---|---|---|"""
@@ -52,16 +52,23 @@ def table(bench: Bench, collector: str) -> str:
     headers = HEADERS | {"x-body-hash": hashlib.sha256(body).hexdigest()}
     file = bench.file(body)
     wanted = variants(collector)
-    servers = {}
-    for number, (name, (variables, _)) in itertools.product(range(PROCESSES), wanted.items()):
-        servers[name, number] = bench.gateway(**variables)[1]
-        warm(servers[name, number], body)
-    found = rounds(list(servers), lambda name, number: bench.measure(servers[name, number], file, CONNECTIONS, PATH, headers))
-    results: dict[str, list[Sample]] = {name: [sample for number in range(PROCESSES) for sample in found[name, number]] for name in wanted}
+
+    def measure(name: str) -> Sample:
+        variables, _ = wanted[name]
+        server = bench.gateway(**variables)[1]
+        warm(server, body)
+        sample = bench.measure(server, file, CONNECTIONS, PATH, headers)
+        server.process.stop()
+        # Or the system would write it to the disk while the next one is measured.
+        server.process.log.unlink()
+        return sample
+
+    found = rounds([(name,) for name in wanted], measure, PROCESSES)
+    results = {name: found[name,] for name in wanted}
     counters = counters_ns(bench)
     plain = middle(results[NONE], "processor_us")
     uncounted = 1 - counters / 1000 / plain
-    lines = [HEADING.format(connections=CONNECTIONS, processes=PROCESSES, rounds=ROUNDS, seconds=SECONDS, counters=counters)]
+    lines = [HEADING.format(connections=CONNECTIONS, processes=PROCESSES, seconds=SECONDS, counters=counters)]
     for name, (_, bound) in wanted.items():
         samples = results[name]
         served = ratio(samples, results[NONE], "per_second")

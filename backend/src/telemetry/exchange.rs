@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::logging::REQUEST_TARGET;
+use super::request_line::RequestLine;
 use super::semantics::{self, attribute, method_name, path};
 use super::spans::{Trace, Tracer};
 use super::trace_id::TraceId;
@@ -100,25 +100,17 @@ impl Exchange {
     }
 
     fn log(&self, status: u16, duration: Duration) {
-        let facts = self.facts.as_ref();
-        tracing::info!(
-            target: REQUEST_TARGET,
-            method = method_name(&self.method),
-            path = path(&self.uri),
+        let line = RequestLine {
+            method: method_name(&self.method),
+            path: path(&self.uri),
             status,
-            duration_ms = duration.as_micros() as f64 / 1000.0,
-            bytes = self.bytes,
-            cut_off = (!self.complete).then_some(true),
-            memory = facts.map(|facts| facts.tally.memory),
-            store = facts.map(|facts| facts.tally.store),
-            miss = facts.map(|facts| facts.tally.miss),
-            collapsed = facts.map(|facts| facts.tally.collapsed),
-            repeat = facts.map(|facts| facts.repeats),
-            nominal_tokens = facts.map(|facts| facts.nominal_tokens),
-            billed_tokens = facts.map(|facts| facts.billed_tokens),
-            trace_id = self.trace_id.as_ref().map(TraceId::as_str),
-            "request"
-        );
+            duration,
+            bytes: self.bytes,
+            complete: self.complete,
+            facts: self.facts.as_ref(),
+            trace_id: self.trace_id.as_ref().map(TraceId::as_str),
+        };
+        line.log();
     }
 
     fn end_trace(&self) {

@@ -61,6 +61,11 @@ impl Lines {
             .spawn(move || shared.write_all(out))?;
         Ok((lines.clone(), LastLines(lines)))
     }
+
+    /// Puts a line to those that wait.
+    pub(super) fn add(&self, line: &str) {
+        self.0.add(line.as_bytes());
+    }
 }
 
 impl Shared {

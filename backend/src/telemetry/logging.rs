@@ -8,13 +8,11 @@ use tracing_subscriber::{Layer, fmt};
 
 use super::json_lines::JsonLines;
 use super::lines::{LastLines, Lines};
+use super::request_line;
 use crate::config::LogFormat;
 
 /// Our own lines. Libraries may warn, but not say more: at trace level they print headers.
 const OWN_TARGETS: [&str; 2] = ["embedding_gateway", "endpoint_broadcaster"];
-
-/// The line of each request, so that it can be left out: `embedding_gateway::request=off`.
-pub(super) const REQUEST_TARGET: &str = "embedding_gateway::request";
 
 /// Logging cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +30,7 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unlog
         .with_targets(OWN_TARGETS.map(|target| (target, LevelFilter::TRACE)))
         .with_default(LevelFilter::WARN);
     let (writer, last) = Lines::start(std::io::stderr())?;
-    let lines = fmt::layer().with_writer(writer);
+    let lines = fmt::layer().with_writer(writer.clone());
     let lines = match format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.event_format(JsonLines).boxed(),
@@ -43,5 +41,8 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unlog
         .with(wanted)
         .with(lines)
         .try_init()?;
+    if format == LogFormat::Json {
+        request_line::write_json_to(writer);
+    }
     Ok(last)
 }
