@@ -1,12 +1,15 @@
 //! What can be seen from outside: counters and log lines. Neither ever holds an input, a vector
 //! or a key.
 
+#[cfg(test)]
+mod captured;
 pub mod classic;
 pub mod counts;
 pub mod exchange;
 pub mod gauges;
 mod json_lines;
 pub mod labels;
+mod line;
 pub mod lines;
 pub mod logging;
 pub mod metrics;

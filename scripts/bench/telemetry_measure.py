@@ -18,6 +18,7 @@ NONE = "no line a request, no traces"
 SAMPLED = {"OTEL_TRACES_SAMPLER": "traceidratio"}
 # Logs go to a file, as a container's do.
 LOGS = {"RUST_LOG": "info", "LOG_FORMAT": "json"}
+TEXT = {"RUST_LOG": "info", "LOG_FORMAT": "text"}
 HEADING = """## Telemetry
 
 The hit of one input in memory, base64, {connections} connections; the gateway has one core to itself, wrk and the collector share the others. Two
@@ -34,7 +35,8 @@ def variants(collector: str) -> dict[str, tuple[dict[str, str], str]]:
     traces = LOGS | SAMPLED | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector}
     return {
         NONE: ({"RUST_LOG": QUIET}, ""),
-        "a JSON line a request": (LOGS, "≥ 0.90"),
+        "a line a request, as JSON": (LOGS, "≥ 0.90"),
+        "a line a request, as text": (TEXT, "≥ 0.90"),
         "JSON lines, 1 % of requests traced": (traces | {"OTEL_TRACES_SAMPLER_ARG": "0.01"}, "≥ 0.85"),
         "JSON lines, all requests traced": (traces | {"OTEL_TRACES_SAMPLER_ARG": "1"}, ""),
     }

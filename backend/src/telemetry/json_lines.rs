@@ -1,21 +1,16 @@
 //! Log lines as JSON, an object a line, written straight into the line: the library's own
 //! formatter goes through a serialiser.
 
-use std::cell::Cell;
 use std::fmt::{self, Debug, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use humantime::format_rfc3339_seconds;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-thread_local! {
-    /// The room of the thread's last line.
-    static ROOM: Cell<JsonLine> = Cell::default();
-}
+use super::line::Line;
 
 /// `timestamp`, `level`, the event's own fields, `target`.
 #[derive(Debug)]
@@ -33,155 +28,83 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        with_line(
-            *metadata.level(),
-            metadata.target(),
-            |line| event.record(line),
-            |line| writer.write_str(line),
-        )
+        let write = |line: &mut Line| {
+            write_object(line, *metadata.level(), metadata.target(), |members| {
+                event.record(members);
+            });
+        };
+        Line::with(write, |line| writer.write_str(line))
     }
 }
 
-/// Makes a line and hands it on.
-pub(super) fn with_line<T>(
+/// Writes a whole line. Names and targets stand in source code, and need no escapes.
+#[inline(always)]
+pub(super) fn write_object(
+    line: &mut Line,
     level: Level,
     target: &str,
-    write_fields: impl FnOnce(&mut JsonLine),
-    hand_on: impl FnOnce(&str) -> T,
-) -> T {
-    // Taken, not borrowed: a value may log while it is written.
-    let mut line = ROOM.take();
-    line.begin(level);
-    write_fields(&mut line);
-    line.end(target);
-    let handed_on = hand_on(&line.text);
-    ROOM.set(line);
-    handed_on
+    write_members: impl FnOnce(&mut Members<'_>),
+) {
+    line.push("{\"timestamp\":\"");
+    line.push_time(SystemTime::now());
+    line.push("\",\"level\":\"");
+    line.push(level.as_str());
+    line.push("\"");
+    write_members(&mut Members(line));
+    line.push(",\"target\":\"");
+    line.push(target);
+    line.push("\"}\n");
 }
 
-/// A line that is being written. Names of fields and targets stand in source code, and need no
-/// escapes. Whoever writes a field knows its name, and copies it fastest if all of this is inlined.
-#[derive(Debug, Default)]
-pub(super) struct JsonLine {
-    text: String,
-    /// The last second in which a line began, and how it is written, which takes long to find.
-    second: (u64, String),
-}
+/// The members of an object that has one already.
+#[derive(Debug)]
+pub(super) struct Members<'a>(&'a mut Line);
 
-impl JsonLine {
-    fn begin(&mut self, level: Level) {
-        self.text.clear();
-        self.text.push_str("{\"timestamp\":\"");
-        self.push_time(SystemTime::now());
-        self.text.push_str("\",\"level\":\"");
-        self.text.push_str(level.as_str());
-        self.text.push('"');
-    }
-
-    fn end(&mut self, target: &str) {
-        self.text.push_str(",\"target\":\"");
-        self.text.push_str(target);
-        self.text.push_str("\"}\n");
-    }
-
-    /// RFC 3339, in microseconds.
-    fn push_time(&mut self, time: SystemTime) {
-        let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (second, written) = &mut self.second;
-        if *second != time.as_secs() || written.is_empty() {
-            *second = time.as_secs();
-            written.clear();
-            let second = format_rfc3339_seconds(UNIX_EPOCH + time);
-            write!(written, "{second}").unwrap_or_default();
-        }
-        self.text.push_str(written.trim_end_matches('Z'));
-        self.text.push('.');
-        self.push_last_digits::<6>(time.subsec_micros());
-        self.text.push('Z');
-    }
-
+impl Members<'_> {
+    /// Writes a name; the value is written next.
     #[inline(always)]
-    fn push_last_digits<const N: usize>(&mut self, mut number: u32) {
-        let mut digits = [b'0'; N];
-        for digit in digits.iter_mut().rev() {
-            *digit += (number % 10) as u8;
-            number /= 10;
-        }
-        self.text
-            .push_str(str::from_utf8(&digits).unwrap_or_default());
+    pub(super) fn name(&mut self, name: &str) -> &mut Line {
+        self.0.push(",\"");
+        self.0.push(name);
+        self.0.push("\":");
+        self.0
     }
 
-    #[inline(always)]
-    fn push_name(&mut self, name: &str) {
-        self.text.push_str(",\"");
-        self.text.push_str(name);
-        self.text.push_str("\":");
-    }
-
-    /// A member whose value is written as it stands: a number, or a word of JSON.
-    #[inline(always)]
-    pub(super) fn plain(&mut self, name: &str, value: &str) {
-        self.push_name(name);
-        self.text.push_str(value);
-    }
-
-    #[inline(always)]
-    pub(super) fn integer(&mut self, name: &str, value: impl itoa::Integer) {
-        self.plain(name, itoa::Buffer::new().format(value));
-    }
-
-    /// With three decimals.
-    #[inline(always)]
-    pub(super) fn milliseconds(&mut self, name: &str, value: Duration) {
-        self.integer(name, value.as_millis() as u64);
-        self.text.push('.');
-        self.push_last_digits::<3>(value.subsec_micros());
-    }
-
-    /// A string that needs no escapes.
-    #[inline(always)]
-    pub(super) fn word(&mut self, name: &str, value: &str) {
-        self.push_name(name);
-        self.text.push('"');
-        self.text.push_str(value);
-        self.text.push('"');
-    }
-
-    #[inline(always)]
     pub(super) fn string(&mut self, name: &str, value: &str) {
-        self.push_name(name);
-        self.text.push('"');
-        push_escaped(&mut self.text, value);
-        self.text.push('"');
+        self.name(name).push("\"");
+        push_escaped(self.0, value);
+        self.0.push("\"");
     }
 }
 
-impl Visit for JsonLine {
+impl Visit for Members<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
+        let line = self.name(field.name());
         match value.is_finite() {
-            true => self.plain(field.name(), zmij::Buffer::new().format_finite(value)),
-            false => self.plain(field.name(), "null"),
+            true => line.push(zmij::Buffer::new().format_finite(value)),
+            false => line.push("null"),
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.integer(field.name(), value);
+        self.name(field.name()).push_integer(value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.integer(field.name(), value);
+        self.name(field.name()).push_integer(value);
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.integer(field.name(), value);
+        self.name(field.name()).push_integer(value);
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.integer(field.name(), value);
+        self.name(field.name()).push_integer(value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.plain(field.name(), if value { "true" } else { "false" });
+        let word = if value { "true" } else { "false" };
+        self.name(field.name()).push(word);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -189,35 +112,35 @@ impl Visit for JsonLine {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.push_name(field.name());
-        self.text.push('"');
+        self.name(field.name()).push("\"");
         // What cannot be shown to its end is shown as far as it can.
-        write!(Escaping(&mut self.text), "{value:?}").unwrap_or_default();
-        self.text.push('"');
+        write!(Escaping(self.0), "{value:?}").unwrap_or_default();
+        self.0.push("\"");
     }
 }
 
-/// Appends the inside of a JSON string (RFC 8259, 7).
-fn push_escaped(line: &mut String, text: &str) {
+/// Pushes the inside of a JSON string (RFC 8259, 7).
+fn push_escaped(line: &mut Line, text: &str) {
     let special = |byte: u8| matches!(byte, b'"' | b'\\' | 0..0x20);
     // Most texts are plain; to look at all of one is faster than to stop at the right byte.
     if !text.bytes().fold(false, |any, byte| any | special(byte)) {
-        return line.push_str(text);
+        return line.push(text);
     }
     let mut rest = text;
     while let Some(at) = rest.bytes().position(special) {
-        line.push_str(&rest[..at]);
+        line.push(&rest[..at]);
         match rest.as_bytes()[at] {
-            byte @ (b'"' | b'\\') => line.extend(['\\', char::from(byte)]),
-            byte => line.push_str(&format!("\\u{byte:04x}")),
+            b'"' => line.push("\\\""),
+            b'\\' => line.push("\\\\"),
+            byte => line.push_shown(format_args!("\\u{byte:04x}")),
         }
         rest = &rest[at + 1..];
     }
-    line.push_str(rest);
+    line.push(rest);
 }
 
 /// [`push_escaped`] for what comes in pieces.
-struct Escaping<'a>(&'a mut String);
+struct Escaping<'a>(&'a mut Line);
 
 impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -228,27 +151,12 @@ impl Write for Escaping<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use serde_json::{Value, json};
+    use tracing::subscriber::with_default;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::captured::Captured;
 
     fn line(log: impl FnOnce()) -> Value {
         let written = lines(log);
@@ -257,15 +165,13 @@ mod tests {
     }
 
     fn lines(log: impl FnOnce()) -> Vec<Value> {
-        let written = Written::default();
-        let writer = written.clone();
+        let written = Captured::default();
         let layer = tracing_subscriber::fmt::layer()
             .event_format(JsonLines)
-            .with_writer(move || writer.clone());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-        let written = written.0.lock().unwrap();
-        assert!(written.ends_with(b"\n"));
-        let text = std::str::from_utf8(&written).unwrap();
+            .with_writer(written.clone());
+        with_default(tracing_subscriber::registry().with(layer), log);
+        let text = written.text();
+        assert!(text.ends_with('\n'));
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
@@ -292,21 +198,6 @@ mod tests {
             (&whole["first"], &whole["value"]),
             (&json!(1), &json!("said"))
         );
-    }
-
-    #[test]
-    fn times_are_those_of_rfc_3339() {
-        let mut line = JsonLine::default();
-        // Within a second, in the next one, and back again.
-        for micros in [0, 999_999, 1_000_000, 2_000_007, 2_100_000, 1_000_001] {
-            for whole in [0, 1_700_000_000, 253_402_300_797] {
-                let time = UNIX_EPOCH + Duration::from_secs(whole) + Duration::from_micros(micros);
-                line.text.clear();
-                line.push_time(time);
-                let expected = humantime::format_rfc3339_micros(time).to_string();
-                assert_eq!(line.text, expected);
-            }
-        }
     }
 
     #[test]

@@ -41,8 +41,6 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unlog
         .with(wanted)
         .with(lines)
         .try_init()?;
-    if format == LogFormat::Json {
-        request_line::write_json_to(writer);
-    }
+    request_line::write_to(format, writer);
     Ok(last)
 }

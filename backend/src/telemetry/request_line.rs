@@ -1,32 +1,35 @@
 //! The line of each request in the log.
 //!
-//! A hit in memory takes some microseconds, so its line must not take one. As JSON it goes to the
-//! log directly: `tracing` would hand over each field by itself.
+//! A hit in memory takes some microseconds, so its line must not take one. It goes to the log
+//! directly: `tracing` would hand over each field by itself.
 
-use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tracing::Level;
 
 use super::exchange::Facts;
-use super::json_lines::{JsonLine, with_line};
+use super::json_lines::{self, Members};
+use super::line::Line;
 use super::lines::Lines;
+use crate::config::LogFormat;
 
 /// Of its own, so that these lines can be left out: `embedding_gateway::request=off`.
 const TARGET: &str = "embedding_gateway::request";
 
+const LEVEL: Level = Level::INFO;
+
 /// What the lines say beside their fields.
 const MESSAGE: &str = "request";
 
-/// The log, if it is JSON and wants these lines.
-static JSON: OnceLock<Lines> = OnceLock::new();
+/// The log of this process, if it wants these lines.
+static LOG: OnceLock<(LogFormat, Lines)> = OnceLock::new();
 
-/// The log is JSON, and goes here. To be called once `tracing` knows what is wanted.
-pub(super) fn write_json_to(lines: Lines) {
-    if tracing::enabled!(target: TARGET, Level::INFO) {
+/// From now on the lines go here. To be called when `tracing` knows what is wanted.
+pub(super) fn write_to(format: LogFormat, lines: Lines) {
+    if tracing::enabled!(target: TARGET, LEVEL) {
         // The first one stays, as with `tracing`.
-        JSON.get_or_init(|| lines);
+        LOG.get_or_init(|| (format, lines));
     }
 }
 
@@ -46,17 +49,44 @@ pub(super) struct RequestLine<'a> {
 impl RequestLine<'_> {
     /// Writes the line, if it is wanted.
     pub(super) fn log(&self) {
-        let Some(lines) = JSON.get() else {
-            return tracing::info!(target: TARGET, "{self}");
-        };
-        let fields = |line: &mut JsonLine| {
-            line.word("message", MESSAGE);
-            self.write_fields(line);
-        };
-        with_line(Level::INFO, TARGET, fields, |line| lines.add(line));
+        match LOG.get() {
+            Some((format, lines)) => {
+                Line::with(|line| self.write(line, *format), |line| lines.add(line));
+            }
+            // Either nobody wants it, or whoever has started this program listens by himself.
+            None => tracing::info!(target: TARGET, "{}", self.text()),
+        }
     }
 
-    #[inline]
+    fn write(&self, line: &mut Line, format: LogFormat) {
+        match format {
+            LogFormat::Json => json_lines::write_object(line, LEVEL, TARGET, |members| {
+                members.word("message", MESSAGE);
+                self.write_fields(members);
+            }),
+            LogFormat::Text => {
+                line.push_time(SystemTime::now());
+                line.push("  ");
+                line.push(LEVEL.as_str());
+                line.push(" ");
+                line.push(TARGET);
+                line.push(": ");
+                self.write_text(line);
+                line.push("\n");
+            }
+        }
+    }
+
+    fn write_text(&self, line: &mut Line) {
+        line.push(MESSAGE);
+        self.write_fields(&mut Text(line));
+    }
+
+    fn text(&self) -> String {
+        Line::with(|line| self.write_text(line), str::to_owned)
+    }
+
+    #[inline(always)]
     fn write_fields(&self, line: &mut impl Fields) {
         line.word("method", self.method);
         line.text("path", self.path);
@@ -81,106 +111,84 @@ impl RequestLine<'_> {
     }
 }
 
-/// The line as text, without what stands in front of each line.
-impl Display for RequestLine<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(MESSAGE)?;
-        let mut text = Text { f, result: Ok(()) };
-        self.write_fields(&mut text);
-        text.result
-    }
-}
-
 /// A format of fields.
 trait Fields {
-    /// Letters, digits and underscores.
-    fn word(&mut self, name: &'static str, value: &str);
-    fn text(&mut self, name: &'static str, value: &str);
-    fn count(&mut self, name: &'static str, value: u64);
-    fn milliseconds(&mut self, name: &'static str, value: Duration);
-    fn truth(&mut self, name: &'static str);
-}
+    /// Writes a name; the value is written next.
+    fn name(&mut self, name: &'static str) -> &mut Line;
 
-impl Fields for JsonLine {
+    fn text(&mut self, name: &'static str, value: &str);
+
+    /// Letters, digits and underscores.
     #[inline(always)]
     fn word(&mut self, name: &'static str, value: &str) {
-        self.word(name, value);
+        let line = self.name(name);
+        line.push("\"");
+        line.push(value);
+        line.push("\"");
     }
 
     #[inline(always)]
+    fn count(&mut self, name: &'static str, value: u64) {
+        self.name(name).push_integer(value);
+    }
+
+    #[inline(always)]
+    fn milliseconds(&mut self, name: &'static str, value: Duration) {
+        self.name(name).push_milliseconds(value);
+    }
+
+    #[inline(always)]
+    fn truth(&mut self, name: &'static str) {
+        self.name(name).push("true");
+    }
+}
+
+impl Fields for Members<'_> {
+    #[inline(always)]
+    fn name(&mut self, name: &'static str) -> &mut Line {
+        self.name(name)
+    }
+
     fn text(&mut self, name: &'static str, value: &str) {
         self.string(name, value);
     }
-
-    #[inline(always)]
-    fn count(&mut self, name: &'static str, value: u64) {
-        self.integer(name, value);
-    }
-
-    #[inline(always)]
-    fn milliseconds(&mut self, name: &'static str, value: Duration) {
-        self.milliseconds(name, value);
-    }
-
-    #[inline(always)]
-    fn truth(&mut self, name: &'static str) {
-        self.plain(name, "true");
-    }
 }
 
-/// `name=value`, until one cannot be written.
-struct Text<'a, 'b> {
-    f: &'a mut Formatter<'b>,
-    result: fmt::Result,
-}
+/// `name=value`, as `tracing` writes fields.
+struct Text<'a>(&'a mut Line);
 
-impl Text<'_, '_> {
-    fn push(&mut self, name: &str, value: impl Debug) {
-        self.result = self
-            .result
-            .and_then(|()| write!(self.f, " {name}={value:?}"));
-    }
-}
-
-impl Fields for Text<'_, '_> {
-    fn word(&mut self, name: &'static str, value: &str) {
-        self.push(name, value);
+impl Fields for Text<'_> {
+    #[inline(always)]
+    fn name(&mut self, name: &'static str) -> &mut Line {
+        self.0.push(" ");
+        self.0.push(name);
+        self.0.push("=");
+        self.0
     }
 
     fn text(&mut self, name: &'static str, value: &str) {
-        self.push(name, value);
-    }
-
-    fn count(&mut self, name: &'static str, value: u64) {
-        self.push(name, value);
-    }
-
-    fn milliseconds(&mut self, name: &'static str, value: Duration) {
-        self.push(name, value.as_micros() as f64 / 1000.0);
-    }
-
-    fn truth(&mut self, name: &'static str) {
-        self.push(name, true);
+        self.name(name).push_shown(format_args!("{value:?}"));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use tracing::subscriber::with_default;
+    use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
     use crate::resolve::Tally;
+    use crate::telemetry::captured::Captured;
 
-    fn json(line: &RequestLine<'_>) -> Value {
-        let fields = |json: &mut JsonLine| line.write_fields(json);
-        with_line(Level::INFO, TARGET, fields, |json| {
-            serde_json::from_str(json).unwrap()
-        })
-    }
-
-    #[test]
-    fn both_formats_say_the_same() {
-        let facts = Facts {
+    const FULL: RequestLine<'_> = RequestLine {
+        method: "POST",
+        path: "/v1/\"embeddings\"",
+        status: 200,
+        duration: Duration::from_nanos(12_034_056_789),
+        bytes: 7,
+        complete: false,
+        facts: Some(&Facts {
             tally: Tally {
                 memory: 1,
                 store: 2,
@@ -191,27 +199,35 @@ mod tests {
             nominal_tokens: 6,
             billed_tokens: u64::MAX,
             waited: Duration::ZERO,
-        };
-        let line = RequestLine {
-            method: "POST",
-            path: "/v1/\"embeddings\"",
-            status: 200,
-            duration: Duration::from_nanos(12_034_056_789),
-            bytes: 7,
-            complete: false,
-            facts: Some(&facts),
-            trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
-        };
-        assert_eq!(
-            line.to_string(),
-            r#"request method="POST" path="/v1/\"embeddings\"" status=200 duration_ms=12034.056 bytes=7 cut_off=true memory=1 store=2 miss=3 collapsed=4 repeat=5 nominal_tokens=6 billed_tokens=18446744073709551615 trace_id="4bf92f3577b34da6a3ce929d0e0e4736""#
-        );
-        let mut found = json(&line);
-        let timestamp = found.as_object_mut().unwrap().remove("timestamp");
-        assert!(timestamp.unwrap().is_string());
+        }),
+        trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
+    };
+
+    const BARE: RequestLine<'_> = RequestLine {
+        method: "GET",
+        path: "/",
+        status: 499,
+        duration: Duration::from_micros(50),
+        bytes: 0,
+        complete: true,
+        facts: None,
+        trace_id: None,
+    };
+
+    fn written(line: &RequestLine<'_>, format: LogFormat) -> String {
+        Line::with(|text| line.write(text, format), str::to_owned)
+    }
+
+    #[test]
+    fn both_formats_say_the_same() {
+        let text = r#"request method="POST" path="/v1/\"embeddings\"" status=200 duration_ms=12034.056 bytes=7 cut_off=true memory=1 store=2 miss=3 collapsed=4 repeat=5 nominal_tokens=6 billed_tokens=18446744073709551615 trace_id="4bf92f3577b34da6a3ce929d0e0e4736""#;
+        assert_eq!(FULL.text(), text);
+        let mut found: Value = serde_json::from_str(&written(&FULL, LogFormat::Json)).unwrap();
+        assert!(found["timestamp"].take().is_string());
         let expected = json!({
+            "timestamp": null,
             "level": "INFO",
-            "target": TARGET,
+            "message": "request",
             "method": "POST",
             "path": "/v1/\"embeddings\"",
             "status": 200,
@@ -226,28 +242,35 @@ mod tests {
             "nominal_tokens": 6,
             "billed_tokens": u64::MAX,
             "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+            "target": "embedding_gateway::request",
         });
         assert_eq!(found, expected);
     }
 
     #[test]
     fn what_is_not_known_is_left_out() {
-        let line = RequestLine {
-            method: "GET",
-            path: "/",
-            status: 499,
-            duration: Duration::from_micros(50),
-            bytes: 0,
-            complete: true,
-            facts: None,
-            trace_id: None,
-        };
-        let text = r#"request method="GET" path="/" status=499 duration_ms=0.05 bytes=0"#;
-        assert_eq!(line.to_string(), text);
-        let found = json(&line);
+        let text = r#"request method="GET" path="/" status=499 duration_ms=0.050 bytes=0"#;
+        assert_eq!(BARE.text(), text);
+        let found: Value = serde_json::from_str(&written(&BARE, LogFormat::Json)).unwrap();
         assert_eq!(found["duration_ms"], 0.05);
         for absent in ["cut_off", "memory", "billed_tokens", "trace_id"] {
             assert!(found.get(absent).is_none(), "{absent}");
         }
+    }
+
+    /// Like all other lines of the log: whoever reads it sees no difference.
+    #[test]
+    fn text_is_framed_as_tracing_does() {
+        let log = Captured::default();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(log.clone());
+        with_default(tracing_subscriber::registry().with(layer), || FULL.log());
+        let theirs = log.text();
+        let ours = written(&FULL, LogFormat::Text);
+        let (their_time, theirs) = theirs.split_once(' ').unwrap();
+        let (our_time, ours) = ours.split_once(' ').unwrap();
+        assert_eq!(our_time.len(), their_time.len());
+        assert_eq!(ours, theirs);
     }
 }
