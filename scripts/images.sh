@@ -4,7 +4,7 @@
 # usage: REGISTRY=registry.example.com/team [TAG=...] [TOOL=docker] scripts/images.sh [backend] [filter]     (no name: both)
 #        scripts/images.sh file     no image: the module for the component body-hash-file
 #   REGISTRY  what stands before embedding-gateway and body-hash-filter. A registry of this machine needs no TLS
-#   TAG       the commit by default, with -dirty if files differ from it
+#   TAG       the commit by default, with -dirty if what is built differs from it
 #   TOOL      docker, podman or buildah; the first that is there by default
 # For skaffold, which names the image itself:
 #   IMAGE     the whole name of the one image; only the filter's is set in kustomize/, skaffold knows where the other stands
@@ -15,6 +15,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly TARGET=x86_64-unknown-linux-musl
 readonly PINS="$ROOT/kustomize/components/images/kustomization.yaml"
+# What the images are built from. skaffold.yaml follows the same.
+readonly SOURCES=(.cargo Cargo.lock Cargo.toml backend filter rust-toolchain.toml)
 # One manifest: no list with an attestation beside it, which an agent that wants a module would have to choose from.
 export BUILDX_NO_DEFAULT_ATTESTATIONS=1
 
@@ -28,16 +30,26 @@ find_tool() {
   fail "TOOL: install docker, podman or buildah"
 }
 
-default_tag() {
+# The commit that is built. Nothing where there is none, as in an unpacked archive.
+commit_id() {
   local commit
-  commit=$(git -C "$ROOT" rev-parse --short=12 HEAD)
-  git -C "$ROOT" diff --quiet HEAD -- backend filter Cargo.toml Cargo.lock || commit+=-dirty
+  commit=$(git -C "$ROOT" rev-parse --short=12 HEAD 2>/dev/null) || return 0
+  git -C "$ROOT" diff --quiet HEAD -- "${SOURCES[@]}" || commit+=-dirty
   echo "$commit"
 }
 
+default_tag() {
+  local tag
+  tag=$(commit_id)
+  [ -n "$tag" ] || fail "TAG: set it: there is no commit here to name the image by"
+  echo "$tag"
+}
+
 build_backend() {
+  local commit
+  commit=$(commit_id)
   "$ROOT/scripts/setup.sh" rust musl
-  (cd "$ROOT" && cargo build --release --locked --target "$TARGET" --package embedding-gateway --bins)
+  (cd "$ROOT" && env ${commit:+GIT_COMMIT="$commit"} cargo build --release --locked --target "$TARGET" --package embedding-gateway --bins)
   cp "$ROOT/target/$TARGET/release/"{embedding-gateway,endpoint-broadcaster} "$1"
 }
 

@@ -1,6 +1,7 @@
 """scripts/images.sh: what it builds, where it pushes, and that one run moves every place that names an image."""
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ case $1 in build) ls "$last" >>"$CALLS" ;; esac
 """
 _CARGO = """#!/bin/sh
 echo "cargo $*" >>"$CALLS"
+echo "of commit ${GIT_COMMIT-none}" >>"$CALLS"
 mkdir -p target/x86_64-unknown-linux-musl/release target/wasm32-wasip1/release
 touch target/x86_64-unknown-linux-musl/release/embedding-gateway target/x86_64-unknown-linux-musl/release/endpoint-broadcaster
 touch target/wasm32-wasip1/release/body_hash_filter.wasm
@@ -30,6 +32,9 @@ touch target/wasm32-wasip1/release/body_hash_filter.wasm
 _SETUP = """#!/bin/sh
 echo "setup $*" >>"$CALLS"
 """
+
+# What the script says that the images are built from.
+SOURCES = re.search(r"^readonly SOURCES=\((.*)\)$", (ROOT / "scripts/images.sh").read_text(), re.MULTILINE)[1].split()
 
 
 @dataclass
@@ -49,6 +54,13 @@ class Checkout:
     def _program(self, name: str, text: str) -> None:
         (self.programs / name).write_text(text)
         (self.programs / name).chmod(0o755)
+
+    def commit(self) -> str:
+        """Commits all that is there, and says how the script calls the commit."""
+        git = ["git", "-C", self.root, "-c", "user.name=test", "-c", "user.email=test@example.com"]
+        for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "All"]):
+            subprocess.run([*git, *command], check=True)
+        return subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True).strip()
 
     def asked(self) -> list[str]:
         return self.calls.read_text().splitlines()
@@ -86,6 +98,34 @@ def test_both_images_are_built_pushed_and_set(checkout):
     assert named(rendered, "embedding-gateway") == {images[0]}
     assert named(rendered, "body-hash-filter") == {f"oci://{images[1]}"}
     assert workloads.unpinned(rendered) == []
+
+
+def test_the_commit_names_the_image_and_stands_in_the_program(checkout):
+    commit = checkout.commit()
+    checkout.run("backend", REGISTRY="r")
+    assert f"podman push r/embedding-gateway:{commit}" in checkout.asked()
+    assert f"of commit {commit}" in checkout.asked()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_image_of_what_is_not_committed_says_so(checkout, source):
+    changed = checkout.root / source
+    changed = changed / "file" if (ROOT / source).is_dir() else changed
+    changed.parent.mkdir(exist_ok=True)
+    changed.touch()
+    commit = checkout.commit()
+    changed.write_text("changed")
+    checkout.run(REGISTRY="r")
+    for image in ("embedding-gateway", "body-hash-filter"):
+        assert f"podman push r/{image}:{commit}-dirty" in checkout.asked()
+    assert f"of commit {commit}-dirty" in checkout.asked()
+
+
+def test_without_a_commit_the_tag_must_be_named(checkout):
+    done = checkout.run("backend", REGISTRY="r")
+    assert (done.returncode, "TAG: set it" in done.stderr) == (1, True)
+    assert checkout.run("backend", REGISTRY="r", TAG="0.0.1").returncode == 0
+    assert "of commit none" in checkout.asked()
 
 
 def test_a_context_holds_what_its_image_needs_and_no_more(checkout):
@@ -162,6 +202,8 @@ def test_skaffold_builds_what_the_overlay_names(dev: Manifests):
         assert (ROOT / custom["buildCommand"].split()[0]).exists()
         for path in custom["dependencies"]["paths"]:
             assert list(ROOT.glob(path)), path
+    followed = {Path(path).parts[0] for custom in artifacts.values() for path in custom["dependencies"]["paths"]}
+    assert followed == {*SOURCES, "scripts"}
     (overlay,) = config["manifests"]["kustomize"]["paths"]
     assert ROOT / overlay == render.KUSTOMIZE / "overlays/dev"
     for forward in config["portForward"]:
