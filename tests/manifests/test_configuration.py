@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection
 
 import pytest
 import yaml
@@ -10,20 +11,12 @@ from harness.paths import ROOT
 
 from . import render
 from .objects import Manifests, Pod, container_environment
+from .variables import defaults, seconds
 
 VARNISH = render.KUSTOMIZE / "overlays/dev/varnish"
 
 
-def table(readme: str) -> set[str]:
-    """The variables of a README's table, which the program's own tests hold equal to the program."""
-    text = (ROOT / "backend" / readme).read_text()
-    rows = re.search(r"<!-- variables: .*?-->\n(.*?)<!-- /variables -->", text, re.DOTALL)[1]
-    found = set(re.findall(r"^\| `([A-Z0-9_*]+)` \|", rows, re.MULTILINE))
-    assert "LISTEN" in found
-    return found
-
-
-def known(variable: str, names: set[str]) -> bool:
+def known(variable: str, names: Collection[str]) -> bool:
     return variable in names or any(name.endswith("*") and variable.startswith(name[:-1]) for name in names)
 
 
@@ -36,14 +29,14 @@ def environment(manifests: Manifests, kind: str, workload: str, name: str) -> di
 
 
 def test_the_gateway_knows_every_variable_that_it_is_given(variant: Manifests):
-    names = table("README.md")
+    names = defaults("embedding-gateway")
     given = environment(variant, "Deployment", "embedding-gateway", "embedding-gateway")
     assert [each for each in given if not known(each, names)] == []
     assert {"S3_BUCKET", "S3_ENDPOINT", "OPENAI_API_KEY"} <= given.keys()
 
 
 def test_the_broadcaster_knows_every_variable_that_it_is_given(dev: Manifests):
-    names = table("endpoint-broadcaster.md")
+    names = defaults("endpoint-broadcaster")
     given = environment(dev, "Deployment", "embedding-gateway-endpoint-broadcaster", "endpoint-broadcaster")
     assert [each for each in given if not known(each, names)] == []
 
@@ -141,6 +134,23 @@ def test_what_must_end_or_must_not_be_asked_twice_says_so(dev: Manifests):
     assert rule["host"] == "embedding-gateway-varnish"
     assert rule["trafficPolicy"]["loadBalancer"]["consistentHash"] == {"httpHeaderName": "x-body-hash"}
     assert "quitquitquit" in container(Pod(dev.get("Job", "minio-bucket")), "bucket")["command"][-1]
+
+
+def idle(manifests: Manifests, rule: str) -> int:
+    """For how long the callers of a DestinationRule keep an unused connection."""
+    return seconds(manifests.get("DestinationRule", rule)["spec"]["trafficPolicy"]["connectionPool"]["http"]["idleTimeout"])
+
+
+def test_who_asks_gives_an_idle_connection_up_before_who_answers_closes_it(tmp_path):
+    """Nobody repeats a request that was sent into a closing connection: a repetition pays twice."""
+    manifests = render.dev(render.Variant("in-mesh-clients", add=("in-mesh-clients",)), tmp_path)
+    varnish = {name: int(value) for name, value in re.findall(r"^-p (\w+)=(\d+)$", (VARNISH / "start.sh").read_text(), re.MULTILINE)}
+    gateway = seconds(defaults("embedding-gateway")["HEADER_TIMEOUT"])
+    broadcaster = seconds(defaults("endpoint-broadcaster")["HEADER_TIMEOUT"])
+    (laptop,) = re.findall(r"^ +idle_timeout: (\w+)$", (ROOT / "envoy/gateway.yaml").read_text(), re.MULTILINE)
+    assert max(idle(manifests, "embedding-gateway-varnish"), idle(manifests, "embedding-gateway"), seconds(laptop)) < varnish["timeout_idle"]
+    assert max(idle(manifests, "embedding-gateway-backend"), varnish["backend_idle_timeout"]) < gateway
+    assert idle(manifests, "embedding-gateway-endpoint-broadcaster") < broadcaster
 
 
 def test_the_purge_host_of_production_stands_in_one_place():

@@ -4,6 +4,7 @@ import json
 import re
 
 from .objects import WORKLOADS, Manifests, Object, Pod, container_environment, title
+from .variables import defaults, seconds
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 # A version: starts with its number, or is a release or a commit. Names of channels move.
@@ -26,10 +27,6 @@ def too_large_to_apply(manifests: Manifests) -> list[str]:
 def _bytes(quantity: str) -> int:
     number, unit = re.fullmatch(r"(\d+)(\w*)", quantity).groups()
     return int(number) * _UNITS[unit]
-
-
-def _seconds(duration: str) -> int:
-    return int(re.fullmatch(r"(\d+)s", duration)[1])
 
 
 def images(manifests: Manifests) -> list[tuple[str, str]]:
@@ -121,8 +118,8 @@ def ends_too_early(manifests: Manifests) -> list[str]:
             before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
             if "http" in pod.ports and before < 5:
                 problems.append(f"{title(pod.workload)}: ends while it is still asked")
-            drain = _seconds(container_environment(manifests, container).get("SHUTDOWN_GRACE") or "0s")
-            if before + drain + 10 > grace:
+            drain = container_environment(manifests, container).get("SHUTDOWN_GRACE") or defaults(container["name"]).get("SHUTDOWN_GRACE", "0s")
+            if before + seconds(drain) + 10 > grace:
                 problems.append(f"{title(pod.workload)}: {grace} s are too short")
     return problems
 
