@@ -167,7 +167,12 @@ impl Fields for Text<'_> {
     }
 
     fn text(&mut self, name: &'static str, value: &str) {
-        self.name(name).push_shown(format_args!("{value:?}"));
+        let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        // What needs no escapes is not searched for them letter by letter.
+        match value.bytes().fold(true, |all, byte| all & plain(byte)) {
+            true => self.word(name, value),
+            false => self.name(name).push_shown(format_args!("{value:?}")),
+        }
     }
 }
 
@@ -245,6 +250,26 @@ mod tests {
             "target": "embedding_gateway::request",
         });
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_path_ends_neither_its_field_nor_its_line() {
+        for path in [
+            "/ ~",
+            "/\"",
+            "/\\",
+            "/'",
+            "/é",
+            "/\u{7f}",
+            "/\n\u{1b}[2J",
+            "/\u{202e}",
+        ] {
+            let line = RequestLine { path, ..BARE };
+            let shown = format!(" path={path:?} status=");
+            assert!(line.text().contains(&shown), "{}", line.text());
+            let json: Value = serde_json::from_str(&written(&line, LogFormat::Json)).unwrap();
+            assert_eq!(json["path"], path);
+        }
     }
 
     #[test]
