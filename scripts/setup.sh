@@ -212,8 +212,13 @@ apt_install() {
   apt_get update >/dev/null && apt_get install -y "$@" >/dev/null
 }
 
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
+
 main() {
-  [ $# -gt 0 ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 2; }
+  case ${1:-} in
+    "") usage; exit 2 ;;
+    -h | --help) usage; exit 0 ;;
+  esac
   mkdir -p "$TOOLS"
   # One at a time: two that install the same get in each other's way.
   exec 9>"$TOOLS/.lock"
@@ -222,7 +227,6 @@ main() {
   for part in "$@"; do
     case $part in
       rust | musl | envoy | envoys | python | node | kustomize | browser | prometheus | varnish | mesh | lint | bench) "setup_$part" ;;
-      -h | --help) main ;;
       *) fail "no part is called '$part'" ;;
     esac
   done

@@ -11,6 +11,7 @@
 #   filter   the filter on a real Envoy, both ways of attachment, every row
 #   compat   the same in short on the other Envoys
 #   varnish  a .vtc for each promise of the VCL
+#   docs     links, paths, versions and lists in the documents
 #   manifests  every object of kustomize/, rendered in every variant and checked offline; images and skaffold.yaml
 #   backend  the backend's binary with a real S3 server
 #   broadcaster  one purge to three real varnishd, by a real DNS answer
@@ -28,7 +29,7 @@ readonly ROOT
 # One after the other: they compile, which takes every core.
 readonly ALONE=(lint unit wasm build)
 # The longest first, so that none is left alone at the end.
-readonly BESIDE=(mesh filter chain observability compat varnish manifests backend page broadcaster)
+readonly BESIDE=(mesh filter chain observability compat varnish manifests backend page broadcaster docs)
 readonly PARTS=("${ALONE[@]}" "${BESIDE[@]}")
 readonly JOBS=${TEST_JOBS:-2}
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
@@ -94,6 +95,11 @@ part_varnish() {
   setup varnish python
   step scripts/varnish-tests.sh
   pytest tests/varnish
+}
+
+part_docs() {
+  setup python
+  pytest tests/docs
 }
 
 part_manifests() {
