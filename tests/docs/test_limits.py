@@ -48,3 +48,13 @@ def decided(file: str, constant: str) -> int:
 @pytest.mark.parametrize(("document", "sentence", "file", "constant"), TOLD)
 def test_a_document_tells_the_number_that_decides(document, sentence, file, constant):
     assert told(document, sentence) == decided(file, constant)
+
+
+def test_the_documents_name_the_headers_of_a_credential():
+    source = (ROOT / "backend/src/credentials.rs").read_text()
+    listed = re.search(r"CREDENTIAL_HEADERS: \[HeaderName; \d+\] = \[(.*?)\];", source, re.DOTALL)[1]
+    names = [(written or constant).lower() for written, constant in re.findall(r'from_static\("([a-z-]+)"\)|\b([A-Z]+),', listed)]
+    for document in (_README, "kustomize/overlays/dev/varnish/README.md"):
+        text = " ".join((ROOT / document).read_text().split()).lower()
+        sentence = ", ".join(f"`{name}`" for name in names)
+        assert sentence in text.replace("` and `", "`, `"), document

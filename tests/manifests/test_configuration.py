@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from harness.paths import ROOT
+from harness.variables import defaults, seconds
 
 from . import render
 from .objects import Manifests, Pod, container_environment
-from .variables import defaults, seconds
 
 VARNISH = render.KUSTOMIZE / "overlays/dev/varnish"
 

@@ -3,8 +3,9 @@
 import json
 import re
 
+from harness.variables import defaults, seconds
+
 from .objects import WORKLOADS, Manifests, Object, Pod, container_environment, title
-from .variables import defaults, seconds
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 # A version: starts with its number, or is a release or a commit. Names of channels move.

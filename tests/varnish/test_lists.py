@@ -3,6 +3,7 @@
 import re
 
 from harness.paths import ROOT
+from harness.variables import defaults, seconds
 
 from .varnish import VCL
 
@@ -36,6 +37,36 @@ def test_a_tag_may_hold_what_the_backend_puts_into_one():
     assert {"".join(sorted(one)) for one in classes} == {"".join(sorted(punctuation))}
 
 
+def test_a_tag_may_be_as_long_as_the_backend_takes_it():
+    source = (BACKEND / "tags.rs").read_text()
+    longest = re.search(r"MAX_TAG_BYTES: usize = (\d+);", source)[1]
+    assert f"(?=[^ ,]{{1,{longest}}}(?:[ ,]|$))" in sub("purge_tags")
+
+
+def test_a_url_may_be_purged_if_the_broadcaster_passes_it_on():
+    source = (BACKEND / "broadcast/purge.rs").read_text()
+    told = re.search(r"As `purge\.vcl` has it: `(.*)`\.", source)[1]
+    assert f'req.url !~ "{told}"' in sub("purge_url")
+
+
+def test_varnish_waits_for_longer_than_the_backend_does():
+    """What the backend gives up is then its own 504, and not Varnish's 503."""
+    waits = re.findall(r"set bereq\.(\w+)_timeout = (\w+);", sub("address_backend"))
+    assert [name for name, _ in waits] == ["first_byte", "between_bytes"]
+    upstream = [defaults("embedding-gateway")[name] for name in ("UPSTREAM_TIMEOUT", "UPSTREAM_IDLE_TIMEOUT")]
+    assert min(seconds(each) for _, each in waits) > max(seconds(each) for each in upstream)
+
+
+def test_an_answer_is_kept_for_as_long_as_the_backend_allows():
+    assert f"set beresp.ttl = {defaults('embedding-gateway')['RESPONSE_MAX_AGE']};" in sub("store")
+
+
+def test_varnish_takes_the_headers_that_the_backend_takes():
+    """Its own parameters are in the manner of `96k`."""
+    parameters = dict(re.findall(r"^-p (\w+)=(\w+)$", (VCL / "start.sh").read_text(), re.MULTILINE))
+    assert parameters["http_req_size"] == defaults("embedding-gateway")["MAX_HEADER_BYTES"].removesuffix("iB").lower()
+
+
 def test_every_body_that_the_filter_hashes_by_default_is_cached():
     source = "".join(path.read_text() for path in (ROOT / "filter/src").rglob("*.rs"))
     default = re.search(r"DEFAULT_MAX_BODY_BYTES: \w+ = ([0-9_* ]+);", source)[1]
@@ -49,4 +80,3 @@ def test_the_header_that_carries_the_clients_cache_control_is_the_one_the_backen
     source = (BACKEND / "headers.rs").read_text()
     name = re.search(r'X_CLIENT_CACHE_CONTROL: HeaderName = HeaderName::from_static\("([a-z-]+)"\)', source)[1]
     assert name in request_headers(sub("carry_cache_control"))
-

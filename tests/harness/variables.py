@@ -2,10 +2,11 @@
 
 import re
 
-from harness.paths import ROOT
+from .paths import ROOT
 
 # The table of each container that runs one of them.
 _DOCUMENTS = {"embedding-gateway": "README.md", "endpoint-broadcaster": "endpoint-broadcaster.md"}
+_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def defaults(container: str) -> dict[str, str]:
@@ -20,5 +21,6 @@ def defaults(container: str) -> dict[str, str]:
 
 
 def seconds(duration: str) -> int:
-    """Of a duration in whole seconds, as our manifests and the tables write them."""
-    return int(re.fullmatch(r"(\d+)s", duration)[1])
+    """Of a duration as our manifests, the VCL and these tables write it."""
+    number, unit = re.fullmatch(r"(\d+)([smh])", duration).groups()
+    return int(number) * _UNITS[unit]
