@@ -5,31 +5,29 @@ import subprocess
 
 import pytest
 import yaml
+from harness import console
 from harness.envoy import Envoy
 from harness.paths import ROOT
 from harness.ports import moved, replacements
 
 EXAMPLES = ("pair.yaml", "single.yaml")
 README = (ROOT / "envoy/README.md").read_text()
-# The first lines of a console block are a command after "$ " and what it prints.
 SECTION = re.compile(r"^## (\S+\.yaml).*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND_SECONDS = 20
 
 
-def commands() -> list[tuple[str, str]]:
+def shown() -> list[tuple[str, str]]:
     """Every command of the pair's section, with what the README says that it prints. Single "prints the same"."""
     section = next(match.group(0) for match in SECTION.finditer(README) if match.group(1) == "pair.yaml")
-    lines = "".join(CONSOLE.findall(section))
-    return [tuple(part.split("\n", 1)) for part in re.split(r"^\$ ", lines, flags=re.MULTILINE)[1:]]
+    return console.commands(section)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_prints_what_the_readme_says(module, version, tmp_path, example):
-    assert len(commands()) >= 4
+    assert len(shown()) >= 4
     ports = replacements(9901, 10000, 10001)
     configuration = yaml.safe_load(moved((ROOT / "envoy" / example).read_text(), ports))
     with Envoy(configuration, tmp_path, version=version):
-        for command, output in commands():
+        for command, output in shown():
             ran = subprocess.run(moved(command, ports), shell=True, capture_output=True, text=True, timeout=COMMAND_SECONDS)
             assert ran.stdout == output, command
