@@ -9,8 +9,10 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::app::App;
+use crate::embeddings::response::{PIECE_BYTES, Pieces};
 use crate::error::Error;
 use crate::headers;
 use crate::telemetry::{Exchange, Route, Trace};
@@ -52,6 +54,8 @@ pub(crate) fn admit(
 pub enum Content {
     /// All of it, or what is left of it.
     Whole(Bytes),
+    /// Vectors, written as they are taken.
+    Pieces(Box<Pieces>),
     /// What comes and goes piece by piece.
     Stream(Body),
 }
@@ -63,6 +67,8 @@ pub struct Running {
     /// Ends with the last frame, before anybody has seen it: who has got an answer finds it
     /// counted. Without it the answer is not watched.
     exchange: Option<Exchange>,
+    /// Since when there is more, and nobody has room for it.
+    ready: Option<Instant>,
     _slot: Option<Slot>,
 }
 
@@ -75,6 +81,7 @@ impl Running {
         Self {
             content,
             exchange: Some(exchange),
+            ready: None,
             _slot: slot,
         }
     }
@@ -85,8 +92,19 @@ impl Running {
         Self {
             content,
             exchange: None,
+            ready: None,
             _slot: slot,
         }
+    }
+
+    /// A reader that takes its time is none of our latency. What comes from elsewhere is not
+    /// there just because we are asked for it.
+    fn note_reader(&mut self, ended: bool) {
+        if let (Some(since), Some(exchange)) = (self.ready.take(), &mut self.exchange) {
+            exchange.add_wait(since.elapsed());
+        }
+        let is_ours = !matches!(self.content, Content::Stream(_));
+        self.ready = (is_ours && !ended).then(Instant::now);
     }
 
     /// An answer of which nothing is told.
@@ -94,6 +112,7 @@ impl Running {
         Self {
             content: Content::Stream(body),
             exchange: None,
+            ready: None,
             _slot: None,
         }
     }
@@ -109,7 +128,16 @@ impl http_body::Body for Content {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match &mut *self {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Whole(bytes) => {
+                // HTTP/2 takes all that it is given, room or no room: the place of the request
+                // is to be held while most of the answer is.
+                let rest = bytes.split_off(bytes.len().min(PIECE_BYTES));
+                let piece = std::mem::replace(bytes, rest);
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Self::Pieces(pieces) => {
+                Poll::Ready(pieces.next().map(|piece| Ok(Frame::data(piece.into()))))
+            }
             Self::Stream(body) => Pin::new(body).poll_frame(context),
         }
     }
@@ -117,6 +145,7 @@ impl http_body::Body for Content {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
+            Self::Pieces(pieces) => pieces.is_ended(),
             Self::Stream(body) => body.is_end_stream(),
         }
     }
@@ -124,6 +153,9 @@ impl http_body::Body for Content {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Pieces(pieces) => pieces
+                .length()
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
             Self::Stream(body) => body.size_hint(),
         }
     }
@@ -139,6 +171,7 @@ impl http_body::Body for Running {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.content).poll_frame(context));
         let ended = frame.is_none() || self.content.is_end_stream();
+        self.note_reader(ended);
         match (&frame, &mut self.exchange) {
             (_, None) => {}
             (Some(Err(_)), broken) => drop(broken.take()),

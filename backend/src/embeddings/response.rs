@@ -1,6 +1,9 @@
 //! What goes out: the body of an answer to a caller, and the body of a call to the upstream.
 //!
-//! Both are written straight into one buffer. A vector is never a tree of numbers in between.
+//! Both are written straight into one buffer. A vector is never a tree of numbers in between. An
+//! answer that would be large is written in [`Pieces`] instead, as its reader takes them.
+
+mod pieces;
 
 use std::sync::Arc;
 
@@ -9,6 +12,8 @@ use base64_simd::STANDARD;
 use super::decimal;
 use super::entry::Entry;
 use super::request::{EmbeddingRequest, Encoding, Input};
+
+pub use self::pieces::Pieces;
 
 /// `{"object":"embedding","index":…,"embedding":…},` around a vector.
 const ITEM_BYTES: usize = 64;
@@ -19,33 +24,34 @@ const FRAME_BYTES: usize = 192;
 /// Most `f32`s of a unit vector take 11 to 13 characters and a comma.
 const FLOAT_BYTES: usize = 14;
 
+/// A piece of an answer takes no more room, however large the answer is and however slowly it is
+/// read; a longer answer is written piece by piece.
+pub const PIECE_BYTES: usize = 256 * 1024;
+
+/// The length of an answer in floats is known only when it is written, and caches in front store
+/// no answer without a length. So these are written in one go if a cache might store them: if they
+/// have up to 8 MiB, for which we keep this much room.
+const WHOLE_FLOAT_BYTES: usize = 10 * 1024 * 1024;
+
+/// Whether an answer is to be written in one go.
+pub fn is_written_whole(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> bool {
+    let limit = match encoding {
+        Encoding::Float => WHOLE_FLOAT_BYTES,
+        Encoding::Base64 => PIECE_BYTES,
+    };
+    capacity(entries, places, encoding) <= limit
+}
+
 /// The body of a 200: one item for each of `places`, which point into `entries`.
 ///
 /// The model's name is that of the first place; tokens are the nominal sum over all places.
 pub fn write_answer(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> Vec<u8> {
     let mut body = Vec::with_capacity(capacity(entries, places, encoding));
-    body.extend_from_slice(br#"{"object":"list","data":["#);
+    push_head(&mut body);
     for (index, &place) in places.iter().enumerate() {
-        if index > 0 {
-            body.push(b',');
-        }
-        body.extend_from_slice(br#"{"object":"embedding","index":"#);
-        push_integer(&mut body, index as u64);
-        body.extend_from_slice(br#","embedding":"#);
-        push_vector(&mut body, &entries[place].vector, encoding);
-        body.push(b'}');
+        push_item(&mut body, index, &entries[place].vector, encoding);
     }
-    body.extend_from_slice(br#"],"model":"#);
-    push_string(
-        &mut body,
-        places.first().map_or("", |&place| &entries[place].model),
-    );
-    body.extend_from_slice(br#","usage":{"prompt_tokens":"#);
-    let tokens = nominal_tokens(entries, places);
-    push_integer(&mut body, tokens);
-    body.extend_from_slice(br#","total_tokens":"#);
-    push_integer(&mut body, tokens);
-    body.extend_from_slice(b"}}");
+    push_tail(&mut body, entries, places);
     body
 }
 
@@ -87,15 +93,50 @@ pub fn nominal_tokens(entries: &[Arc<Entry>], places: &[usize]) -> u64 {
     places.iter().map(tokens).sum()
 }
 
+fn push_head(body: &mut Vec<u8>) {
+    body.extend_from_slice(br#"{"object":"list","data":["#);
+}
+
+fn push_item(body: &mut Vec<u8>, index: usize, vector: &[u8], encoding: Encoding) {
+    if index > 0 {
+        body.push(b',');
+    }
+    body.extend_from_slice(br#"{"object":"embedding","index":"#);
+    push_integer(body, index as u64);
+    body.extend_from_slice(br#","embedding":"#);
+    push_vector(body, vector, encoding);
+    body.push(b'}');
+}
+
+fn push_tail(body: &mut Vec<u8>, entries: &[Arc<Entry>], places: &[usize]) {
+    body.extend_from_slice(br#"],"model":"#);
+    push_string(
+        body,
+        places.first().map_or("", |&place| &entries[place].model),
+    );
+    body.extend_from_slice(br#","usage":{"prompt_tokens":"#);
+    let tokens = nominal_tokens(entries, places);
+    push_integer(body, tokens);
+    body.extend_from_slice(br#","total_tokens":"#);
+    push_integer(body, tokens);
+    body.extend_from_slice(b"}}");
+}
+
 fn capacity(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> usize {
-    let vectors: usize = places
-        .iter()
-        .map(|&place| match encoding {
-            Encoding::Base64 => STANDARD.encoded_length(entries[place].vector.len()),
-            Encoding::Float => entries[place].dimensions() * FLOAT_BYTES,
-        })
-        .sum();
-    FRAME_BYTES + places.len() * ITEM_BYTES + vectors + decimal::SLACK
+    let items = places.iter();
+    FRAME_BYTES
+        + items
+            .map(|&p| item_capacity(&entries[p], encoding))
+            .sum::<usize>()
+        + decimal::SLACK
+}
+
+fn item_capacity(entry: &Entry, encoding: Encoding) -> usize {
+    let vector = match encoding {
+        Encoding::Base64 => STANDARD.encoded_length(entry.vector.len()),
+        Encoding::Float => entry.dimensions() * FLOAT_BYTES,
+    };
+    ITEM_BYTES + vector
 }
 
 fn push_vector(body: &mut Vec<u8>, vector: &[u8], encoding: Encoding) {

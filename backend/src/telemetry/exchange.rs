@@ -44,7 +44,7 @@ pub struct Facts {
     pub nominal_tokens: u64,
     /// What it cost.
     pub billed_tokens: u64,
-    /// How long the request waited for the upstream.
+    /// How long the request waited for the upstream, and for its reader.
     pub waited: Duration,
 }
 
@@ -92,6 +92,13 @@ impl Exchange {
     /// Its answer has gone on by so many bytes.
     pub fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
+    }
+
+    /// Whoever reads its answer had no room for more for so long.
+    pub fn add_wait(&mut self, waited: Duration) {
+        if let Some(facts) = &mut self.facts {
+            facts.waited += waited;
+        }
     }
 
     /// Its answer is complete.

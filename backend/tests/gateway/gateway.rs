@@ -7,8 +7,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use embedding_gateway::app::App;
 use embedding_gateway::config::Config;
+use embedding_gateway::running::Running;
 use embedding_gateway::{gateway, server};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -66,10 +67,14 @@ impl Gateway {
         self.send(post(&body)).await
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    /// Sends a request, and leaves it to the caller to read the answer.
+    pub async fn begin(&self, request: Request<Body>) -> Response<Running> {
         secrets::in_headers(request.headers());
-        let response = self.service.answer(request).await;
-        let (parts, body) = response.into_parts();
+        self.service.answer(request).await
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (parts, body) = self.begin(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         if parts.status.is_client_error() || parts.status.is_server_error() {
             secrets::search("an error", &body);

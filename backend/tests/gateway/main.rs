@@ -17,6 +17,7 @@ mod coalescing;
 mod collector;
 mod credentials;
 mod gateway;
+mod large_answers;
 mod limits;
 mod metrics;
 mod page;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -119,6 +120,31 @@ async fn added_latency_leaves_out_the_wait_for_the_upstream() {
     let called = seconds(&gateway, "upstream_call_duration_seconds_sum");
     assert!(called >= WAIT.as_secs_f64(), "{called} s");
     assert_eq!(count(&gateway, "upstream_call_duration_seconds_count"), 1);
+}
+
+#[tokio::test]
+async fn added_latency_leaves_out_the_wait_for_a_slow_reader() {
+    const WAIT: Duration = Duration::from_millis(300);
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let inputs = vec!["a"; 1000];
+    let body = json!({
+        "model": "m", "dimensions": 1536, "encoding_format": "base64", "input": inputs
+    });
+    let mut answer = gateway.begin(post(&body)).await.into_body();
+    while answer.frame().await.is_some() {
+        tokio::time::sleep(WAIT / 10).await;
+    }
+    let total = seconds(
+        &gateway,
+        "request_duration_seconds_sum{route=\"embeddings\"}",
+    );
+    let added = seconds(&gateway, "added_latency_seconds_sum");
+    let waited = total - added;
+    assert!(
+        waited > WAIT.as_secs_f64(),
+        "{total} s, of which {added} s are ours"
+    );
 }
 
 #[tokio::test]

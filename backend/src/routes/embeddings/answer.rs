@@ -8,7 +8,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use super::Answer;
 use crate::app::App;
 use crate::embeddings::request::Encoding;
-use crate::embeddings::response;
+use crate::embeddings::response::{self, Pieces};
 use crate::error::NO_STORE;
 use crate::headers::{self, Directives};
 use crate::resolve::{Supply, Tally};
@@ -56,13 +56,19 @@ impl Asked {
             .models
             .count_answer(&self.model, nominal, call.billed_tokens);
 
-        let body = response::write_answer(&entries, &self.places, self.encoding);
-        let mut response = Response::new(Content::Whole(body.into()));
         let scope = call.scope.unwrap_or(self.scope);
         let cache_control = match self.may_be_stored {
             true => app.cache_control(&self.model, &scope, &entries),
             false => NO_STORE,
         };
+        let content = match response::is_written_whole(&entries, &self.places, self.encoding) {
+            true => {
+                let body = response::write_answer(&entries, &self.places, self.encoding);
+                Content::Whole(body.into())
+            }
+            false => Content::Pieces(Box::new(Pieces::new(entries, self.places, self.encoding))),
+        };
+        let mut response = Response::new(content);
         let headers = response.headers_mut();
         *headers = call.headers;
         headers.reserve(OWN_HEADERS);
