@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use reqwest::Url;
 
 use crate::config;
@@ -198,7 +198,7 @@ async fn read(answer: Response<reqwest::Body>) -> Result<Reply, Error> {
         .await
         .map_err(|error| match error.downcast::<reqwest::Error>() {
             Ok(error) if error.is_timeout() => Error::UpstreamTimeout,
-            Err(error) if error.is::<LengthLimitError>() => Error::UpstreamBroken,
+            // It broke off, or outgrew the bound.
             _ => Error::UpstreamBroken,
         })?;
     let body = body.to_bytes();

@@ -14,8 +14,8 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// The headers of a request with a body have come. What the tap will not hash it says at once, so that its
-    /// gate need not wait; the gate counts it.
+    /// The headers of a request with a body have come. What the tap will not hash it says at once,
+    /// so that its gate need not wait; the gate counts it.
     pub fn begin(
         id: ContextId,
         config: &Config,

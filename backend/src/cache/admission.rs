@@ -52,7 +52,11 @@ impl Admission {
         };
         let mut used_once = used_once.lock().unwrap_or_else(PoisonError::into_inner);
         // Paid for a second time: memory forgot it, the store must not.
-        used_once.forget(key) || !used_once.remember(key)
+        let again = used_once.forget(key);
+        if !again {
+            used_once.remember(key);
+        }
+        again
     }
 
     /// Whether to write a vector that memory had.
@@ -68,15 +72,14 @@ impl Admission {
 }
 
 impl UsedOnce {
-    /// Always succeeds.
-    fn remember(&mut self, key: &Key) -> bool {
+    fn remember(&mut self, key: &Key) {
         if self.newer.len() >= GENERATION {
             self.older = std::mem::take(&mut self.newer);
         }
         self.newer.insert(short(key));
-        true
     }
 
+    /// Whether it was there.
     fn forget(&mut self, key: &Key) -> bool {
         let short = short(key);
         self.newer.remove(&short) || self.older.remove(&short)
