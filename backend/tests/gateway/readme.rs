@@ -60,16 +60,21 @@ fn the_documents_name_every_error_code() {
     }
 }
 
-#[test]
-fn the_readme_names_every_metric() {
+/// The metrics of a gateway that has a store and has just started.
+fn metrics() -> String {
     let store = Some(StoreGauges {
         breaker: BreakerState::Closed,
         writes_pending: 0,
     });
-    let page = Metrics::new().render(&Gauges {
+    Metrics::new().render(&Gauges {
         store,
         ..Gauges::default()
-    });
+    })
+}
+
+#[test]
+fn the_readme_names_every_metric() {
+    let page = metrics();
     let names = page
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE embedding_gateway_"));
@@ -82,4 +87,31 @@ fn the_readme_names_every_metric() {
         };
         assert!(README.contains(&format!("`{name}{suffix}`")), "{line}");
     }
+}
+
+#[test]
+fn the_readme_names_every_label_and_its_values() {
+    let page = metrics();
+    let (_, section) = README.split_once("\n## Metrics\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let labels = page.lines().filter_map(|line| {
+        let (_, labels) = line.split_once('{')?;
+        Some(labels.split_once('}')?.0)
+    });
+    let mut checked = 0;
+    for (label, value) in labels
+        .flat_map(|labels| labels.split(','))
+        .filter_map(|label| label.split_once('='))
+        .filter(|(label, _)| !matches!(*label, "le" | "version" | "commit"))
+    {
+        let value = value.trim_matches('"');
+        let is_status = value.parse::<u16>().is_ok();
+        assert!(section.contains(&format!("`{label}`")), "{label}");
+        assert!(
+            is_status || section.contains(&format!("`{value}`")),
+            "{label}={value}"
+        );
+        checked += 1;
+    }
+    assert!(checked > 20);
 }
