@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sets up what the tests need on a fresh machine and runs them.
 #
-# usage: [TEST_JOBS=2] scripts/test.sh [PART...]          (no part: all of them)
+# usage: [TEST_JOBS=2] [MESH_KIT=FOLDER] scripts/test.sh [PART...]          (no part: all of them)
 #   TEST_JOBS   parts at a time, once everything is built; with 1 their output comes as it is written
+#   MESH_KIT    a folder with a control plane, for the part mesh: see tests/mesh/README.md
 #
 #   lint     rustfmt, clippy with warnings as errors (native and wasm), shellcheck, cargo-deny
 #   unit     the Rust tests: unit, property, in-process
@@ -18,7 +19,7 @@
 #   chain    scripts/run.sh and the official SDKs through Envoy, Varnish and backend
 #   page     the page for people in a headless Chromium, on the chain
 #   observability  the dashboard's queries on a real Prometheus that scrapes the chain under load, and the alert rules
-#   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT: see tests/mesh/README.md)
+#   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT)
 #
 # All parts run even when one fails; the last line counts them, and the exit status is 1 if any failed.
 # A check that cannot run here prints SKIP and why.
