@@ -12,6 +12,7 @@ use super::{CallNotes, Landing, Order, Resolver};
 use crate::access::Caller;
 use crate::cache::coalesce::Lead;
 use crate::credentials::CredentialId;
+use crate::embeddings::answer::Answer;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::{Key, Namer};
 use crate::error::Error;
@@ -123,7 +124,8 @@ impl Resolver {
         fetched.call.billed_tokens += called.answer.billed_tokens;
         fetched.call.headers = called.headers;
         fetched.call.scope = called.scope;
-        let span = match order.write && self.cache.has_store() {
+        let agrees = fetched.agrees_with(&called.answer);
+        let span = match order.write && agrees && self.cache.has_store() {
             true => order
                 .ticket
                 .trace
@@ -133,7 +135,7 @@ impl Resolver {
         let span = Arc::new(span);
         for (led, entry) in led.into_iter().zip(called.answer.entries) {
             let entry = Arc::new(entry);
-            if order.write {
+            if order.write && agrees {
                 let (key, input) = &order.distinct[led.place];
                 self.cache.keep(
                     namer.as_ref().map_or(*key, |namer| namer.key(input)),
@@ -141,7 +143,24 @@ impl Resolver {
                     &span,
                 );
             }
+            // Who waits for what we do not keep must ask for it anew.
+            let flight = led.flight.filter(|_| agrees);
+            let led = Led { flight, ..led };
             led.land(&entry, Outcome::Miss, fetched);
+        }
+    }
+}
+
+impl Fetched {
+    /// Whether vectors of a further call are as long as those of the calls before. If not, they
+    /// are from different models, and we cannot tell whose are wrong: the request will fail or
+    /// ask anew, and no more of it is kept.
+    fn agrees_with(&self, answer: &Answer) -> bool {
+        let mut before = self.entries.iter();
+        let before = before.find(|(_, _, source)| *source == Outcome::Miss);
+        match (before, answer.entries.first()) {
+            (Some((_, before, _)), Some(entry)) => before.vector.len() == entry.vector.len(),
+            _ => true,
         }
     }
 }

@@ -26,6 +26,7 @@ mod protocol;
 mod purge;
 mod readme;
 mod recordings;
+mod rounds;
 mod second_lock;
 mod secrets;
 mod sockets;
