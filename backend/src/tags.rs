@@ -165,6 +165,7 @@ const SAFE: [bool; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embeddings::request::MAX_MODEL_BYTES;
 
     #[test]
     fn a_tag_is_safe_in_a_ban_expression() {
@@ -178,6 +179,13 @@ mod tests {
         for tag in [Tag::model("a/b"), Tag::scope("organization:x"), Tag::all()] {
             assert_eq!(tag.to_string().parse(), Ok(tag));
         }
+    }
+
+    #[test]
+    fn the_longest_name_of_a_model_has_a_tag_too() {
+        let longest = Tag::model(&"m".repeat(MAX_MODEL_BYTES)).to_string();
+        assert_eq!(longest.len(), MAX_TAG_BYTES);
+        assert!(longest.parse::<Tag>().is_ok());
     }
 
     #[test]

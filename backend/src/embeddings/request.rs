@@ -11,8 +11,9 @@ use serde_json::value::RawValue;
 
 use super::json::{self, Members};
 
-/// Longer model names are foreign: they would end up in keys, tags and metrics.
-const MAX_MODEL_BYTES: usize = 256;
+/// Longer model names are foreign: they would end up in keys, tags and metrics, and nobody could
+/// purge by a tag that long.
+pub const MAX_MODEL_BYTES: usize = 250;
 
 /// Bound on the unknown fields together: they are hashed and re-written for every call.
 const MAX_EXTRA_BYTES: usize = 64 * 1024;

@@ -1,5 +1,7 @@
 //! Everything below `/v1/` that is not ours: streamed both ways, byte for byte, never stored.
 
+use std::iter::successors;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -30,7 +32,8 @@ pub async fn handle(app: &App, mut request: Request, trace: &Trace) -> Response 
     }
     headers::remove_hop_by_hop(request.headers_mut());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    match app.access.admit(&method, &path, request.headers_mut()) {
+    let admitted = app.access.admit(&method, &path, request.headers_mut());
+    match admitted.and_then(|caller| check_model(app, &path).map(|()| caller)) {
         Ok(caller) => forward(app, &caller, request, trace).await.into_response(),
         Err(error) => error.into_response(),
     }
@@ -82,22 +85,73 @@ pub async fn forward(
     Ok(answer)
 }
 
+/// Embeddings at another path than ours, or in another spelling of it, are of a model that
+/// nobody can tell.
+fn check_model(app: &App, path: &str) -> Result<(), Error> {
+    match may_mean_embeddings(path) {
+        true => app.access.check_model(None),
+        false => Ok(()),
+    }
+}
+
+/// Whether anybody who decodes the path could take its last segment for that of embeddings.
+fn may_mean_embeddings(path: &str) -> bool {
+    any_spelling(path, |path| {
+        let mut segments = segments(path).map(|segment| {
+            let mut parts = segment.split(|byte| matches!(byte, b';' | b'?' | b'#'));
+            parts.next().unwrap_or_default().trim_ascii()
+        });
+        segments
+            .rfind(|name| !name.is_empty())
+            .is_some_and(|last| last.eq_ignore_ascii_case(b"embeddings"))
+    })
+}
+
 /// Whether anybody who decodes the path could leave the place where it begins.
 fn has_dot_segments(path: &str) -> bool {
-    let mut path = path.as_bytes().to_vec();
-    for _ in 0..DECODINGS {
-        let mut segments = path.split(|byte| matches!(byte, b'/' | b'\\'));
-        if segments.any(|segment| matches!(segment, b"." | b"..")) {
-            return true;
-        }
-        path = decoded(&path);
-    }
-    false
+    any_spelling(path, |path| {
+        segments(path).any(|segment| matches!(segment, b"." | b".."))
+    })
+}
+
+/// Whether the path is one of those, as it is or decoded.
+fn any_spelling(path: &str, is_one: impl Fn(&[u8]) -> bool) -> bool {
+    let decodings = successors(Some(path.as_bytes().to_vec()), |path| Some(decoded(path)));
+    decodings.take(DECODINGS).any(|path| is_one(&path))
+}
+
+fn segments(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| matches!(byte, b'/' | b'\\'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn embeddings_are_seen_through_every_spelling() {
+        for path in [
+            "/v1/embeddings/",
+            "/v1//embeddings",
+            "/v1/%65mbeddings",
+            "/v1/%2565mbeddings",
+            "/v1/embeddings%2f",
+            "/v1/embeddings;x=1",
+            "/v1/embeddings%3fx",
+            "/v1/embeddings%20",
+            "/v1/Embeddings",
+            "/v1/engines/x/embeddings",
+        ] {
+            assert!(may_mean_embeddings(path), "{path}");
+        }
+        for path in [
+            "/v1/models/text-embedding-3-small",
+            "/v1/embeddings/models",
+            "/v1/",
+        ] {
+            assert!(!may_mean_embeddings(path), "{path}");
+        }
+    }
 
     #[test]
     fn dot_segments_are_seen_through_every_spelling() {

@@ -7,7 +7,7 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::gateway::{Gateway, post_raw};
+use crate::gateway::{Gateway, post, post_raw};
 use crate::upstream::Upstream;
 
 const HIT: &str = "embedding-gateway; hit";
@@ -294,6 +294,14 @@ async fn only_allowed_models_are_asked() {
     ] {
         let answer = gateway.send(post_raw(refused)).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{refused}");
+        assert_eq!(answer.error_code(), "model_not_allowed");
+    }
+    // Upstreams may take other spellings of the path for the same.
+    for path in ["/v1/%65mbeddings", "/v1/embeddings/", "/v1//embeddings"] {
+        let mut request = post(&json!({"model": "n", "input": "a"}));
+        *request.uri_mut() = path.parse().unwrap();
+        let answer = gateway.send(request).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
         assert_eq!(answer.error_code(), "model_not_allowed");
     }
     assert_eq!(upstream.call_count(), 1);
