@@ -70,7 +70,17 @@ impl Purges {
 
     /// Whether a model, a scope or everything was purged at that time or later.
     pub fn since(&self, model: &str, scope: &str, time_ms: u64) -> bool {
-        self.latest_ms.load(Ordering::Relaxed) >= time_ms && self.last(model, scope) >= time_ms
+        self.latest() >= time_ms && self.last(model, scope) >= time_ms
+    }
+
+    /// When anything at all was purged last, in Unix milliseconds.
+    pub fn latest(&self) -> u64 {
+        self.latest_ms.load(Ordering::Relaxed)
+    }
+
+    /// Whether a scope was purged by name later than that.
+    pub fn scope_after(&self, scope: &str, time_ms: u64) -> bool {
+        self.latest() > time_ms && self.last_of(tags::SCOPE, scope) > time_ms
     }
 
     /// Purges everything with one of `tags`, here at once, elsewhere within seconds.
@@ -117,6 +127,12 @@ impl Purges {
                 Err(_) => {}
             }
         }
+    }
+
+    fn last_of(&self, kind: &str, name: &str) -> u64 {
+        let markers = self.markers.read().unwrap_or_else(PoisonError::into_inner);
+        let last = markers.get(kind).and_then(|names| names.get(name));
+        last.copied().unwrap_or(0)
     }
 
     fn note(&self, tag: Tag, time: u64) {

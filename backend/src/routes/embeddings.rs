@@ -124,8 +124,14 @@ impl Visit {
 
     /// What the request asks for, if we can tell, and may be asked for.
     fn understand(&self, body: &Bytes) -> Result<Option<EmbeddingRequest>, Error> {
-        match request::parse(body).map_err(|_| Error::NotJson)? {
-            Parsed::Understood(request) if !changes_meaning(&self.parts) => {
+        let parsed = match self.parts.headers.contains_key(CONTENT_ENCODING) {
+            // Only whoever decodes it can say what it is.
+            true => Parsed::Foreign,
+            false => request::parse(body).map_err(|_| Error::NotJson)?,
+        };
+        match parsed {
+            // The query may say more than we understand: a key, say.
+            Parsed::Understood(request) if self.parts.uri.query().is_none() => {
                 self.app.access.check_model(Some(&request.model))?;
                 check_limits(&self.app, &request)?;
                 Ok(Some(request))
@@ -160,6 +166,7 @@ impl Visit {
             repeats: batch.repeats(),
             places: batch.places,
             own: Arc::clone(&caller.own),
+            last_purge: app.resolver.cache().purges().latest(),
             scope: Arc::clone(&caller.scope),
             may_be_stored: verdict == HashVerdict::Match && !directives.no_store,
         };
@@ -191,11 +198,6 @@ impl Visit {
 
 fn refusal(error: Error) -> Answer {
     (error.into_response().map(Content::Stream), None)
-}
-
-/// What stands beside the body may say more than we understand: a key in the query, say.
-fn changes_meaning(parts: &Parts) -> bool {
-    parts.uri.query().is_some() || parts.headers.contains_key(CONTENT_ENCODING)
 }
 
 fn check_limits(app: &App, request: &EmbeddingRequest) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use http::{Request, StatusCode};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::gateway::{Gateway, post, post_raw};
+use crate::gateway::{Gateway, post, post_raw, with};
 use crate::upstream::{Upstream, embeddings_body, json_answer};
 
 #[tokio::test]
@@ -62,6 +62,22 @@ async fn a_query_or_an_encoded_body_is_not_cached() {
     }
     assert_eq!(upstream.call_count(), 2);
     assert_eq!(upstream.calls()[0].target, "/v1/embeddings?key=secret");
+
+    upstream.answers(|_| std::future::ready(json_answer(StatusCode::OK, &json!({}))));
+    let plain = json!({"model": "m", "input": "a"}).to_string();
+    // The second one is no JSON, nor is it meant to be.
+    for body in [plain.as_bytes(), b"\x1f\x8b\x08\x00\xff"] {
+        let request = with(post_raw(body.to_vec()), "content-encoding", "gzip");
+        let answer = gateway.send(request).await;
+        assert_eq!(
+            answer.header("cache-status"),
+            "embedding-gateway; fwd=bypass"
+        );
+        let call = upstream.calls().pop().unwrap();
+        assert_eq!(call.body, body);
+        assert_eq!(call.headers["content-encoding"], "gzip");
+    }
+    assert_eq!(upstream.call_count(), 4);
 }
 
 #[tokio::test]

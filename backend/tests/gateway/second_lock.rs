@@ -7,7 +7,7 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::gateway::{Gateway, post, with};
+use crate::gateway::{Answer, Gateway, post, with};
 use crate::upstream::{self, Upstream};
 
 fn body() -> Value {
@@ -25,26 +25,43 @@ fn hashed() -> Request<Body> {
     with(post(&body()), "x-body-hash", &hash(&body()))
 }
 
-/// Everything is purged while its call to the upstream is under way.
-#[tokio::test]
-async fn an_answer_that_is_purged_on_its_way_is_not_storable() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("ALLOW_ANONYMOUS_PURGE", "true")]).await;
-    gateway.warm_up().await;
-    let gateway = Arc::new(gateway);
-    let purging = Arc::clone(&gateway);
+/// Something is purged while the call to the upstream is under way.
+async fn is_purged_on_the_way(
+    upstream: &Upstream,
+    gateway: &Arc<Gateway>,
+    what: Option<String>,
+) -> Answer {
+    let purging = Arc::clone(gateway);
     upstream.answers(move |call| {
-        let gateway = Arc::clone(&purging);
+        let (gateway, what) = (Arc::clone(&purging), what.clone());
         async move {
             let purge = Request::builder().method("PURGE").uri("/v1/embeddings");
+            let purge = what
+                .into_iter()
+                .fold(purge, |purge, what| purge.header("surrogate-key", what));
             gateway.send(purge.body(Body::empty()).unwrap()).await;
             upstream::embeddings(&call)
         }
     });
     let answer = gateway.send(hashed()).await;
     assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(answer.header("cache-control"), "no-store");
     upstream.answers(|call| async move { upstream::embeddings(&call) });
+    answer
+}
+
+async fn purgeable(upstream: &Upstream, variables: &[(&str, &str)]) -> Arc<Gateway> {
+    let purge = ("ALLOW_ANONYMOUS_PURGE", "true");
+    let gateway = Gateway::start(upstream, &[&[purge], variables].concat()).await;
+    gateway.warm_up().await;
+    Arc::new(gateway)
+}
+
+#[tokio::test]
+async fn an_answer_that_is_purged_on_its_way_is_not_storable() {
+    let upstream = Upstream::start().await;
+    let gateway = purgeable(&upstream, &[]).await;
+    let answer = is_purged_on_the_way(&upstream, &gateway, None).await;
+    assert_eq!(answer.header("cache-control"), "no-store");
     for status in [
         "embedding-gateway; fwd=miss; stored",
         "embedding-gateway; hit",
@@ -52,6 +69,23 @@ async fn an_answer_that_is_purged_on_its_way_is_not_storable() {
         let answer = gateway.send(hashed()).await;
         assert_eq!(answer.header("cache-status"), status);
         assert_eq!(answer.header("cache-control"), "max-age=3600");
+    }
+}
+
+/// Each tag of an answer may purge it, that of the credential beside a shared scope included.
+#[tokio::test]
+async fn an_answer_that_is_purged_on_its_way_by_any_of_its_tags_is_not_storable() {
+    let upstream = Upstream::start().await;
+    let shared = [("CACHE_SCOPE", "shared")];
+    let tags = purgeable(&upstream, &shared).await.send(hashed()).await;
+    let tags: Vec<&str> = tags.header("surrogate-key").split(' ').collect();
+    assert_eq!(tags.len(), 3);
+    for tag in tags {
+        let gateway = purgeable(&upstream, &shared).await;
+        let answer = is_purged_on_the_way(&upstream, &gateway, Some(tag.to_owned())).await;
+        assert_eq!(answer.header("cache-control"), "no-store", "{tag}");
+        let later = gateway.send(hashed()).await;
+        assert_eq!(later.header("cache-control"), "max-age=3600", "{tag}");
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Asked {
     pub(super) repeats: usize,
     /// The scope of the caller alone.
     pub(super) own: Arc<str>,
+    /// When anything was purged last, as of the request's beginning.
+    pub(super) last_purge: u64,
     pub(super) scope: Arc<str>,
     /// Whether a cache in front may keep the answer, as far as the request is concerned.
     pub(super) may_be_stored: bool,
@@ -57,7 +59,10 @@ impl Asked {
             .count_answer(&self.model, nominal, call.billed_tokens);
 
         let scope = call.scope.unwrap_or(self.scope);
-        let cache_control = match self.may_be_stored {
+        // Vectors that others share are none the older for it, but this answer has that tag too.
+        let purged = app.resolver.cache().purges();
+        let purged = purged.scope_after(&self.own, self.last_purge);
+        let cache_control = match self.may_be_stored && !purged {
             true => app.cache_control(&self.model, &scope, &entries),
             false => NO_STORE,
         };
