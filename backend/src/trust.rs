@@ -24,9 +24,20 @@ pub fn public_authorities() -> impl Iterator<Item = Certificate> {
         .filter_map(|der| Certificate::from_der(der).ok())
 }
 
-/// The authorities in a file, as PEM.
+/// The authorities in a file.
 pub fn authorities_in(file: &Path) -> Result<Vec<Certificate>, Untrustworthy> {
-    let certificates = Certificate::from_pem_bundle(&std::fs::read(file)?)?;
+    parse(&std::fs::read(file)?)
+}
+
+/// The same as they stand there, in PEM.
+pub fn pem_in(file: &Path) -> Result<Vec<u8>, Untrustworthy> {
+    let pem = std::fs::read(file)?;
+    parse(&pem)?;
+    Ok(pem)
+}
+
+fn parse(pem: &[u8]) -> Result<Vec<Certificate>, Untrustworthy> {
+    let certificates = Certificate::from_pem_bundle(pem)?;
     match certificates.is_empty() {
         true => Err(Untrustworthy::Empty),
         false => Ok(certificates),

@@ -2,6 +2,7 @@
 //!
 //! We read them ourselves, because its libraries take what they do not understand for absent.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::HeaderMap;
@@ -28,6 +29,8 @@ pub struct Tracing {
     pub headers: HeaderMap,
     /// For one export.
     pub timeout: Duration,
+    /// Authorities that the collector is trusted by, besides the public ones.
+    pub ca_file: Option<PathBuf>,
     /// What traces say of us.
     pub attributes: Vec<(String, String)>,
     /// Which requests are traced.
@@ -101,6 +104,7 @@ impl Tracing {
             value::milliseconds,
         );
         let endpoint = endpoint(reader, protocol);
+        let ca_file = ca_file(reader);
         let attributes = attributes(reader);
         let sampling = sampling(reader);
         let batching = Batching::read(reader);
@@ -116,6 +120,7 @@ impl Tracing {
             protocol: protocol?,
             headers: headers?,
             timeout: timeout?,
+            ca_file,
             attributes: attributes?,
             sampling: sampling?,
             batching: batching?,
@@ -161,6 +166,12 @@ fn endpoint(reader: &mut Reader<'_>, protocol: Option<OtlpProtocol>) -> Option<U
         }
         url
     });
+    own.or(general)
+}
+
+fn ca_file(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let general = reader.optional(&var::OTEL_EXPORTER_OTLP_CERTIFICATE, value::path);
+    let own = reader.optional(&var::OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE, value::path);
     own.or(general)
 }
 

@@ -91,6 +91,8 @@ variables! {
     OTEL_EXPORTER_OTLP_TRACES_HEADERS = "", "the same for traces alone";
     OTEL_EXPORTER_OTLP_TIMEOUT = "10000", "for one export, in milliseconds";
     OTEL_EXPORTER_OTLP_TRACES_TIMEOUT = "", "the same for traces alone";
+    OTEL_EXPORTER_OTLP_CERTIFICATE = "", "a file of certificates in PEM: authorities that the collector may be certified by, besides the public ones";
+    OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE = "", "the same for traces alone";
     OTEL_TRACES_EXPORTER = "otlp", "otlp or none";
     OTEL_SDK_DISABLED = "false", "true traces nothing";
     OTEL_SERVICE_NAME = "embedding-gateway", "what traces call us";

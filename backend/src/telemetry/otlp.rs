@@ -6,6 +6,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
 use opentelemetry_otlp::{
     ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
@@ -13,6 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::config::{OtlpProtocol, Tracing};
 use crate::openai;
+use crate::trust::{self, Untrustworthy};
 
 /// Bound on a collector's answer: it counts what it refused, and says why.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -23,6 +25,8 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 pub enum Unexportable {
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
+    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {0}")]
+    Authorities(#[from] Untrustworthy),
     #[error("the HTTP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -36,6 +40,7 @@ pub(super) fn exporter(config: &Tracing) -> Result<SpanExporter, Unexportable> {
             .with_endpoint(endpoint)
             .with_timeout(timeout)
             .with_metadata(MetadataMap::from_headers(config.headers.clone()))
+            .with_tls_config(tls(config)?)
             .build()?,
         OtlpProtocol::Http => SpanExporter::builder()
             .with_http()
@@ -46,6 +51,15 @@ pub(super) fn exporter(config: &Tracing) -> Result<SpanExporter, Unexportable> {
     })
 }
 
+/// Whom gRPC trusts, should the endpoint speak TLS. The library's own choice is nobody.
+fn tls(config: &Tracing) -> Result<ClientTlsConfig, Untrustworthy> {
+    let own = config.ca_file.as_deref().map(trust::pem_in).transpose()?;
+    let own = own.map(Certificate::from_pem);
+    Ok(ClientTlsConfig::new()
+        .with_enabled_roots()
+        .ca_certificates(own))
+}
+
 /// Our own client for the exporter, whose thread is none of the runtime's.
 #[derive(Debug)]
 struct Poster {
@@ -54,8 +68,10 @@ struct Poster {
 }
 
 impl Poster {
-    fn new(config: &Tracing) -> Result<Self, reqwest::Error> {
+    fn new(config: &Tracing) -> Result<Self, Unexportable> {
+        let own = config.ca_file.as_deref().map(trust::authorities_in);
         let client = openai::http_client()
+            .tls_certs_merge(own.transpose()?.unwrap_or_default())
             .timeout(config.timeout)
             .default_headers(config.headers.clone())
             .build()?;

@@ -1,6 +1,7 @@
-//! An upstream whose certificate a private authority signed.
+//! An upstream and a collector whose certificate a private authority signed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -10,11 +11,18 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tempfile::TempDir;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
+use crate::collector::{Collector, PROTOCOLS};
 use crate::gateway::Gateway;
+use crate::upstream::Upstream;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The authority in PEM, and what a server for `127.0.0.1` needs.
 fn authority() -> (String, ServerConfig) {
@@ -66,6 +74,15 @@ async fn serve(config: ServerConfig) -> (String, JoinSet<()>) {
     (url, serving)
 }
 
+/// The authority's file, and the folder that it is in.
+fn file_of(pem: &str) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authority.pem");
+    std::fs::write(&file, pem).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    (folder, file)
+}
+
 #[tokio::test]
 async fn a_private_authority_is_trusted_if_a_file_names_it_and_only_then() {
     let (pem, config) = authority();
@@ -76,10 +93,68 @@ async fn a_private_authority_is_trusted_if_a_file_names_it_and_only_then() {
     let refused = wary.embed(request.clone()).await;
     assert_eq!(refused.error_code(), "upstream_unreachable");
 
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("authority.pem");
-    std::fs::write(&file, pem).unwrap();
-    let variables = [("UPSTREAM_CA_FILE", file.to_str().unwrap())];
+    let (_folder, file) = file_of(&pem);
+    let variables = [("UPSTREAM_CA_FILE", &*file)];
     let trusting = Gateway::start_at(&url, &variables).await;
     assert_eq!(trusting.embed(request).await.vectors(), [[1.5]]);
+}
+
+/// Stands in front of whoever listens at `url`, and speaks HTTP/2 within TLS.
+async fn terminate(mut config: ServerConfig, url: &str) -> (String, JoinSet<()>) {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let behind = url.strip_prefix("http://").unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (acceptor, behind) = (acceptor.clone(), behind.clone());
+            connections.spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let mut behind = TcpStream::connect(behind).await.unwrap();
+                drop(copy_bidirectional(&mut stream, &mut behind).await);
+            });
+        }
+    });
+    (url, serving)
+}
+
+/// How many spans come to `collector` from a gateway that is told of `url` and `own` in its place.
+async fn spans_of_a_request(collector: &Collector, url: &str, own: &[(&str, &str)]) -> usize {
+    let before = collector.spans().len();
+    let upstream = Upstream::start().await;
+    let mut variables = collector.variables();
+    variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", url));
+    variables.extend(own);
+    let gateway = Gateway::start(&upstream, &variables).await;
+    gateway.embed(json!({"model": "m", "input": "a"})).await;
+    gateway.app.finish().await;
+    gateway.app.finish_traces(Instant::now() + PATIENCE).await;
+    collector.spans().len() - before
+}
+
+#[tokio::test]
+async fn so_is_a_collectors_in_both_protocols() {
+    for protocol in PROTOCOLS {
+        let (pem, config) = authority();
+        let (_folder, file) = file_of(&pem);
+        let collector = Collector::start(protocol).await;
+        let (url, _serving) = terminate(config, &collector.url).await;
+
+        let wary = [("OTEL_EXPORTER_OTLP_TIMEOUT", "100")];
+        let refused = spans_of_a_request(&collector, &url, &wary).await;
+        assert_eq!(refused, 0, "{protocol}");
+        for name in [
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+        ] {
+            let told = spans_of_a_request(&collector, &url, &[(name, &file)]).await;
+            assert_eq!(told, 2, "{protocol} {name}");
+        }
+    }
 }
