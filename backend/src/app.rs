@@ -68,7 +68,7 @@ pub enum Unstartable {
     ClientKeys(#[from] Unreadable),
     #[error("OPENAI_API_KEY: cannot be sent in a header")]
     Key(#[from] http::header::InvalidHeaderValue),
-    #[error("traces: {0}")]
+    #[error(transparent)]
     Traces(#[from] Unexportable),
     #[error(transparent)]
     Upstream(#[from] NoClient),

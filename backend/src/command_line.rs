@@ -1,10 +1,13 @@
 //! The command line of our programs: they are told by the environment, so it only asks. And the
 //! status that they end with.
 
+use std::error::Error;
 use std::fmt::{Display, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::config::{Problem, Variable};
+use crate::telemetry::VERSION;
 
 /// As `EX_USAGE` of sysexits(3): a restart does not help.
 const BAD_CONFIGURATION: u8 = 64;
@@ -23,7 +26,7 @@ pub struct Program {
 impl Program {
     /// Answers what the command line asks; if that is nothing, runs with what `configure` makes of
     /// the environment.
-    pub fn start<C, E: Display>(
+    pub fn start<C, E: AsRef<dyn Error>>(
         &self,
         configure: impl FnOnce() -> Result<C, Vec<Problem>>,
         run: impl FnOnce(C) -> Result<(), E>,
@@ -38,8 +41,7 @@ impl Program {
         match run(config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                // With its causes.
-                eprintln!("{error:#}");
+                complain(in_full(error.as_ref()));
                 ExitCode::FAILURE
             }
         }
@@ -48,15 +50,17 @@ impl Program {
     /// `None`: nothing was asked.
     fn answer(&self, argument: Option<&str>) -> Option<ExitCode> {
         match argument {
-            None => return None,
-            Some("--help" | "-h") => print!("{}", self.help()),
-            Some("--version" | "-V") => println!("{} {}", self.name, env!("CARGO_PKG_VERSION")),
+            None => None,
+            Some("--help" | "-h") => Some(say(&self.help())),
+            Some("--version" | "-V") => Some(say(&format!("{} {VERSION}\n", self.name))),
             Some(_) => {
-                eprintln!("{} takes no arguments but --help and --version", self.name);
-                return Some(ExitCode::from(BAD_CONFIGURATION));
+                complain(format_args!(
+                    "{} takes no arguments but --help and --version",
+                    self.name
+                ));
+                Some(ExitCode::from(BAD_CONFIGURATION))
             }
         }
-        Some(ExitCode::SUCCESS)
     }
 
     fn help(&self) -> String {
@@ -80,7 +84,39 @@ impl Program {
 /// Names all that is wrong with the environment.
 fn refuse(problems: &[Problem]) -> ExitCode {
     for problem in problems {
-        eprintln!("{problem}");
+        complain(problem);
     }
     ExitCode::from(BAD_CONFIGURATION)
+}
+
+/// An error with those of its causes that it does not name itself.
+fn in_full(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    for cause in causes.map(ToString::to_string) {
+        if !said.ends_with(&cause) {
+            said.extend([": ", &cause]);
+        }
+    }
+    said
+}
+
+/// To standard output. It may be a full disk, or a pipe that nobody reads any more.
+fn say(text: &str) -> ExitCode {
+    let mut output = std::io::stdout();
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("standard output: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// To standard error, if it takes anything: the status tells whoever cannot read.
+fn complain(of: impl Display) {
+    _ = writeln!(std::io::stderr(), "{of}");
 }

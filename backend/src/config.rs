@@ -3,6 +3,7 @@
 //!
 //! [`VARIABLES`] names every one of them; `--help` and the table in the README come from it.
 
+pub(crate) mod log_filter;
 mod parts;
 pub(crate) mod reader;
 mod store;
@@ -194,7 +195,7 @@ impl Config {
         let tracing = Tracing::read(reader);
         let shutdown_grace = reader.read(&var::SHUTDOWN_GRACE, value::duration);
         let log_format = reader.read(&var::LOG_FORMAT, value::log_format);
-        let log_filter = reader.read(&var::RUST_LOG, value::log_filter);
+        let log_filter = reader.read(&var::RUST_LOG, log_filter::parse);
         Some(Self {
             listen: listen?,
             upstream: upstream?,

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use self::variables as var;
 pub use self::variables::VARIABLES;
 use crate::config::reader::{Reader, configured, environment};
-use crate::config::{LogFormat, Problem, PurgeRule, value};
+use crate::config::{LogFormat, Problem, PurgeRule, log_filter, value};
 use crate::server::ConnectionLimits;
 
 /// Everything that the environment decides.
@@ -89,7 +89,7 @@ impl Config {
         let header_timeout = reader.read(&var::HEADER_TIMEOUT, value::duration);
         let shutdown_grace = read_grace(reader, timeouts);
         let log_format = reader.read(&var::LOG_FORMAT, value::log_format);
-        let log_filter = reader.read(&var::RUST_LOG, value::log_filter);
+        let log_filter = reader.read(&var::RUST_LOG, log_filter::parse);
         Some(Self {
             listen: listen?,
             purge: purge?,

@@ -15,6 +15,9 @@ use super::variables::{self as var, Variable};
 /// What `OpenTelemetry` adds to an endpoint that is not for traces alone.
 const TRACES_PATH: &str = "/v1/traces";
 
+/// Spans that may wait for their export. Room for all of them is taken at the start.
+const MAX_SPANS: usize = 100_000;
+
 /// The name of us among the attributes.
 const SERVICE_NAME: &str = "service.name";
 
@@ -101,7 +104,7 @@ impl Tracing {
             reader,
             &var::OTEL_EXPORTER_OTLP_TRACES_TIMEOUT,
             &var::OTEL_EXPORTER_OTLP_TIMEOUT,
-            value::milliseconds,
+            milliseconds,
         );
         let endpoint = endpoint(reader, protocol);
         let ca_file = ca_file(reader);
@@ -109,7 +112,9 @@ impl Tracing {
         let sampling = sampling(reader);
         let batching = Batching::read(reader);
         let exporter = reader.read(&var::OTEL_TRACES_EXPORTER, exports);
-        let disabled = reader.read(&var::OTEL_SDK_DISABLED, value::boolean);
+        let disabled = reader.read(&var::OTEL_SDK_DISABLED, |value| {
+            value::boolean(&value.to_ascii_lowercase())
+        });
         let tells_upstream = reader.read(&var::TRACE_UPSTREAM, value::boolean);
         let Some(endpoint) = endpoint.filter(|_| exporter == Some(true) && disabled == Some(false))
         else {
@@ -131,9 +136,9 @@ impl Tracing {
 
 impl Batching {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let queue = reader.read(&var::OTEL_BSP_MAX_QUEUE_SIZE, value::size);
-        let export = reader.read(&var::OTEL_BSP_MAX_EXPORT_BATCH_SIZE, value::size);
-        let delay = reader.read(&var::OTEL_BSP_SCHEDULE_DELAY, value::milliseconds);
+        let queue = reader.read(&var::OTEL_BSP_MAX_QUEUE_SIZE, spans);
+        let export = reader.read(&var::OTEL_BSP_MAX_EXPORT_BATCH_SIZE, spans);
+        let delay = reader.read(&var::OTEL_BSP_SCHEDULE_DELAY, milliseconds);
         Some(Self {
             queue: queue?,
             export: export?,
@@ -194,6 +199,7 @@ fn attributes(reader: &mut Reader<'_>) -> Option<Vec<(String, String)>> {
 fn sampling(reader: &mut Reader<'_>) -> Option<Sampling> {
     let ratio = reader.read(&var::OTEL_TRACES_SAMPLER_ARG, value::ratio);
     let name = reader.read(&var::OTEL_TRACES_SAMPLER, value::text)?;
+    let name = name.to_ascii_lowercase();
     let parent = name.strip_prefix("parentbased_");
     let root = match parent.unwrap_or(&name) {
         "always_on" => RootSampler::All,
@@ -213,7 +219,7 @@ fn sampling(reader: &mut Reader<'_>) -> Option<Sampling> {
 }
 
 fn protocol(value: &str) -> Result<OtlpProtocol, String> {
-    match value {
+    match &*value.to_ascii_lowercase() {
         "http/protobuf" => Ok(OtlpProtocol::Http),
         "grpc" => Ok(OtlpProtocol::Grpc),
         _ => Err("must be http/protobuf or grpc".into()),
@@ -221,11 +227,26 @@ fn protocol(value: &str) -> Result<OtlpProtocol, String> {
 }
 
 fn exports(value: &str) -> Result<bool, String> {
-    match value {
+    match &*value.to_ascii_lowercase() {
         "otlp" => Ok(true),
         "none" => Ok(false),
         _ => Err("must be otlp or none".into()),
     }
+}
+
+/// None at all would mean to export without a pause, or to wait for no answer.
+fn milliseconds(value: &str) -> Result<Duration, String> {
+    let number = value.parse().ok().filter(|&number| number > 0);
+    number
+        .map(Duration::from_millis)
+        .ok_or_else(|| "must be a number of milliseconds, at least 1".into())
+}
+
+fn spans(value: &str) -> Result<usize, String> {
+    let number = value.parse().ok();
+    number
+        .filter(|number| (1..=MAX_SPANS).contains(number))
+        .ok_or_else(|| format!("must be a number from 1 to {MAX_SPANS}"))
 }
 
 #[cfg(test)]
@@ -317,6 +338,16 @@ mod tests {
     }
 
     #[test]
+    fn words_of_the_standard_are_taken_in_either_case() {
+        assert!(read(&[ENDPOINT, ("OTEL_SDK_DISABLED", "True")]).is_none());
+        let name = ("OTEL_TRACES_SAMPLER", "Always_Off");
+        let tracing = read(&[ENDPOINT, name, ("OTEL_EXPORTER_OTLP_PROTOCOL", "GRPC")]);
+        let tracing = tracing.unwrap();
+        assert_eq!(tracing.sampling.root, RootSampler::None);
+        assert_eq!(tracing.protocol, OtlpProtocol::Grpc);
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
@@ -329,7 +360,11 @@ mod tests {
             ("OTEL_RESOURCE_ATTRIBUTES", "=x"),
             ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "100000000000"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "2KiB"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "0"),
             ("TRACE_UPSTREAM", "1"),
         ] {
             assert_eq!(problems(&[ENDPOINT, (name, value)]), [name], "{value}");

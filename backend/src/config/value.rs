@@ -8,7 +8,6 @@ use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 use secrecy::SecretString;
-use tracing_subscriber::EnvFilter;
 
 use super::{LogFormat, ScopeRule, StoreAdmission};
 use crate::percent;
@@ -135,13 +134,6 @@ pub(crate) fn log_format(value: &str) -> Result<LogFormat, String> {
     }
 }
 
-pub(crate) fn log_filter(value: &str) -> Result<String, String> {
-    let filter = value
-        .parse::<EnvFilter>()
-        .map_err(|error| error.to_string());
-    filter.map(|_| value.to_owned())
-}
-
 /// Names with commas between them.
 pub(crate) fn list(value: &str) -> Result<Vec<String>, String> {
     let names = value
@@ -174,14 +166,6 @@ fn route(entry: &str) -> Result<(Method, String), String> {
         ))
     });
     parts.ok_or_else(|| format!("{entry:?} is not of the form `POST /v1/embeddings`"))
-}
-
-/// As the variables of `OpenTelemetry` have it.
-pub(crate) fn milliseconds(value: &str) -> Result<Duration, String> {
-    let number = value
-        .parse()
-        .map_err(|_| "must be a number of milliseconds");
-    Ok(Duration::from_millis(number?))
 }
 
 /// A part of a whole.

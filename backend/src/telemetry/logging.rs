@@ -12,7 +12,7 @@ use super::request_line;
 use crate::config::LogFormat;
 
 /// Our own lines. Libraries may warn, but not say more: at trace level they print headers.
-const OWN_TARGETS: [&str; 2] = ["embedding_gateway", "endpoint_broadcaster"];
+pub(crate) const OWN_TARGETS: [&str; 2] = ["embedding_gateway", "endpoint_broadcaster"];
 
 /// Logging cannot begin.
 #[derive(Debug, thiserror::Error)]

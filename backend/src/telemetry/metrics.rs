@@ -191,7 +191,7 @@ impl Metrics {
         registry.register("inputs", help, self.inputs.clone());
         let help = "Embeddings requests by what their X-Body-Hash was worth";
         registry.register("body_hashes", help, self.body_hashes.clone());
-        let help = "Log lines that were lost, because whoever reads them is too slow";
+        let help = "Log lines that were lost, because whoever reads them is too slow, or gone";
         registry.register("log_lines_dropped", help, Lost);
         let build = Info::new(vec![("version", VERSION), ("commit", COMMIT)]);
         registry.register("build", "The program that answers", build);

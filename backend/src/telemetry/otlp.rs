@@ -23,11 +23,11 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Unexportable {
-    #[error(transparent)]
+    #[error("traces: {0}")]
     Exporter(#[from] ExporterBuildError),
     #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {0}")]
     Authorities(#[from] Untrustworthy),
-    #[error("the HTTP client cannot be built: {0}")]
+    #[error("the HTTP client for traces cannot be built: {0}")]
     Client(#[from] reqwest::Error),
 }
 

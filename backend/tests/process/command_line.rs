@@ -1,9 +1,15 @@
 //! What our programs say to a command line, and of an environment that makes no sense.
 
+use std::fs::File;
+use std::process::Stdio;
+
 use embedding_gateway::config::Variable;
 use embedding_gateway::{broadcast, config};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::time::timeout;
 
-use super::{GATEWAY, command, run};
+use super::{GATEWAY, PATIENCE, command, run};
 
 const BROADCASTER: &str = env!("CARGO_BIN_EXE_endpoint-broadcaster");
 const PROGRAMS: [(&str, &str, &[Variable]); 2] = [
@@ -128,4 +134,76 @@ async fn a_gateways_key_without_a_rule_who_may_use_it_does_not_start() {
 async fn a_broadcaster_that_nobody_may_use_does_not_start() {
     let services = [("VARNISH_SERVICE", "a:1"), ("BACKEND_SERVICE", "b:1")];
     assert_eq!(problems(BROADCASTER, &services).await.0, ["ADMIN_TOKEN"]);
+}
+
+/// What takes nothing: a full disk, and a pipe that nobody reads any more.
+fn deaf() -> [Stdio; 2] {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    [full.into(), writer.into()]
+}
+
+/// The end of the program, and what it said on standard error if that is ours.
+async fn end(mut command: Command) -> (Option<i32>, String) {
+    let mut child = command.spawn().unwrap();
+    let mut said = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        let read = timeout(PATIENCE, stderr.read_to_string(&mut said));
+        read.await.unwrap().unwrap();
+    }
+    let status = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+    (status.code(), said)
+}
+
+#[tokio::test]
+async fn the_status_is_told_although_nobody_hears_the_reason() {
+    for (program, name, _) in PROGRAMS {
+        for stderr in deaf() {
+            let mut command = command(program, &[("LISTEN", "nowhere")]);
+            command.stderr(stderr);
+            assert_eq!(end(command).await.0, Some(64), "{name}");
+        }
+        for stdout in deaf() {
+            let mut command = command(program, &[]);
+            command.arg("--help").stdout(stdout);
+            let (status, said) = end(command).await;
+            assert_eq!(status, Some(1), "{name}");
+            assert!(said.starts_with("standard output: "), "{name}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_would_silence_the_program_by_mistake_is_refused() {
+    let services = [("VARNISH_SERVICE", "a:1"), ("BACKEND_SERVICE", "b:1")];
+    let more = [
+        services[0],
+        services[1],
+        ("ADMIN_TOKEN", "t"),
+        ("LISTEN", "nowhere"),
+    ];
+    for (program, name, _) in PROGRAMS {
+        for filter in [
+            "inof",
+            "verbose,embedding_gateway::request=off",
+            "hyper=debug",
+        ] {
+            let mut variables = more.to_vec();
+            variables.push(("RUST_LOG", filter));
+            let (names, text) = problems(program, &variables).await;
+            assert!(names.contains(&"RUST_LOG".to_owned()), "{name}: {text}");
+        }
+        for filter in [
+            "off",
+            "WARN",
+            "info,embedding_gateway::request=off",
+            "embedding_gateway=debug,hyper=warn",
+            "embedding_gateway::request",
+        ] {
+            let mut variables = more.to_vec();
+            variables.push(("RUST_LOG", filter));
+            assert_eq!(problems(program, &variables).await.0, ["LISTEN"], "{name}");
+        }
+    }
 }

@@ -13,6 +13,7 @@
 mod command_line;
 mod logs;
 
+use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -79,6 +80,14 @@ async fn what_the_world_refuses_is_named_too() {
         ("OPENAI_API_KEY", "sk-x"),
         ("CLIENT_KEYS_FILE", "/nonexistent/keys"),
     ];
+    let collector = |protocol| {
+        [
+            ("LISTEN", "127.0.0.1:0"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:9"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/dev/null"),
+        ]
+    };
     for (variables, expected) in [
         (&[("LISTEN", &*address)][..], "LISTEN"),
         (
@@ -90,11 +99,19 @@ async fn what_the_world_refuses_is_named_too() {
             &[("LISTEN", "127.0.0.1:0"), ("UPSTREAM_CA_FILE", "/dev/null")],
             "UPSTREAM_CA_FILE",
         ),
+        (
+            &collector("http/protobuf"),
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        ),
+        (&collector("grpc"), "OTEL_EXPORTER_OTLP_CERTIFICATE"),
     ] {
         let output = run(program(variables)).await;
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.starts_with(expected), "{text}");
+        let parts: Vec<_> = text.trim_end().split(": ").collect();
+        let different: BTreeSet<_> = parts.iter().collect();
+        assert_eq!(parts.len(), different.len(), "said twice: {text}");
     }
 }
 

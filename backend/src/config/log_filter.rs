@@ -1,0 +1,78 @@
+//! `RUST_LOG`, so that nobody turns the log off by a slip of the pen.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::telemetry::logging::OWN_TARGETS;
+
+/// A filter that says something of our own lines. In `RUST_LOG` a word that is no level is the
+/// name of a target, and whatever has another name is silent: `inof` would mean no log at all.
+pub(crate) fn parse(value: &str) -> Result<String, String> {
+    value
+        .parse::<EnvFilter>()
+        .map_err(|error| error.to_string())?;
+    let directives = || value.split(',');
+    if directives().any(|directive| is_word(directive) && !is_for_us(directive)) {
+        return Err(
+            "holds a word that is neither a level (off, error, warn, info, debug, trace) \
+                    nor a target of this program"
+                .into(),
+        );
+    }
+    match directives().any(is_for_us) {
+        true => Ok(value.to_owned()),
+        false => {
+            Err("says nothing of this program: put a level in front, as in info,hyper=off".into())
+        }
+    }
+}
+
+/// A directive that is not of the form `target=level` or `target[span]=level`.
+fn is_word(directive: &str) -> bool {
+    !directive.is_empty() && !directive.contains(['=', '['])
+}
+
+/// A level for everything, or a target that is a part of us, or that we are a part of.
+fn is_for_us(directive: &str) -> bool {
+    let target = directive.split(['=', '[']).next().unwrap_or_default();
+    let ours = |own: &&str| own.starts_with(target) || target.starts_with(*own);
+    !target.is_empty() && (directive.parse::<LevelFilter>().is_ok() || OWN_TARGETS.iter().any(ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_speaks_of_us() {
+        for good in [
+            "off",
+            "WARN",
+            "3",
+            "info,",
+            "info,embedding_gateway::request=off",
+            "embedding_gateway::request",
+            "embedding=debug,hyper=warn",
+            "hyper=warn,info",
+            "endpoint_broadcaster=trace",
+            "warn,embedding_gateway[call]=info",
+        ] {
+            assert_eq!(parse(good).as_deref(), Ok(good));
+        }
+    }
+
+    #[test]
+    fn a_filter_that_silences_us_by_mistake_is_refused() {
+        for bad in [
+            "==",
+            "inof",
+            "verbose",
+            "warning,embedding_gateway::request=off",
+            "hyper=debug",
+            "embeding_gateway=debug",
+            "[call]=info",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}
