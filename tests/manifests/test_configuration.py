@@ -14,6 +14,12 @@ from . import render
 from .objects import Manifests, Pod, container_environment
 
 VARNISH = render.KUSTOMIZE / "overlays/dev/varnish"
+# What runs of ours: kind and name of its workload, and its container.
+PROGRAMS = [
+    ("Deployment", "embedding-gateway", "embedding-gateway"),
+    ("Deployment", "embedding-gateway-endpoint-broadcaster", "endpoint-broadcaster"),
+    ("StatefulSet", "embedding-gateway-varnish", "varnish"),
+]
 
 
 def known(variable: str, names: Collection[str]) -> bool:
@@ -127,6 +133,19 @@ def test_the_entry_leads_to_varnish_and_the_backend_has_its_own_name(dev: Manife
     assert {port["port"] for port in backend["spec"]["ports"]} == {8080}
     assert {pod.app for pod in dev.pods(backend["spec"]["selector"])} == {"embedding-gateway"}
     assert {port["port"] for port in base.get("Service", "embedding-gateway")["spec"]["ports"]} == {8000}
+
+
+def test_a_program_listens_where_its_container_says(dev: Manifests, tmp_path):
+    start_sh = re.search(r"LISTEN:-:(\d+)}", (VARNISH / "start.sh").read_text())[1]
+    monitored = render.dev(render.Variant("monitoring", add=("monitoring",)), tmp_path)
+    exposed = re.search(r"^EXPOSE (.*)$", (ROOT / "backend/Containerfile").read_text(), re.MULTILINE)[1].split()
+    for kind, workload, name in PROGRAMS:
+        given = environment(dev, kind, workload, name).get("LISTEN") or defaults(name).get("LISTEN") or f":{start_sh}"
+        port = given.rpartition(":")[2]
+        assert [str(each["containerPort"]) for each in container(Pod(dev.get(kind, workload)), name)["ports"]] == [port], name
+        annotations = Pod(monitored.get(kind, workload)).template["metadata"].get("annotations", {})
+        assert annotations.get("prometheus.io/port", port) == port, name
+        assert name == "varnish" or port in exposed
 
 
 def test_what_must_end_or_must_not_be_asked_twice_says_so(dev: Manifests):
