@@ -172,6 +172,17 @@ def test_who_asks_gives_an_idle_connection_up_before_who_answers_closes_it(tmp_p
     assert idle(manifests, "embedding-gateway-endpoint-broadcaster") < broadcaster
 
 
+def test_the_host_of_the_entry_stands_in_one_place(tmp_path):
+    """A filter that kept the old one would hash nothing, and bodies would miss their pods."""
+    tree = render.copy(tmp_path)
+    (named,) = (path for path in tree.rglob("*.yaml") if "embedding-gateway.minikube" in path.read_text())
+    named.write_text(re.sub(r"- embedding-gateway\.minikube\S+", "- api.example.com", named.read_text()))
+    changed = render.build(tree / "overlays/dev")
+    assert changed.get("VirtualService", "embedding-gateway")["spec"]["hosts"] == ["api.example.com"]
+    ingress = [each for each in changed.of("WasmPlugin") if each["metadata"]["namespace"] == "istio-system"]
+    assert [each["spec"]["pluginConfig"]["hosts"] for each in ingress] == [["api.example.com"]] * 2
+
+
 def test_the_purge_host_of_production_stands_in_one_place():
     component = render.KUSTOMIZE / "components/purge-oauth2"
     named = [path.name for path in component.rglob("*.yaml") if "kaidotio.dev" in path.read_text()]

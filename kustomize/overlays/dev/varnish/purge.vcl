@@ -33,7 +33,7 @@ sub purge_all {
   return (synth(200));
 }
 
-# The backend has the same rule, and a test that holds the two equal.
+# The backend has the same rule; a test holds the two equal.
 sub purge_tags {
   std.collect(req.http.Surrogate-Key, " ");
   if (req.http.Surrogate-Key !~ "^[ ,]*(?:(?=[^ ,]{1,256}(?:[ ,]|$))[A-Za-z0-9]+:[A-Za-z0-9_.:/@%=~-]+(?:[ ,]+|$))+$") {
