@@ -36,7 +36,7 @@ pub enum Error {
     TooManyInputs { found: usize, limit: usize },
     #[error("Input {index} is larger than {limit} bytes.")]
     InputTooLarge { index: usize, limit: usize },
-    #[error("This path takes POST only.")]
+    #[error("This path does not take this method.")]
     MethodNotAllowed,
     #[error("There is nothing at this path. The API is below /v1/.")]
     NotFound,

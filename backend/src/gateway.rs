@@ -41,7 +41,10 @@ impl Gateway {
             Some(_) => page::routes(),
             None => Router::new(),
         };
-        let pages = health::routes().merge(status).with_state(Arc::clone(&app));
+        let pages = health::routes()
+            .merge(status)
+            .method_not_allowed_fallback(health::only_read)
+            .with_state(Arc::clone(&app));
         Arc::new(Self {
             app,
             pages: TowerToHyperService::new(pages),

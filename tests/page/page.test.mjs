@@ -181,6 +181,23 @@ test("it can be paused, and goes on", async (t) => {
   await page.getByRole("status").getByText("Live").waitFor();
 });
 
+test("paused while figures are on their way, it stays so", async (t) => {
+  const { page } = await open(t, { figures: busy });
+  const asked = new Promise((resolve) => page.route("**/status.json", resolve));
+  const route = await asked;
+  await page.getByRole("button", { name: "Pause" }).click();
+  await route.fulfill({ json: { ...busy(), version: "1.2.4" } });
+  await page.getByText("1.2.4").waitFor();
+  assert.equal(await page.getByRole("status").textContent(), "Paused");
+});
+
+test("the metrics that it leads to can be read there", async (t) => {
+  const { page } = await open(t);
+  await page.getByRole("link", { name: "/metrics" }).click();
+  await page.waitForURL("**/metrics");
+  assert.match(await page.textContent("body"), /^# HELP embedding_gateway_\w+ /);
+});
+
 test("replicas behind one address are added up, and one that is gone is forgotten", async (t) => {
   const one = { replica: "a", inputs: { memory: 10, store: 0, collapsed: 0, repeat: 0, miss: 10 }, version: "1.2.3" };
   const other = { replica: "b", inputs: { memory: 70, store: 0, collapsed: 0, repeat: 0, miss: 10 }, version: "1.2.4" };

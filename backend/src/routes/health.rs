@@ -7,10 +7,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::app::App;
-use crate::error::NO_STORE;
+use crate::error::{Error, NO_STORE};
 use crate::telemetry::classic;
 
 /// The `OpenMetrics` text format.
@@ -49,6 +49,14 @@ pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Respons
     exposition(app.metrics.render(&app.gauges()), &headers)
 }
 
+/// Whatever is only to be looked at is asked for otherwise.
+pub(crate) async fn only_read() -> Response {
+    let mut answer = Error::MethodNotAllowed.into_response();
+    let methods = HeaderValue::from_static("GET, HEAD");
+    answer.headers_mut().insert(ALLOW, methods);
+    answer
+}
+
 pub(crate) fn readiness(ready: bool) -> Response {
     let (status, text) = match ready {
         true => (StatusCode::OK, "ready\n"),
@@ -57,12 +65,14 @@ pub(crate) fn readiness(ready: bool) -> Response {
     (status, [(CACHE_CONTROL, NO_STORE)], text).into_response()
 }
 
-/// Who accepts plain text and not `OpenMetrics` gets the older format.
+/// Who accepts text and not `OpenMetrics` gets the older format: older scrapers, and browsers,
+/// which do not show the newer one but save it as a file.
 pub(crate) fn exposition(page: String, request: &HeaderMap) -> Response {
     let accepted = request.get_all(ACCEPT).iter();
     let accepted: Vec<_> = accepted.filter_map(|value| value.to_str().ok()).collect();
     let accepts = |kind: &str| accepted.iter().any(|value| value.contains(kind));
-    let (kind, page) = match accepts("text/plain") && !accepts("application/openmetrics-text") {
+    let text = accepts("text/plain") || accepts("text/html");
+    let (kind, page) = match text && !accepts("application/openmetrics-text") {
         true => (CLASSIC, classic::from_open_metrics(&page)),
         false => (OPEN_METRICS, page),
     };

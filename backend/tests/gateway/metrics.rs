@@ -236,3 +236,24 @@ async fn the_build_is_named() {
     );
     assert!(page.contains(&build), "{page}");
 }
+
+#[tokio::test]
+async fn a_browser_gets_a_format_that_it_shows() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    let newer = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let older = "text/plain; version=0.0.4; charset=utf-8";
+    for (accept, expected) in [
+        (
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            older,
+        ),
+        ("text/plain", older),
+        ("application/openmetrics-text,text/plain;q=0.3", newer),
+        ("*/*", newer),
+    ] {
+        let request = Request::get("/metrics").header("accept", accept);
+        let answer = gateway.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.header("content-type"), expected, "{accept}");
+    }
+}

@@ -1,5 +1,6 @@
 //! `GET /`: the page for people. What it looks like is tested in a browser, in tests/page.
 
+use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ const PATHS: [&str; 6] = [
 ];
 
 async fn get(gateway: &Gateway, path: &str) -> Answer {
-    let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+    let request = Request::get(path).body(Body::empty()).unwrap();
     gateway.send(request).await
 }
 
@@ -39,6 +40,26 @@ async fn it_is_there_and_nothing_of_it_is_kept_or_framed() {
     assert!(policy.starts_with("default-src 'none';"), "{policy}");
     assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
+}
+
+#[tokio::test]
+async fn it_is_only_looked_at() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    for path in PATHS.iter().chain(&["/metrics", "/healthz", "/readyz"]) {
+        let head = Request::head(*path).body(Body::empty()).unwrap();
+        let head = gateway.send(head).await;
+        assert_eq!(head.status, StatusCode::OK, "{path}");
+        assert!(head.body.is_empty(), "{path}");
+        for method in [Method::OPTIONS, Method::POST] {
+            let mut request = Request::get(*path).body(Body::empty()).unwrap();
+            *request.method_mut() = method;
+            let answer = gateway.send(request).await;
+            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            assert_eq!(answer.header("allow"), "GET, HEAD", "{path}");
+            assert_eq!(answer.error_code(), "method_not_allowed", "{path}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -138,7 +138,11 @@ function rect(x, y, height, kind) {
   return made;
 }
 
+const paused = () => by("pause").getAttribute("aria-pressed") === "true";
+
+/** While paused nothing else is said: the last answer may still be on its way. */
 function showState(state, text) {
+  if (paused() && state !== "paused") return;
   by("state").dataset.state = state;
   show("state", text);
 }
@@ -159,8 +163,6 @@ async function look() {
     showState("lost", heard ? `No answer since ${new Date(heard).toLocaleTimeString()}` : "No answer");
   }
 }
-
-const paused = () => by("pause").getAttribute("aria-pressed") === "true";
 
 async function watch() {
   if (!paused() && !document.hidden) await look();
