@@ -137,6 +137,8 @@ class S3Server:
         ports = [f"-{name}={port}" for name, port in zip(names, self.ports, strict=True)]
         fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         files = [f"-dir={self.data}", f"-s3.config={self.folder / 's3.json'}", "-master.volumeSizeLimitMB=64"]
+        # Of a large disk the hundredth that it wants to be free by default is more than it will ever need here.
+        files.append("-volume.minFreeSpace=64MiB")
         self.process = Process([WEED, "server", *fixed, *ports, *files], self.folder / "weed.log", cwd=self.folder)
         eventually(self._makes_bucket, START_SECONDS, "the bucket")
 
