@@ -3,6 +3,7 @@
 //! `axum::serve` installs no timer, so a client that never finishes its headers would stay for
 //! ever; hence a loop of our own.
 
+mod reader;
 mod timer;
 
 use std::convert::Infallible;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryFutureExt;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -24,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::reader::Reader;
 use self::timer::ReusedTimer;
 use crate::config::Limits;
 
@@ -35,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct ConnectionLimits {
     /// All headers of a request together.
     pub header_bytes: usize,
-    /// To receive a request's headers, and to stay idle.
+    /// To receive a request's headers, to stay idle, and to take nothing of an answer.
     pub header_timeout: Duration,
 }
 
@@ -67,7 +70,7 @@ where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send,
-    B: Body<Data = Bytes, Error = axum::Error> + Send + 'static,
+    B: Body<Data = Bytes, Error = axum::Error> + Send + Unpin + 'static,
 {
     let limits = limits.into();
     let shared = Arc::new(Connections {
@@ -123,26 +126,34 @@ where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send,
-    B: Body<Data = Bytes, Error = axum::Error> + Send + 'static,
+    B: Body<Data = Bytes, Error = axum::Error> + Send + Unpin + 'static,
 {
     async fn serve(self: Arc<Self>, stream: TcpStream) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "small answers may be late");
         }
-        let begun = Arc::new(SetOnce::new());
+        let (begun, reader) = (Arc::new(SetOnce::new()), Arc::new(Reader::default()));
         let (service, begins) = (self.service.clone(), Arc::clone(&begun));
+        let reading = Arc::clone(&reader);
         let service = service_fn(move |request| {
             // Of the first request only.
             let _known = begins.set(());
-            service.call(request)
+            let reader = Arc::clone(&reading);
+            let answer = service.call(request);
+            answer.map_ok(move |answer| answer.map(|body| reader.reads(body)))
         });
         let mut builder = self.builder.clone();
         builder.http1().timer(ReusedTimer::default());
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            pin!(builder.serve_connection(TokioIo::new(reader.at(stream)), service));
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
             () = runs_out(self.patience, &begun) => return,
+            () = reader.stalls(self.patience) => {
+                tracing::debug!("a client does not take its answers");
+                return;
+            }
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

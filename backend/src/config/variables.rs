@@ -80,7 +80,7 @@ variables! {
     MAX_INPUT_BYTES = "1MiB", "one input, as JSON";
     MAX_HEADER_BYTES = "96KiB", "all headers of a request together";
     MAX_CONCURRENT_REQUESTS = "1024", "requests at a time; more get 503";
-    HEADER_TIMEOUT = "75s", "to receive a request's headers, and for an idle connection; keep it above the idle time of whatever stands in front";
+    HEADER_TIMEOUT = "75s", "to receive a request's headers, for an idle connection, and for a client that takes nothing of its answer; keep it above the idle time of whatever stands in front";
     BODY_TIMEOUT = "30s", "to receive the body of an embeddings request";
 
     OTEL_EXPORTER_OTLP_ENDPOINT = "", "where traces are sent, as in http://collector:4318; nothing is traced if neither this nor the next is set";

@@ -29,6 +29,7 @@ mod recordings;
 mod rounds;
 mod second_lock;
 mod secrets;
+mod slow_readers;
 mod sockets;
 mod store;
 mod traces;

@@ -1,0 +1,121 @@
+//! Clients that ask and do not read: they are cut off, and what they held is free again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::gateway::{Gateway, KEY};
+use crate::upstream::Upstream;
+
+const SHORT: [(&str, &str); 1] = [("HEADER_TIMEOUT", "200ms")];
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn large() -> Value {
+    json!({"model": "m", "input": vec!["a"; 1000], "dimensions": 1536})
+}
+
+async fn until_nobody_holds_a_place(gateway: &Gateway) {
+    let free = async {
+        while gateway.app.gauges().in_flight_requests > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, free).await.unwrap();
+}
+
+async fn until_somebody_holds_a_place(gateway: &Gateway) {
+    let held = async {
+        while gateway.app.gauges().in_flight_requests == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, held).await.unwrap();
+}
+
+async fn ask_on_http_1(gateway: &Gateway, body: &Value) -> (TcpStream, JoinSet<()>) {
+    let (address, serving) = gateway.serve().await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let (body, key) = (body.to_string(), KEY);
+    let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nauthorization: {key}\r\n");
+    let length = format!("content-length: {}\r\n\r\n", body.len());
+    let request = [head, length, body].concat();
+    client.write_all(request.as_bytes()).await.unwrap();
+    (client, serving)
+}
+
+#[tokio::test]
+async fn who_reads_nothing_of_a_large_answer_is_cut_off() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &SHORT).await;
+    let (_client, _serving) = ask_on_http_1(&gateway, &large()).await;
+    until_somebody_holds_a_place(&gateway).await;
+    until_nobody_holds_a_place(&gateway).await;
+}
+
+#[tokio::test]
+async fn who_opens_no_window_is_cut_off_however_small_the_answer_is() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &SHORT).await;
+    let (address, _serving) = gateway.serve().await;
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    client.initial_stream_window_size(0);
+    let (mut sender, connection) = client.handshake(stream).await.unwrap();
+    let mut connected = JoinSet::new();
+    connected.spawn(async { connection.await.map_or_else(drop, drop) });
+    let body = json!({"model": "m", "input": "a"}).to_string();
+    let request = Request::post(format!("http://{address}/v1/embeddings"));
+    let request = request.header("authorization", KEY);
+    let request = request.body(Full::new(Bytes::from(body))).unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(gateway.app.gauges().in_flight_requests, 1);
+    until_nobody_holds_a_place(&gateway).await;
+    assert!(answer.into_body().collect().await.is_err());
+}
+
+#[tokio::test]
+async fn who_reads_slowly_gets_it_all() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &SHORT).await;
+    let (mut client, _serving) = ask_on_http_1(&gateway, &large()).await;
+    // Many times as long as a client may take nothing.
+    let (mut seen, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+    while !seen.ends_with(b"}}\r\n0\r\n\r\n") {
+        sleep(Duration::from_millis(50)).await;
+        let read = timeout(PATIENCE, client.read(&mut buffer)).await.unwrap();
+        let read = read.unwrap();
+        assert!(read > 0, "cut off after {} bytes", seen.len());
+        seen.extend_from_slice(&buffer[..read]);
+    }
+    assert!(seen.len() > 10_000_000);
+}
+
+/// Silence of the upstream is none of the client's.
+#[tokio::test]
+async fn who_waits_for_a_silent_stream_is_not_cut_off() {
+    let upstream = Upstream::start().await;
+    upstream.answers(|_| {
+        let events = futures_util::stream::unfold(0, |sent| async move {
+            sleep(Duration::from_secs(u64::from(sent > 0))).await;
+            (sent < 2).then(|| (Ok::<_, std::io::Error>(Bytes::from("event")), sent + 1))
+        });
+        let body = axum::body::Body::from_stream(events);
+        std::future::ready(axum::response::Response::new(body))
+    });
+    let gateway = Gateway::start(&upstream, &SHORT).await;
+    let (address, _serving) = gateway.serve().await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(format!("http://{address}/v1/events"));
+    let answer = answer.send().await.unwrap().text().await.unwrap();
+    assert_eq!(answer, "eventevent");
+}
