@@ -1,6 +1,7 @@
 //! What can be seen from outside: counters and log lines. Neither ever holds an input, a vector
 //! or a key.
 
+mod caller;
 #[cfg(test)]
 mod captured;
 pub mod classic;

@@ -13,7 +13,7 @@ use opentelemetry::trace::{
     Span as _, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _, TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_http::{HeaderExtractor, HeaderInjector};
+use opentelemetry_http::HeaderInjector;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -21,9 +21,10 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan,
 };
 
+use super::caller::Caller;
 use super::otlp::{self, Unexportable};
 use super::semantics::Attribute;
-use super::trace_id::{TRACEPARENT, TraceId};
+use super::trace_id::TraceId;
 use crate::config::{Batching, RootSampler, Sampling, Tracing};
 
 /// Who makes the spans, in the terms of `OpenTelemetry`: its instrumentation scope.
@@ -84,11 +85,10 @@ impl Tracer {
 
     /// The trace of a request, continued from whoever sent it, and its number.
     pub fn trace(self: &Arc<Self>, name: &'static str, headers: &HeaderMap) -> (Trace, TraceId) {
-        let parent = match headers.contains_key(TRACEPARENT) {
-            true => self
-                .propagator
-                .extract_with_context(&Context::new(), &HeaderExtractor(headers)),
-            false => Context::new(),
+        let none = Context::new();
+        let parent = match Caller::of(headers) {
+            Some(caller) => self.propagator.extract_with_context(&none, &caller),
+            None => none,
         };
         let builder = self.sdk.span_builder(name).with_kind(SpanKind::Server);
         let span = self.sdk.build_with_context(builder, &parent);

@@ -1,10 +1,9 @@
 //! The number that a request has in all logs along its way: that of its trace, if somebody in
 //! front of us has given it one.
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderMap;
 
-/// W3C Trace Context: `00-<trace>-<parent>-<flags>`, in lower-case hex digits.
-pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+use super::caller;
 
 /// 32 hex digits, not all zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +12,8 @@ pub struct TraceId([u8; 32]);
 impl TraceId {
     /// What the request's `traceparent` says.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get(TRACEPARENT)?.as_bytes();
-        let digits = value.get(3..35)?;
-        // Later versions may add to the end (W3C Trace Context, 2.2.2), but move nothing.
-        let framed = value.get(2) == Some(&b'-') && value.get(35) == Some(&b'-');
-        let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let sound = framed && digits.iter().all(hex) && digits.iter().any(|&byte| byte != b'0');
-        sound.then(|| digits.try_into().ok().map(Self)).flatten()
+        let value = caller::traceparent(headers)?.as_bytes();
+        value.get(caller::TRACE)?.try_into().ok().map(Self)
     }
 
     /// The number itself.
@@ -47,13 +41,14 @@ fn digit(value: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 
-    fn of(value: &str) -> Option<TraceId> {
-        let value = HeaderValue::from_str(value).unwrap();
-        TraceId::of(&HeaderMap::from_iter([(TRACEPARENT, value)]))
+    fn of(values: &[&str]) -> Option<TraceId> {
+        let values = values.iter().map(|value| HeaderValue::from_str(value));
+        let name = HeaderName::from_static("traceparent");
+        TraceId::of(&values.map(|value| (name.clone(), value.unwrap())).collect())
     }
 
     #[test]
@@ -66,21 +61,31 @@ mod tests {
     #[test]
     fn only_a_sound_number_is_taken() {
         let digits = "4bf92f3577b34da6a3ce929d0e0e4736";
-        for version in ["00", "01"] {
-            let found = of(&format!("{version}-{digits}-00f067aa0ba902b7-01")).unwrap();
-            assert_eq!(found.as_str(), digits);
+        let sound = format!("00-{digits}-00f067aa0ba902b7-01");
+        let later = format!("cc-{digits}-00f067aa0ba902b7-01");
+        for good in [&sound, &later, &format!("{later}-what-comes-later")] {
+            assert_eq!(of(&[good]).unwrap().as_str(), digits, "{good}");
         }
         let upper = digits.to_uppercase();
         for bad in [
             "",
             "00-4bf9-00f067aa0ba902b7-01",
             &format!("00-{upper}-00f067aa0ba902b7-01"),
+            &format!("00-{digits}-00F067AA0BA902B7-01"),
             &format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+            &format!("00-{digits}-0000000000000000-01"),
             &format!("00-{digits}00f067aa0ba902b7-01"),
             &format!("00-{}\"}}-00f067aa0ba902b7-01", &digits[2..]),
+            &format!("00-{digits}-00f067aa0ba902b7"),
+            &format!("00-{digits}-00f067aa0ba902b7-+1"),
+            &format!("ff-{digits}-00f067aa0ba902b7-01"),
+            &format!("{sound}-"),
+            &format!("{sound}{}", "0".repeat(8000)),
+            &format!("{later}0"),
         ] {
-            assert_eq!(of(bad), None, "{bad}");
+            assert_eq!(of(&[bad]), None, "{bad}");
         }
-        assert_eq!(TraceId::of(&HeaderMap::new()), None);
+        assert_eq!(of(&[&sound, &sound]), None);
+        assert_eq!(of(&[]), None);
     }
 }

@@ -234,6 +234,54 @@ async fn the_upstream_learns_of_traces_only_if_it_is_to() {
 }
 
 #[tokio::test]
+async fn a_traceparent_that_is_not_sound_begins_a_trace_of_its_own() {
+    let upstream = Upstream::start().await;
+    let collector = Collector::start(PROTOCOLS[0]).await;
+    let gateway = start(&upstream, &collector, &[]).await;
+    let sound = format!("00-{TRACE}-{PARENT}-01");
+    for bad in [
+        format!("00-{}-{PARENT}-01", TRACE.to_uppercase()),
+        format!("{sound}-"),
+        format!("00-{TRACE}-{PARENT}-+1"),
+        format!("{sound}{}", "0".repeat(8000)),
+    ] {
+        let mut request = traced("01");
+        let value = bad.parse().unwrap();
+        request.headers_mut().insert("traceparent", value);
+        gateway.send(request).await;
+    }
+    let twice = with(traced("01"), "traceparent", &sound);
+    gateway.send(twice).await;
+    finish(&gateway).await;
+
+    let spans = collector.spans();
+    let servers = spans.iter().filter(|span| span.kind() == SpanKind::Server);
+    assert_eq!(servers.clone().count(), 5);
+    for span in servers {
+        assert!(span.parent_span_id.is_empty());
+    }
+    assert!(spans.iter().all(|span| hex(&span.trace_id) != TRACE));
+}
+
+#[tokio::test]
+async fn a_callers_tracestate_goes_on_as_one_list_within_bounds() {
+    let upstream = Upstream::start().await;
+    let collector = Collector::start(PROTOCOLS[0]).await;
+    let gateway = start(&upstream, &collector, &[("TRACE_UPSTREAM", "true")]).await;
+    let long: Vec<_> = (0..2000).map(|n| format!("k{n}=v")).collect();
+    let request = with(traced("01"), "tracestate", "a=1");
+    let request = with(request, "tracestate", "b=2");
+    gateway
+        .send(with(request, "tracestate", &long.join(",")))
+        .await;
+    let call = &upstream.calls()[0];
+    let told = call.headers["tracestate"].to_str().unwrap();
+    assert!(told.starts_with("a=1,b=2,k0=v,"), "{told}");
+    // So many the standard has room for.
+    assert_eq!(told.split(',').count(), 32);
+}
+
+#[tokio::test]
 async fn no_key_and_no_input_is_told() {
     let upstream = Upstream::start().await;
     let collector = Collector::start(PROTOCOLS[0]).await;
