@@ -52,8 +52,8 @@ async fn free_address() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-/// All that the program logs while it is used and stopped.
-async fn log_of(variables: &[(&str, &str)]) -> String {
+/// All that the program logs while it is used at its address and stopped.
+async fn log_while(variables: &[(&str, &str)], used: impl AsyncFnOnce(&str)) -> String {
     let ((url, _server), address) = (upstream().await, free_address().await);
     let own = [
         ("LISTEN", &*address),
@@ -68,17 +68,7 @@ async fn log_of(variables: &[(&str, &str)]) -> String {
         }
     };
     timeout(PATIENCE, listening).await.unwrap();
-    let headers = format!(
-        "authorization: Bearer sk-secret-of-somebody\r\ntraceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n"
-    );
-    let body = r#"{"model":"m","input":["private text","private text"]}"#;
-    for _ in 0..2 {
-        let answer = send(&address, "POST /v1/embeddings", &headers, body).await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-    let elsewhere = "HEAD /elsewhere?key=sk-secret-of-somebody";
-    send(&address, elsewhere, "", "").await;
-    send(&address, "GET /healthz", "", "").await;
+    used(&address).await;
     signal(&child, "TERM");
     let mut log = String::new();
     let mut stderr = child.stderr.take().unwrap();
@@ -87,6 +77,24 @@ async fn log_of(variables: &[(&str, &str)]) -> String {
         .unwrap()
         .unwrap();
     log
+}
+
+/// The log of a miss, a hit, a request for what is not there, and a probe.
+async fn log_of(variables: &[(&str, &str)]) -> String {
+    log_while(variables, async |address| {
+        let headers = format!(
+            "authorization: Bearer sk-secret-of-somebody\r\ntraceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n"
+        );
+        let body = r#"{"model":"m","input":["private text","private text"]}"#;
+        for _ in 0..2 {
+            let answer = send(address, "POST /v1/embeddings", &headers, body).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+        let elsewhere = "HEAD /elsewhere?key=sk-secret-of-somebody";
+        send(address, elsewhere, "", "").await;
+        send(address, "GET /healthz", "", "").await;
+    })
+    .await
 }
 
 fn requests(log: &str) -> Vec<BTreeMap<String, Value>> {
@@ -142,4 +150,72 @@ async fn the_level_is_chosen() {
         let log = log_of(&[("RUST_LOG", filter)]).await;
         assert!(!log.contains("/v1/embeddings"), "{log}");
     }
+}
+
+/// What a client may put into a request line. Nothing of it may break a line of the log.
+const STRANGE: [(&str, &str, &str); 4] = [
+    ("GET", "/v1/a\"b\\c", "GET"),
+    ("M-SEARCH", "/{\"level\":\"é☃\"}", "_OTHER"),
+    ("BREW", "/v1/%0a%00%22", "_OTHER"),
+    ("DELETE", "/\u{202e}\u{2028}x", "DELETE"),
+];
+
+#[tokio::test]
+async fn lines_counters_and_clients_agree_however_many_ask_at_once() {
+    const CLIENTS: usize = 60;
+    let mut metrics = String::new();
+    let log = log_while(&[], async |address| {
+        let mut clients = JoinSet::new();
+        for number in 0..CLIENTS {
+            let address = address.to_owned();
+            clients.spawn(async move {
+                let body = format!(r#"{{"model":"m","input":["{}"]}}"#, number % 7);
+                for _ in 0..2 {
+                    let answer = send(&address, "POST /v1/embeddings", "", &body).await;
+                    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+                }
+                for (method, path, _) in STRANGE {
+                    send(&address, &format!("{method} {path}"), "", "").await;
+                }
+                let long = format!("GET /{}", "x".repeat(8000));
+                send(&address, &long, "", "").await;
+            });
+        }
+        clients.join_all().await;
+        metrics = send(address, "GET /metrics", "", "").await;
+    })
+    .await;
+
+    // Parses each line, whoever wrote it.
+    let lines = requests(&log);
+    assert_eq!(lines.len(), CLIENTS * (2 + STRANGE.len() + 1));
+    let with = |name: &str, value: &str| lines.iter().filter(|line| line[name] == value).count();
+    for (_, path, method) in STRANGE {
+        assert_eq!(with("path", path), CLIENTS, "{path}");
+        let line = lines.iter().find(|line| line["path"] == path);
+        assert_eq!(line.unwrap()["method"], method);
+    }
+    assert_eq!(with("path", &format!("/{}", "x".repeat(255))), CLIENTS);
+
+    let sum = |name: &str| {
+        let values = lines.iter().filter_map(|line| line.get(name));
+        values.map(|value| value.as_u64().unwrap()).sum::<u64>()
+    };
+    let counted = |series: &str| {
+        let series = format!("embedding_gateway_{series} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        value.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let outcomes = ["memory", "store", "miss", "collapsed", "repeat"];
+    for outcome in outcomes {
+        let series = format!("inputs_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(sum(outcome), counted(&series), "{outcome}");
+    }
+    assert_eq!(outcomes.map(sum).iter().sum::<u64>(), 2 * CLIENTS as u64);
+    for kind in ["nominal", "billed"] {
+        let series = format!("{kind}_tokens_total{{model=\"m\"}}");
+        assert_eq!(sum(&format!("{kind}_tokens")), counted(&series), "{kind}");
+    }
+    let answered = "requests_total{route=\"embeddings\",status=\"200\"}";
+    assert_eq!(counted(answered), 2 * CLIENTS as u64);
 }
