@@ -1,4 +1,4 @@
-"""Numbers that the documents tell are those of the code."""
+"""Numbers and names that the documents tell are those of the code."""
 
 import re
 
@@ -58,3 +58,11 @@ def test_the_documents_name_the_headers_of_a_credential():
         text = " ".join((ROOT / document).read_text().split()).lower()
         sentence = ", ".join(f"`{name}`" for name in names)
         assert sentence in text.replace("` and `", "`, `"), document
+
+
+def test_the_document_names_how_a_purge_may_end():
+    labels = (ROOT / "backend/src/broadcast/report.rs").read_text().partition("label! {")[2].partition("\n}\n")[0]
+    outcomes = re.findall(r'^        \w+ = "(\w+)",$', labels, re.MULTILINE)
+    assert len(outcomes) > 5
+    document = (ROOT / "backend/endpoint-broadcaster.md").read_text()
+    assert f"PURGE requests: {', '.join(f'`{outcome}`' for outcome in outcomes)} |" in document
