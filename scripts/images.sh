@@ -87,7 +87,7 @@ set_pin() {
 
 publish() {
   local part=$1 repository=$2 image
-  image=${IMAGE:-${REGISTRY:?is not set: where shall the images go?}/$repository:${TAG:-$(default_tag)}}
+  image=${IMAGE:-${REGISTRY:?is not set: where should the images go?}/$repository:${TAG:-$(default_tag)}}
   build_image "$part" "$image"
   [ "${PUSH_IMAGE:-true}" != true ] || push_image "$image"
   case $part in

@@ -96,7 +96,7 @@ impl Client {
         read(answer.map_err(|error| failure(&error))?.into()).await
     }
 
-    /// So many inputs the upstream takes in one embeddings call.
+    /// How many inputs the upstream takes in one embeddings call.
     pub fn max_inputs(&self) -> usize {
         self.max_inputs
     }

@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::openai::Client;
 use crate::telemetry::{Metrics, Outcome, Span, semantics};
 
-/// So often an order waits for others' work. If that fails each time for reasons of theirs, it
+/// How often an order waits for others' work. If that fails each time for reasons of theirs, it
 /// goes its own way: with N callers in trouble, the last must not wait N times.
 const SHARED_ROUNDS: usize = 2;
 

@@ -10,9 +10,9 @@ from harness.client import Answer, send
 from harness.secrets import secret
 
 MODEL = "text-embedding-3-small"
-# A Varnish that started before the backend asks it every 5 s, and believes it after three good answers.
+# A Varnish that started before the backend asks it every second, and believes it after three good answers.
 SERVED_SECONDS = 90
-# So many bodies are on both Varnish pods.
+# Enough bodies to be on both Varnish pods.
 BODIES = 12
 
 

@@ -21,7 +21,7 @@ pub(super) enum Refusal {
     UnknownToken,
     #[error("The request's headers are larger than {limit} bytes.")]
     HeadersTooLarge { limit: usize },
-    #[error("A PURGE has no body: tags belong into Surrogate-Key.")]
+    #[error("A PURGE has no body: tags belong in Surrogate-Key.")]
     BodyNotAllowed,
     #[error(
         "The path must begin with a slash, hold printable ASCII without quotes and backslashes, \

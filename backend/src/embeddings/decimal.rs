@@ -164,7 +164,7 @@ const fn triples() -> [u32; 1024] {
 mod tests {
     use super::*;
 
-    /// So many neighbours lie between two that are tried: a prime, and 1.6 million tries.
+    /// Of so many neighbours one is tried: a prime, and 1.6 million tries.
     const STEP: usize = 97;
 
     #[track_caller]

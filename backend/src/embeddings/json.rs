@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 /// parameter that we know of is nested more than twice.
 const MAX_DEPTH: usize = 16;
 
-/// So many names are compared with each other; that needs no table.
+/// Up to so many names are compared with each other, without a table.
 const FEW: usize = 8;
 
 /// The members of one JSON object in the order in which they were written.

@@ -18,7 +18,7 @@ use crate::telemetry::{Trace, semantics};
 /// Where the API begins.
 const API: &str = "/v1";
 
-/// A path is decoded this often to find dot segments: upstreams behind proxies do it twice.
+/// How many times a path is decoded to find dot segments: upstreams behind proxies do it twice.
 const DECODINGS: usize = 3;
 
 /// Passes a request on, if there is anything to pass it to.

@@ -277,7 +277,7 @@ async fn a_callers_tracestate_goes_on_as_one_list_within_bounds() {
     let call = &upstream.calls()[0];
     let told = call.headers["tracestate"].to_str().unwrap();
     assert!(told.starts_with("a=1,b=2,k0=v,"), "{told}");
-    // So many the standard has room for.
+    // As many as the standard has room for.
     assert_eq!(told.split(',').count(), 32);
 }
 

@@ -19,7 +19,7 @@ SIDECAR_GRACE_SECONDS = 2
 
 
 class Gone(Exception):
-    """The Pod shall end."""
+    """The Pod is to end."""
 
 
 class PodLife(threading.Thread):
@@ -51,7 +51,7 @@ class PodLife(threading.Thread):
         self.sandbox.close()
 
     def delete(self, grace: int, forced: bool = False) -> None:
-        """The Pod shall end within `grace` seconds; `forced` when it is gone from the API already."""
+        """The Pod is to end within `grace` seconds; `forced` when it is gone from the API already."""
         self._grace, self._forced = grace, forced or self._forced
         self.room.changed.set()
 

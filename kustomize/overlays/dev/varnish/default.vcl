@@ -211,7 +211,7 @@ sub vcl_backend_error {
   if (bereq.is_bgfetch) {
     return (abandon);
   }
-  # Varnish sets a ttl for those who wait for this very answer; nobody after them shall have it.
+  # Varnish sets a ttl for those who wait for this very answer; nobody after them may have it.
   set beresp.grace = 0s;
   set beresp.keep = 0s;
   set beresp.http.Content-Type = "application/json";
