@@ -60,9 +60,7 @@ pub async fn forward(
     }
     sent.extend(caller.upstream.iter().cloned());
 
-    let mut span = trace.span(SpanKind::Client, || {
-        semantics::method_name(request.method())
-    });
+    let mut span = trace.span(SpanKind::Client, || semantics::span_name(request.method()));
     span.describe(|| semantics::call(request.method(), &app.upstream.url(&path, None)));
     span.tell(request.headers_mut());
     let answer = app

@@ -8,7 +8,7 @@ use http::{Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::request_line::RequestLine;
-use super::semantics::{self, attribute, method_name, path};
+use super::semantics::{self, attribute, method_name, path, span_name};
 use super::spans::{Trace, Tracer};
 use super::trace_id::TraceId;
 use super::{Metrics, Route};
@@ -155,7 +155,7 @@ impl Drop for Exchange {
 }
 
 fn trace<B>(tracer: &Arc<Tracer>, route: Route, request: &Request<B>) -> (Trace, TraceId) {
-    let method = method_name(request.method());
+    let method = span_name(request.method());
     let (trace, id) = tracer.trace(method, request.headers());
     trace.describe(|| semantics::request(route, request));
     if let Some(template) = semantics::route_template(route) {

@@ -15,6 +15,12 @@ use crate::routes::embeddings::PATH;
 /// Of a longer path no more is told.
 const MAX_PATH_BYTES: usize = 256;
 
+/// Of a longer address, too: spans wait in memory.
+const MAX_URL_BYTES: usize = 512;
+
+/// Stands for a method that we do not know.
+const OTHER_METHOD: &str = "_OTHER";
+
 /// A name and a value, if there is one.
 pub type Attribute = Option<KeyValue>;
 
@@ -43,14 +49,25 @@ pub fn method_name(method: &Method) -> &'static str {
         "DELETE" => "DELETE",
         "OPTIONS" => "OPTIONS",
         "PURGE" => "PURGE",
-        _ => "_OTHER",
+        _ => OTHER_METHOD,
+    }
+}
+
+/// The method as spans are named after it: HTTP has the word for those that nobody knows.
+pub fn span_name(method: &Method) -> &'static str {
+    match method_name(method) {
+        OTHER_METHOD => "HTTP",
+        known => known,
     }
 }
 
 /// The path without the query, which may hold a key.
 pub fn path(uri: &Uri) -> &str {
-    let path = uri.path();
-    &path[..path.floor_char_boundary(MAX_PATH_BYTES)]
+    beginning(uri.path(), MAX_PATH_BYTES)
+}
+
+fn beginning(text: &str, max_bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(max_bytes)]
 }
 
 /// Where a request belongs, with few different values.
@@ -126,7 +143,10 @@ pub fn call(method: &Method, url: &Url) -> [Attribute; 4] {
         attribute("http.request.method", method_name(method)),
         optional("server.address", url.host_str().map(str::to_owned)),
         optional("server.port", port),
-        attribute("url.full", String::from(bare)),
+        attribute(
+            "url.full",
+            beginning(bare.as_str(), MAX_URL_BYTES).to_owned(),
+        ),
     ]
 }
 
@@ -149,10 +169,10 @@ mod tests {
     #[test]
     fn unknown_methods_have_no_name() {
         assert_eq!(method_name(&Method::POST), "POST");
-        assert_eq!(
-            method_name(&Method::from_bytes(b"secret").unwrap()),
-            "_OTHER"
-        );
+        assert_eq!(span_name(&Method::POST), "POST");
+        let unknown = Method::from_bytes(b"secret").unwrap();
+        assert_eq!(method_name(&unknown), "_OTHER");
+        assert_eq!(span_name(&unknown), "HTTP");
     }
 
     #[test]
@@ -163,5 +183,13 @@ mod tests {
         let said = format!("{:?}", call(&Method::GET, &url));
         assert!(said.contains("https://api.openai.com/v1/models"), "{said}");
         assert!(!said.contains("secret"), "{said}");
+    }
+
+    #[test]
+    fn a_call_to_a_long_address_is_told_in_short() {
+        let url: Url = format!("http://x/{}", "é".repeat(30_000)).parse().unwrap();
+        let told = call(&Method::GET, &url).into_iter().flatten();
+        let lengths = told.map(|attribute| attribute.value.as_str().len());
+        assert_eq!(lengths.max(), Some(MAX_URL_BYTES));
     }
 }

@@ -234,6 +234,21 @@ async fn the_upstream_learns_of_traces_only_if_it_is_to() {
 }
 
 #[tokio::test]
+async fn a_method_of_somebodys_own_names_no_span() {
+    let upstream = Upstream::start().await;
+    let collector = Collector::start(PROTOCOLS[0]).await;
+    let gateway = start(&upstream, &collector, &[]).await;
+    upstream.answers_json(StatusCode::OK, json!({}));
+    let request = Request::builder().method("SECRET").uri("/v1/things");
+    gateway.send(request.body(Body::empty()).unwrap()).await;
+    finish(&gateway).await;
+    assert_eq!(collector.names(), ["HTTP", "HTTP /v1/{path}"]);
+    for span in collector.spans() {
+        assert_eq!(said(&span, "http.request.method"), "_OTHER");
+    }
+}
+
+#[tokio::test]
 async fn a_traceparent_that_is_not_sound_begins_a_trace_of_its_own() {
     let upstream = Upstream::start().await;
     let collector = Collector::start(PROTOCOLS[0]).await;
