@@ -57,7 +57,7 @@ pub fn handle<B>(
     ticket: Ticket,
 ) -> impl Future<Output = Answer> + Send + use<B>
 where
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     let admitted = admit(&app.access, &mut parts).and_then(|caller| {
         let body = receive(&app.limits, &parts.headers, body)?;

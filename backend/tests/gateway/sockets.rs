@@ -70,6 +70,23 @@ async fn an_announced_body_over_the_limit_is_answered_before_it_comes() {
 }
 
 #[tokio::test]
+async fn a_body_over_the_limit_may_be_sent_before_its_answer_is_read() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[("MAX_BODY_BYTES", "4MiB")]).await;
+    let (address, _serving) = gateway.serve().await;
+    // More than the buffers of a connection hold.
+    let body = "x".repeat(12 << 20);
+    let length = body.len();
+    let head =
+        format!("POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    let next = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answers = exchange(address, &[&head, &body, next].concat()).await;
+    assert!(answers.starts_with("HTTP/1.1 413"), "{answers}");
+    assert!(answers.contains("body_too_large"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200"), "{answers}");
+}
+
+#[tokio::test]
 async fn headers_have_room_and_a_limit() {
     let upstream = Upstream::start().await;
     upstream.answers(|_| std::future::ready(Response::new(Body::empty())));

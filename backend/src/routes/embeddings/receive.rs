@@ -3,14 +3,18 @@
 use axum::BoxError;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::poll_immediate;
-use http::header::HeaderMap;
+use futures_util::future::{Either, poll_immediate};
+use http::header::{EXPECT, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use crate::config::Limits;
 use crate::error::Error;
 use crate::headers;
+
+/// So many times as long as it may be, a body is still taken, to be thrown away. Most clients look
+/// for an answer when they have sent all: if the connection breaks before, they never see why.
+const THROWN_AWAY: u64 = 4;
 
 /// Receives the whole body, within the limits of size and time.
 pub(super) fn receive<B>(
@@ -19,17 +23,44 @@ pub(super) fn receive<B>(
     body: B,
 ) -> Result<impl Future<Output = Result<Bytes, Error>> + Send + use<B>, Error>
 where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    let limit = limits.body_bytes;
+    match headers::content_length(headers) {
+        Some(announced) if announced > limit as u64 => {
+            // Who asks first whether to send it has not sent it.
+            if announced > THROWN_AWAY.saturating_mul(limit as u64) || headers.contains_key(EXPECT)
+            {
+                return Err(Error::BodyTooLarge { limit });
+            }
+            let thrown_away = timeout(limits.body_timeout, throw_away(body));
+            let refused = thrown_away.map(move |_| Err(Error::BodyTooLarge { limit }));
+            Ok(Either::Right(Box::pin(refused)))
+        }
+        _ => Ok(Either::Left(collect(limits, body))),
+    }
+}
+
+async fn throw_away<B>(mut body: B)
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+fn collect<B>(
+    limits: &Limits,
+    body: B,
+) -> impl Future<Output = Result<Bytes, Error>> + Send + use<B>
+where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin,
 {
     let (limit, patience) = (limits.body_bytes, limits.body_timeout);
-    if headers::content_length(headers).is_some_and(|announced| announced > limit as u64) {
-        return Err(Error::BodyTooLarge { limit });
-    }
     let mut collecting = Limited::new(body, limit).collect();
     // hyper begins to read a body when somebody asks for it. Most arrive together with their head:
     // who asks before hyper has turned away finds them there at the next look, without a timer.
     let mut collected = (&mut collecting).now_or_never();
-    Ok(async move {
+    async move {
         if collected.is_none() {
             collected = poll_immediate(&mut collecting).await;
         }
@@ -44,5 +75,5 @@ where
             Err(error) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge { limit }),
             Err(_) => Err(Error::BodyBroken),
         }
-    })
+    }
 }
