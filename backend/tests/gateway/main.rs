@@ -16,6 +16,7 @@ mod caching;
 mod coalescing;
 mod collector;
 mod credentials;
+mod crowd;
 mod gateway;
 mod large_answers;
 mod limits;
