@@ -113,6 +113,8 @@ pub struct Upstream {
     pub calls: u64,
     /// Calls that brought no vectors.
     pub failed: u64,
+    /// Those of them that no caller is to blame for.
+    pub faulty: u64,
     /// Of all calls together.
     pub seconds: f64,
 }
@@ -227,7 +229,13 @@ impl Upstream {
         Self {
             calls,
             failed: calls.saturating_sub(good),
+            faulty: samples.count_where("upstream_calls_total", "result", is_fault),
             seconds: samples.sum("upstream_call_duration_seconds_sum", &[]),
         }
     }
+}
+
+/// What an upstream that is well does not say: to refuse what nobody may ask for is its right.
+fn is_fault(result: &str) -> bool {
+    result == "429" || !result.starts_with(['2', '4'])
 }

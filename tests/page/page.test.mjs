@@ -51,7 +51,7 @@ const figures = (parts = {}) => ({
   requests: { embeddings: 0, passthrough: 0, in_flight: 0 },
   memory: { bytes: 0, limit_bytes: 0, entries: 0 },
   store: { kind: "s3", breaker: "closed", operations: 0, failed: 0, writes_pending: 0, writes_dropped: 0 },
-  upstream: { calls: 0, failed: 0, seconds: 0 },
+  upstream: { calls: 0, failed: 0, faulty: 0, seconds: 0 },
   errors: [],
   ...parts,
 });
@@ -63,7 +63,7 @@ const busy = () =>
     tokens: { nominal: 912_345_678, billed: 51_234_567, saved: 861_111_111 },
     memory: { bytes: 187_654_321, limit_bytes: 268_435_456, entries: 30_211 },
     store: { kind: "s3", breaker: "open", operations: 164_233, failed: 12, writes_pending: 3, writes_dropped: 7 },
-    upstream: { calls: 100, failed: 14, seconds: 20 },
+    upstream: { calls: 100, failed: 14, faulty: 14, seconds: 20 },
     errors: [{ code: "upstream_unreachable", status: 502, count: 12, last_ms: 9_960_000 }],
   });
 
@@ -95,6 +95,14 @@ test("an error is shown by its kind, and none of its words", async (t) => {
   assert.ok((await (await embed(`${SECRET} ${randomUUID()}`)).text()).includes(message));
   await page.getByRole("row", { name: /^upstream_refused 429 1 \d+ s ago$/ }).waitFor();
   assert.ok(!(await page.content()).includes(SECRET));
+});
+
+test("the upstream is well although it refuses clients, and ill when it fails", async (t) => {
+  for (const [faulty, health] of [[5, "good"], [6, "bad"]]) {
+    const { page } = await open(t, { figures: () => figures({ upstream: { calls: 100, failed: 50, faulty, seconds: 1 } }) });
+    assert.equal(await page.locator("#upstream-health").getAttribute("data-health"), health);
+    assert.equal(await page.textContent("#upstream-health"), "50% succeeded");
+  }
 });
 
 test("nothing secret is on it", async (t) => {

@@ -35,6 +35,19 @@ impl<'a> Samples<'a> {
     pub(super) fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.sum(name, labels) as u64
     }
+
+    /// The sum of what is counted in all samples of this name whose `label` is `wanted`.
+    pub(super) fn count_where(&self, name: &str, label: &str, wanted: fn(&str) -> bool) -> u64 {
+        let of_name = self.0.iter().filter(|sample| sample.name == name);
+        let is_wanted = |sample: &&Sample<'_>| {
+            let mut labels = sample.labels.iter();
+            labels.any(|(name, value)| *name == label && wanted(value))
+        };
+        of_name
+            .filter(is_wanted)
+            .map(|sample| sample.value as u64)
+            .sum()
+    }
 }
 
 impl<'a> Sample<'a> {

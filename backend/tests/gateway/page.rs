@@ -150,5 +150,21 @@ async fn an_error_that_is_passed_on_is_the_upstreams() {
     gateway.embed(json!({"model": "m", "input": "x"})).await;
     let errors = figures(&gateway).await["errors"].clone();
     assert_eq!(errors[0]["code"], "upstream_unreachable");
-    assert_eq!(figures(&gateway).await["upstream"]["failed"], 1);
+    let upstream = figures(&gateway).await["upstream"].clone();
+    assert_eq!(
+        (&upstream["failed"], &upstream["faulty"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn an_upstream_that_refuses_clients_is_not_at_fault() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &[]).await;
+    for (status, faulty) in [(401, 0), (404, 0), (429, 1), (500, 2), (302, 3)] {
+        upstream.answers_json(StatusCode::from_u16(status).unwrap(), json!({}));
+        gateway.embed(json!({"model": "m", "input": "x"})).await;
+        assert_eq!(figures(&gateway).await["upstream"]["faulty"], faulty);
+    }
+    assert_eq!(figures(&gateway).await["upstream"]["failed"], 5);
 }

@@ -82,7 +82,8 @@ function showStore({ store }) {
 }
 
 function showCalls({ upstream, requests, ready }) {
-  health("upstream-health", upstream.failed * 20 <= upstream.calls, upstream.calls ? `${share(upstream.calls - upstream.failed, upstream.calls)} succeeded` : "Not asked yet");
+  // A client without a right key is no illness of the upstream.
+  health("upstream-health", upstream.faulty * 20 <= upstream.calls, upstream.calls ? `${share(upstream.calls - upstream.failed, upstream.calls)} succeeded` : "Not asked yet");
   show("upstream-calls", whole.format(upstream.calls));
   show("upstream-failed", whole.format(upstream.failed));
   show("upstream-time", upstream.calls ? `${rate.format((upstream.seconds / upstream.calls) * 1000)} ms` : "–");
