@@ -119,24 +119,29 @@ impl Visit for Members<'_> {
     }
 }
 
-/// Pushes the inside of a JSON string (RFC 8259, 7).
+/// Pushes the inside of a JSON string (RFC 8259, 7). What a terminal would obey, or not show, is
+/// escaped too: people read logs there, and a path is whatever a client likes.
 fn push_escaped(line: &mut Line, text: &str) {
-    let special = |byte: u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    let special = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'"' || byte == b'\\';
     // Most texts are plain; to look at all of one is faster than to stop at the right byte.
     if !text.bytes().fold(false, |any, byte| any | special(byte)) {
         return line.push(text);
     }
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(special) {
-        line.push(&rest[..at]);
-        match rest.as_bytes()[at] {
-            b'"' => line.push("\\\""),
-            b'\\' => line.push("\\\\"),
-            byte => line.push_shown(format_args!("\\u{byte:04x}")),
+    for character in text.chars() {
+        match character {
+            '"' => line.push("\\\""),
+            '\\' => line.push("\\\\"),
+            ' '..='~' => line.push(character.encode_utf8(&mut [0; 4])),
+            shown if shown.escape_debug().len() == 1 => {
+                line.push(shown.encode_utf8(&mut [0; 4]));
+            }
+            hidden => {
+                for unit in hidden.encode_utf16(&mut [0; 2]) {
+                    line.push_shown(format_args!("\\u{unit:04x}"));
+                }
+            }
         }
-        rest = &rest[at + 1..];
     }
-    line.push(rest);
 }
 
 /// [`push_escaped`] for what comes in pieces.
@@ -197,6 +202,16 @@ mod tests {
         assert_eq!(
             (&whole["first"], &whole["value"]),
             (&json!(1), &json!("said"))
+        );
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        const OBEYED: &str = "é☃'\u{1b}[2J\u{7f}\u{9b}\u{202e}\u{2028}\u{e0001}\t";
+        let escaped = Line::with(|line| push_escaped(line, OBEYED), str::to_owned);
+        assert_eq!(
+            escaped,
+            r"é☃'\u001b[2J\u007f\u009b\u202e\u2028\udb40\udc01\u0009"
         );
     }
 

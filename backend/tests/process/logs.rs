@@ -153,11 +153,12 @@ async fn the_level_is_chosen() {
 }
 
 /// What a client may put into a request line. Nothing of it may break a line of the log.
-const STRANGE: [(&str, &str, &str); 4] = [
+const STRANGE: [(&str, &str, &str); 5] = [
     ("GET", "/v1/a\"b\\c", "GET"),
     ("M-SEARCH", "/{\"level\":\"é☃\"}", "_OTHER"),
     ("BREW", "/v1/%0a%00%22", "_OTHER"),
     ("DELETE", "/\u{202e}\u{2028}x", "DELETE"),
+    ("GET", "/\u{9b}31m", "GET"),
 ];
 
 #[tokio::test]
@@ -186,6 +187,9 @@ async fn lines_counters_and_clients_agree_however_many_ask_at_once() {
     })
     .await;
 
+    // Nothing that a terminal would obey.
+    let obeyed = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{202e}');
+    assert!(!log.replace('\n', "").contains(obeyed), "{log:?}");
     // Parses each line, whoever wrote it.
     let lines = requests(&log);
     assert_eq!(lines.len(), CLIENTS * (2 + STRANGE.len() + 1));
