@@ -1,13 +1,16 @@
 """What start.sh promises: memory that is bounded, room for large headers, a name for each pod."""
 
+import os
 import select
 import socket
+import subprocess
 import time
 
+import pytest
 from harness.secrets import secret
 from harness.waiting import eventually
 
-from .varnish import EMBEDDINGS, Varnish, body_hash
+from .varnish import EMBEDDINGS, VCL, Varnish, body_hash
 
 MIB = 1024 * 1024
 # Threads, their stacks and workspaces, and what the allocator keeps.
@@ -63,6 +66,48 @@ def test_room_returns_when_the_uploads_are_gone(start):
     for upload in uploads:
         upload.close()
     eventually(lambda: varnish.embed(0).from_varnish, PATIENCE_SECONDS, "a hit again", 0.05)
+
+
+def parameters(**environment: str) -> list[str]:
+    """What start.sh would give to varnishd."""
+    said = subprocess.run([VCL / "start.sh", "--parameters"], env=os.environ | environment, check=True, capture_output=True, text=True)
+    return said.stdout.splitlines()
+
+
+@pytest.mark.parametrize("known", ["transit_buffer", "workspace_client"])
+def test_varnish_reads_ahead_of_a_reader_by_no_more_than_a_limit_if_it_knows_one(tmp_path, known):
+    program = tmp_path / "varnishd"
+    program.write_text(f"#!/bin/sh\n[ \"$*\" = '-x parameter' ] && printf '%s\\n' {known} '~~~~'\n")
+    program.chmod(0o755)
+    given = parameters(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert ("-p transit_buffer=1m" in given) == (known == "transit_buffer")
+    assert "-p ban_lurker_age=1" in given
+
+
+def lagging_reader(varnish: Varnish, size: int) -> socket.socket:
+    """Asks for a long answer that passes, and reads nothing of it."""
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    reader.settimeout(PATIENCE_SECONDS)
+    reader.connect(("127.0.0.1", varnish.port))
+    reader.sendall(f"GET /v1/files/f/content HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Answer-Bytes: {size}\r\n\r\n".encode())
+    return reader
+
+
+def read_all(reader: socket.socket) -> int:
+    return sum(len(part) for part in iter(lambda: reader.recv(MIB), b""))
+
+
+@pytest.mark.skipif("-p transit_buffer=1m" not in parameters(), reason="this Varnish reads as far ahead as it has room")
+def test_a_reader_that_lags_gets_all_of_a_long_answer_and_leaves_room_for_others(start):
+    varnish = start(TRANSIENT_MEMORY="16m")
+    reader = lagging_reader(varnish, 64 * MIB)
+    eventually(lambda: varnish.counter("SMA.Transient.g_bytes") >= MIB, PATIENCE_SECONDS, "Varnish reads ahead", 0.05)
+    assert varnish.request("POST", "/v1/files", body=b"x" * 1000).status == 200
+
+    assert read_all(reader) > 64 * MIB
+    assert varnish.counter("SMA.Transient.c_fail") == 0
+    reader.close()
 
 
 def test_a_large_answer_finds_room_in_a_store_full_of_small_ones(start):

@@ -5,8 +5,8 @@
 #        start.sh --parameters     prints the stores and parameters, and starts nothing
 #   MEMORY       for stored answers
 #   BODY_MEMORY  for request bodies while they are read or sent on; without room in it a request goes past the cache
-#   TRANSIENT_MEMORY  for what passes: request bodies, up to 1 MiB of each, and answers whose readers lag; when it is full,
-#                such a request gets 503 and such an answer is cut
+#   TRANSIENT_MEMORY  for what passes: request bodies, up to 1 MiB of each, and answers whose readers lag, a few MiB of each and with
+#                Varnish 7.1 all of it; when it is full, such a request gets 503 and such an answer is cut
 #   LISTEN       address:port
 #   WORK_DIR     the only directory that is written to
 #   VCL_PATH     where default.vcl and what it includes are looked for, in this order
@@ -35,6 +35,10 @@ parameters() {
 -p rush_exponent=16
 -p ban_lurker_age=1
 LIST
+  # A reader that lags holds up its own answer, and does not fill the room of all. Varnish 7.1 has no such limit.
+  if varnishd -x parameter | grep -q '^transit_buffer$'; then
+    echo '-p transit_buffer=1m'
+  fi
 }
 
 if [ "${1:-}" = --parameters ]; then
