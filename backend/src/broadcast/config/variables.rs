@@ -22,7 +22,7 @@ variables! {
 
     MAX_CONCURRENT_PURGES = "8", "purges at a time; more get 503";
     MAX_HEADER_BYTES = "32KiB", "all headers of a request together";
-    HEADER_TIMEOUT = "75s", "to receive a request's headers, and for an idle connection";
+    HEADER_TIMEOUT = "75s", "to receive a request's headers, for an idle connection, and for a client that takes nothing of its answer";
 
     SHUTDOWN_GRACE = "25s", "for running purges after SIGTERM; longer than the three time-outs together";
     LOG_FORMAT = "text", "text or json";
