@@ -39,7 +39,9 @@ prepare() {
   "$ROOT/scripts/setup.sh" rust envoy varnish
   cd "$ROOT"
   cargo build --release --locked --quiet --target wasm32-wasip1
-  cargo build --release --locked --quiet --package embedding-gateway --bins --examples
+  # Apart, so that what the stand-in needs of libraries does not get into the programs.
+  cargo build --release --locked --quiet --package embedding-gateway --bins
+  cargo build --release --locked --quiet --package openai-standin
 }
 
 # Ports that nobody listens on, all different.
@@ -100,7 +102,7 @@ start_upstream() {
     upstream_id=
     return
   fi
-  start standin target/release/examples/openai-standin --listen "127.0.0.1:$standin_port"
+  start standin target/release/openai-standin --listen "127.0.0.1:$standin_port"
   await standin "http://127.0.0.1:$standin_port/stats"
   upstream="http://127.0.0.1:$standin_port/v1"
   # Its port changes from run to run; the vectors that it gave do not.

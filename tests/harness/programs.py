@@ -13,7 +13,7 @@ from .waiting import eventually
 _RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 GATEWAY = _RELEASE / "embedding-gateway"
 BROADCASTER = _RELEASE / "endpoint-broadcaster"
-STANDIN = _RELEASE / "examples/openai-standin"
+STANDIN = _RELEASE / "openai-standin"
 # Two cores that others use too.
 START_SECONDS = 30
 

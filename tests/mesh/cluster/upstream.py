@@ -37,7 +37,7 @@ class Upstream:
         until(lambda: answers(self.url, "/stats"), START_SECONDS, "the stand-in")
 
     def stats(self) -> dict:
-        """What it was asked: see backend/examples/openai-standin/README.md."""
+        """What it was asked: see tests/openai-standin/README.md."""
         return send(self.url, "GET", "/stats").json["embeddings"]
 
     def forget(self) -> None:
