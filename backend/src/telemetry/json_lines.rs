@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::line::Line;
+use super::line::{Line, is_plain};
 
 /// `timestamp`, `level`, the event's own fields, `target`.
 #[derive(Debug)]
@@ -122,9 +122,7 @@ impl Visit for Members<'_> {
 /// Pushes the inside of a JSON string (RFC 8259, 7). What a terminal would obey, or not show, is
 /// escaped too: people read logs there, and a path is whatever a client likes.
 fn push_escaped(line: &mut Line, text: &str) {
-    let special = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'"' || byte == b'\\';
-    // Most texts are plain; to look at all of one is faster than to stop at the right byte.
-    if !text.bytes().fold(false, |any, byte| any | special(byte)) {
+    if is_plain(text) {
         return line.push(text);
     }
     for character in text.chars() {

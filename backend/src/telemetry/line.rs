@@ -82,6 +82,13 @@ impl Line {
     }
 }
 
+/// Whether a text between quotes needs no escapes. Most need none, and to look at all of one is
+/// faster than to go letter by letter.
+pub(super) fn is_plain(text: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    text.bytes().fold(true, |all, byte| all & plain(byte))
+}
+
 #[cfg(test)]
 mod tests {
     use humantime::format_rfc3339_micros;

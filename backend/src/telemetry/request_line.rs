@@ -10,7 +10,7 @@ use tracing::Level;
 
 use super::exchange::Facts;
 use super::json_lines::{self, Members};
-use super::line::Line;
+use super::line::{Line, is_plain};
 use super::lines::Lines;
 use crate::config::LogFormat;
 
@@ -167,9 +167,7 @@ impl Fields for Text<'_> {
     }
 
     fn text(&mut self, name: &'static str, value: &str) {
-        let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-        // What needs no escapes is not searched for them letter by letter.
-        match value.bytes().fold(true, |all, byte| all & plain(byte)) {
+        match is_plain(value) {
             true => self.word(name, value),
             false => self.name(name).push_shown(format_args!("{value:?}")),
         }
