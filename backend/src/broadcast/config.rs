@@ -113,6 +113,10 @@ impl Services {
         let varnish = reader.required(&var::VARNISH_SERVICE, authority);
         let backend = reader.required(&var::BACKEND_SERVICE, authority);
         let backend_token = reader.optional(&var::BACKEND_ADMIN_TOKEN, value::secret);
+        // One of the two would then never be purged, and every answer would say that all is well.
+        if varnish.is_some() && varnish == backend {
+            reader.refuse(&var::VARNISH_SERVICE, "must not be BACKEND_SERVICE too");
+        }
         Some(Self {
             varnish: varnish?,
             backend: backend?,
@@ -214,6 +218,22 @@ mod tests {
         ] {
             assert!(authority(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_backend_and_varnish_are_two() {
+        let read = |varnish: &str| {
+            let variables = [
+                ("VARNISH_SERVICE", varnish),
+                ("BACKEND_SERVICE", "backend:8080"),
+                ("ALLOW_ANONYMOUS_PURGE", "true"),
+            ];
+            Config::from_variables(variables.map(|(name, value)| (name.into(), value.into())))
+        };
+        assert!(read("varnish:8080").is_ok());
+        let problems = read("Backend:8080").unwrap_err();
+        let named: Vec<_> = problems.iter().map(|problem| problem.variable).collect();
+        assert_eq!(named, ["VARNISH_SERVICE"]);
     }
 
     #[test]
