@@ -4,7 +4,8 @@
 # usage: [MEMORY=256m] [BODY_MEMORY=64m] [TRANSIENT_MEMORY=128m] [LISTEN=:6081] [WORK_DIR=/var/lib/varnish/work] [VCL_PATH=DIR:DIR] [IDENTITY=NAME] start.sh
 #        start.sh --parameters     prints the stores and parameters, and starts nothing
 #   MEMORY       for stored answers
-#   BODY_MEMORY  for request bodies while they are read or sent on; without room in it a request goes past the cache
+#   BODY_MEMORY  for request bodies while they are read or sent on; without room in it (16 MiB, the margin in
+#                default.vcl) a request goes past the cache: with less than that in all, every one
 #   TRANSIENT_MEMORY  for what passes: request bodies, up to 1 MiB of each, and answers whose readers lag, a few MiB of each and with
 #                Varnish 7.1 all of it; when it is full, such a request gets 503 and such an answer is cut
 #   LISTEN       address:port
