@@ -1,15 +1,17 @@
 """Hits in memory: one input against a handler that only sends the same bytes, and large batches against small ones."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from backend_bench import HEADERS, Bench, Sample, Server, mebibytes, middle, ratio, request, row
 from harness.client import send
 from harness.processes import memory_bytes
-from measuring import rounds
+from measuring import ROUNDS, rounds
 
 PATH = "/v1/embeddings"
 CONNECTIONS = 16
+# Rounds of single hits, which differ most from process to process.
+PROCESSES = 3 * ROUNDS
 SMALL, LARGE = 64, 2048
 WANTED = {"base64": "≥ 0.70", "float": "≥ 0.40"}
 
@@ -24,6 +26,35 @@ def warm(server: Server, body: bytes) -> bytes:
     raise RuntimeError(f"no hit but {answer.cache_status}")
 
 
+class Hit:
+    """One input in memory. Two processes of one program differ by up to a tenth, so each measurement has one of its own."""
+
+    def __init__(self, bench: Bench, encoding: str) -> None:
+        self._bench = bench
+        self._body = request(1, encoding=encoding)
+        self._headers = HEADERS | {"x-body-hash": hashlib.sha256(self._body).hexdigest()}
+        self._file = bench.file(self._body)
+        server = self.gateway()
+        self._answer = bench.file(warm(server, self._body))
+        server.process.stop()
+
+    def gateway(self, **variables: str) -> Server:
+        server = self._bench.gateway(**variables)[1]
+        warm(server, self._body)
+        return server
+
+    def bare_handler(self) -> Server:
+        return self._bench.yardstick("bare_handler", self._answer)
+
+    def measure(self, start: Callable[["Hit"], Server]) -> Sample:
+        server = start(self)
+        sample = self._bench.measure(server, self._file, CONNECTIONS, PATH, self._headers)
+        server.process.stop()
+        # Or the system would write it to the disk while the next one is measured.
+        server.process.log.unlink()
+        return sample
+
+
 def speed(samples: list[Sample]) -> str:
     return f"{middle(samples, 'per_second'):,.0f} requests/s, {middle(samples, 'processor_us'):.1f} µs of processor each"
 
@@ -35,25 +66,19 @@ def rows(bench: Bench) -> Iterator[str]:
 
 def single(bench: Bench) -> Iterator[str]:
     """One input, 16 connections."""
-    quiet, logging = bench.gateway()[1], bench.gateway(RUST_LOG="info")[1]
-    bodies = {encoding: request(1, encoding=encoding) for encoding in WANTED}
-    files = {encoding: bench.file(body) for encoding, body in bodies.items()}
-    hashes = {encoding: HEADERS | {"x-body-hash": hashlib.sha256(body).hexdigest()} for encoding, body in bodies.items()}
-    for body in bodies.values():
-        warm(logging, body)
-    bare = {encoding: bench.yardstick("bare_handler", bench.file(warm(quiet, body))) for encoding, body in bodies.items()}
-    servers = {"quiet": dict.fromkeys(WANTED, quiet), "logging": dict.fromkeys(WANTED, logging), "bare": bare}
-    results = rounds(
-        [(name, encoding) for encoding in WANTED for name in servers],
-        lambda name, encoding: bench.measure(servers[name][encoding], files[encoding], CONNECTIONS, PATH, hashes[encoding]),
-    )
+    hits = {encoding: Hit(bench, encoding) for encoding in WANTED}
+    starts = {
+        "quiet": lambda hit: hit.gateway(),
+        "logging": lambda hit: hit.gateway(RUST_LOG="info"),
+        "bare": lambda hit: hit.bare_handler(),
+    }
+    cases = [(name, encoding) for encoding in WANTED for name in starts]
+    results = rounds(cases, lambda name, encoding: hits[encoding].measure(starts[name]), PROCESSES)
     for encoding, wanted in WANTED.items():
         for name, also, bound in (("quiet", "", wanted), ("logging", ", with a log line a request", "")):
             samples, others = results[name, encoding], results["bare", encoding]
             what = f"hit in memory, {encoding}, {CONNECTIONS} connections{also}"
             yield row(what, speed(samples), f"bare handler: {speed(others)}", ratio(samples, others, "per_second"), bound)
-    for server in (quiet, logging, *bare.values()):
-        server.process.stop()
 
 
 def batches(bench: Bench) -> Iterator[str]:

@@ -16,14 +16,14 @@ from measuring import ROUNDS, SECONDS
 HEADING = """## Backend
 
 The gateway, or its yardstick, has one core to itself; wrk, the upstream and the store share the others. Median of {rounds} rounds of
-{seconds} s, ratios within a round. Vectors have 1,536 dimensions; the gateway logs no line a request unless it is said.
+{seconds} s, ratios within a round; of single hits {processes} rounds, with a process for each measurement. Vectors have 1,536 dimensions; the gateway logs no line a request unless it is said.
 
 | what | backend | yardstick | ratio | wanted |
 |---|---|---|---|---|"""
 
 
 def main() -> None:
-    print(HEADING.format(rounds=ROUNDS, seconds=SECONDS))
+    print(HEADING.format(rounds=ROUNDS, processes=backend_hits.PROCESSES, seconds=SECONDS))
     with running_bench() as bench:
         for part in (backend_hits, backend_store, backend_passthrough, backend_memory):
             for row in part.rows(bench):

@@ -4,16 +4,13 @@ All of them serve one hit in memory, on one core that they have to themselves. C
 take is measured apart and added to each ratio.
 """
 
-import hashlib
 import subprocess
 
-from backend_bench import HEADERS, QUIET, Bench, Sample, middle, on_cores, ratio, request, running_bench
-from backend_hits import CONNECTIONS, PATH, warm
+from backend_bench import QUIET, Bench, middle, on_cores, ratio, running_bench
+from backend_hits import CONNECTIONS, PROCESSES, Hit
 from harness.collector import Collector
-from measuring import MEASURED_CORES, ROUNDS, SECONDS, rounds
+from measuring import MEASURED_CORES, SECONDS, rounds
 
-# Two processes of one program differ by up to a tenth: each measurement has one of its own, and there are many.
-PROCESSES = 3 * ROUNDS
 NONE = "no line a request, no traces"
 SAMPLED = {"OTEL_TRACES_SAMPLER": "traceidratio"}
 # Logs go to a file, as a container's do.
@@ -50,22 +47,9 @@ def counters_ns(bench: Bench) -> float:
 
 
 def table(bench: Bench, collector: str) -> str:
-    body = request(1)
-    headers = HEADERS | {"x-body-hash": hashlib.sha256(body).hexdigest()}
-    file = bench.file(body)
+    hit = Hit(bench, "base64")
     wanted = variants(collector)
-
-    def measure(name: str) -> Sample:
-        variables, _ = wanted[name]
-        server = bench.gateway(**variables)[1]
-        warm(server, body)
-        sample = bench.measure(server, file, CONNECTIONS, PATH, headers)
-        server.process.stop()
-        # Or the system would write it to the disk while the next one is measured.
-        server.process.log.unlink()
-        return sample
-
-    found = rounds([(name,) for name in wanted], measure, PROCESSES)
+    found = rounds([(name,) for name in wanted], lambda name: hit.measure(lambda hit: hit.gateway(**wanted[name][0])), PROCESSES)
     results = {name: found[name,] for name in wanted}
     counters = counters_ns(bench)
     plain = middle(results[NONE], "processor_us")
