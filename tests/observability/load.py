@@ -157,9 +157,12 @@ def remember(chain: Chain, batches: int) -> list[list[str]]:
 
 
 def earn_hits(chain: Chain) -> None:
-    """One call, in nobody's books: a restart forgets which keys the upstream takes, and knows no model's counters."""
+    """One call, in nobody's books: a restart forgets which keys the upstream takes, and knows no model's counters.
+
+    As small as can be: increase() extrapolates to before its range, but never to below zero.
+    """
     load = Load(chain)
-    load.embed(load.fresh())
+    load.embed(load.fresh(1))
 
 
 def run(chain: Chain, stored: list[list[str]]) -> Counter[str]:
