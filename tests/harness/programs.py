@@ -1,7 +1,7 @@
 """The programs of backend/ as they are released, and how to learn where one of them listens."""
 
-import json
 import os
+import re
 from pathlib import Path
 
 from . import secrets
@@ -19,12 +19,12 @@ START_SECONDS = 30
 
 
 def url_of(process: Process) -> str:
-    """Where a gateway or broadcaster that logs JSON listens, as soon as it says so."""
+    """Where a gateway or broadcaster listens, as soon as its log says so, as text or JSON."""
 
     def address() -> str | None:
         assert process.exit_code is None, process.log_text()
-        lines = process.log_text().splitlines()
-        return next((json.loads(line)["address"] for line in lines if '"message":"ready"' in line), None)
+        found = re.search(r'(?:: ready address=|"message":"ready","address":")([^" ]+)', process.log_text())
+        return found and found[1]
 
     return "http://" + eventually(address, START_SECONDS, f"the address in {process.log.name}")
 
