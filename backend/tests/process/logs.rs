@@ -46,9 +46,10 @@ async fn upstream() -> (String, JoinSet<()>) {
     (url, server)
 }
 
-/// An address that nobody listens on, as far as one can know.
+/// An address that nobody listens on, as far as one can know. On 127.0.0.1 somebody's client could
+/// have the port by now, even our own: it would be connected to itself.
 async fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
