@@ -2,21 +2,22 @@
 //!
 //! We read them ourselves, because its libraries take what they do not understand for absent.
 
+mod batching;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::HeaderMap;
 use reqwest::Url;
 
+pub use self::batching::Batching;
+use self::batching::milliseconds;
 use super::reader::Reader;
 use super::value;
 use super::variables::{self as var, Variable};
 
 /// What `OpenTelemetry` adds to an endpoint that is not for traces alone.
 const TRACES_PATH: &str = "/v1/traces";
-
-/// Spans that may wait for their export. Room for all of them is taken at the start.
-const MAX_SPANS: usize = 100_000;
 
 /// The name of us among the attributes.
 const SERVICE_NAME: &str = "service.name";
@@ -73,17 +74,6 @@ pub enum RootSampler {
     Ratio(f64),
 }
 
-/// How spans are exported together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batching {
-    /// Spans that may wait.
-    pub queue: usize,
-    /// Spans of one export.
-    pub export: usize,
-    /// Between two exports.
-    pub delay: Duration,
-}
-
 impl Tracing {
     /// The outer `None` stands for a problem that was noted, the inner one for no traces.
     #[expect(clippy::option_option, reason = "as all parts are read")]
@@ -131,19 +121,6 @@ impl Tracing {
             batching: batching?,
             tells_upstream: tells_upstream?,
         }))
-    }
-}
-
-impl Batching {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let queue = reader.read(&var::OTEL_BSP_MAX_QUEUE_SIZE, spans);
-        let export = reader.read(&var::OTEL_BSP_MAX_EXPORT_BATCH_SIZE, spans);
-        let delay = reader.read(&var::OTEL_BSP_SCHEDULE_DELAY, milliseconds);
-        Some(Self {
-            queue: queue?,
-            export: export?,
-            delay: delay?,
-        })
     }
 }
 
@@ -232,21 +209,6 @@ fn exports(value: &str) -> Result<bool, String> {
         "none" => Ok(false),
         _ => Err("must be otlp or none".into()),
     }
-}
-
-/// None at all would mean to export without a pause, or to wait for no answer.
-fn milliseconds(value: &str) -> Result<Duration, String> {
-    let number = value.parse().ok().filter(|&number| number > 0);
-    number
-        .map(Duration::from_millis)
-        .ok_or_else(|| "must be a number of milliseconds, at least 1".into())
-}
-
-fn spans(value: &str) -> Result<usize, String> {
-    let number = value.parse().ok();
-    number
-        .filter(|number| (1..=MAX_SPANS).contains(number))
-        .ok_or_else(|| format!("must be a number from 1 to {MAX_SPANS}"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,48 @@
+//! How many spans are exported together, and when.
+
+use std::time::Duration;
+
+use crate::config::reader::Reader;
+use crate::config::variables as var;
+
+/// Spans that may wait for their export. Room for all of them is taken at the start.
+const MAX_SPANS: usize = 100_000;
+
+/// How spans are exported together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batching {
+    /// Spans that may wait.
+    pub queue: usize,
+    /// Spans of one export.
+    pub export: usize,
+    /// Between two exports.
+    pub delay: Duration,
+}
+
+impl Batching {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let queue = reader.read(&var::OTEL_BSP_MAX_QUEUE_SIZE, spans);
+        let export = reader.read(&var::OTEL_BSP_MAX_EXPORT_BATCH_SIZE, spans);
+        let delay = reader.read(&var::OTEL_BSP_SCHEDULE_DELAY, milliseconds);
+        Some(Self {
+            queue: queue?,
+            export: export?,
+            delay: delay?,
+        })
+    }
+}
+
+/// None at all would mean to export without a pause, or to wait for no answer.
+pub(super) fn milliseconds(value: &str) -> Result<Duration, String> {
+    let number = value.parse().ok().filter(|&number| number > 0);
+    number
+        .map(Duration::from_millis)
+        .ok_or_else(|| "must be a number of milliseconds, at least 1".into())
+}
+
+fn spans(value: &str) -> Result<usize, String> {
+    let number = value.parse().ok();
+    number
+        .filter(|number| (1..=MAX_SPANS).contains(number))
+        .ok_or_else(|| format!("must be a number from 1 to {MAX_SPANS}"))
+}
