@@ -27,6 +27,7 @@ sub vcl_recv {
 # What these subs tell each other in headers, nobody else may say.
 sub clear_internal_headers {
   unset req.http.X-Client-Cache-Control;
+  unset req.http.X-Directives;
   unset req.http.X-Forward-Reason;
   unset req.http.X-Purged;
   unset req.http.X-Purge-Tags;
@@ -58,11 +59,21 @@ sub carry_cache_control {
   std.collect(req.http.Cache-Control);
   if (req.http.Cache-Control) {
     set req.http.X-Client-Cache-Control = req.http.Cache-Control;
+    call obey_cache_control;
   }
-  if (req.http.Cache-Control ~ "(?i)(?:^|[,\s])no-store(?:$|[,;\s])") {
+}
+
+# README.md has the grammar, which is the backend's too. What it does not allow means no-store: a directive may be hidden in it.
+sub obey_cache_control {
+  if (req.http.Cache-Control !~ {"^(?=.{0,1024}$)(?:[ \t]*+(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++(?:=(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++|"(?:[\t !#-\[\]-~]|\\[\t -~])*+"))?+[ \t]*+)?+(?:,|$))++$"}) {
     return (pass);
   }
-  if (req.http.Cache-Control ~ "(?i)(?:^|[,\s])no-cache(?:$|[,;\s])") {
+  # Names with a comma between them: an argument may hold anything.
+  set req.http.X-Directives = regsuball(req.http.Cache-Control, {"=(?:"(?:[^"\\]|\\.)*+"|[^,]*+)|[ \t]++"}, "");
+  if (req.http.X-Directives ~ "(?i)(?:^|,)no-store(?:,|$)") {
+    return (pass);
+  }
+  if (req.http.X-Directives ~ "(?i)(?:^|,)no-cache(?:,|$)") {
     set req.hash_always_miss = true;
   }
 }
@@ -128,6 +139,7 @@ sub vcl_hash {
 
 sub vcl_backend_fetch {
   call address_backend;
+  unset bereq.http.X-Directives;
   unset bereq.http.X-Forward-Reason;
   # Varnish makes a GET of what was looked up, and nothing but POST is.
   if (!bereq.uncacheable) {
