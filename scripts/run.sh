@@ -8,7 +8,7 @@
 #   OPENAI_API_KEY   set: upstream is OpenAI (OPENAI_BASE_URL to change it), and callers bring their own key;
 #                    not set: the stand-in, whose vectors mean nothing
 #   RUN_DIR          logs, and the vectors that were paid for: they survive a restart
-# Every other variable of backend/README.md is the backend's: STORE=s3://bucket, S3_ENDPOINT, MEMORY_CACHE_BYTES and so on.
+# Every other variable of docs/configuration.md is the backend's: STORE=s3://bucket, S3_ENDPOINT, MEMORY_CACHE_BYTES and so on.
 #
 # Ctrl-C or SIGTERM ends all that it started.
 set -euo pipefail

@@ -68,13 +68,19 @@ impl Program {
             "{}\n\nIt takes no arguments. Environment variables, with their defaults:\n",
             self.about
         );
+        let mut heading = "";
         for variable in self.variables {
             let Variable {
+                group,
                 name,
                 default,
                 meaning,
             } = variable;
-            // Writing to a string does not fail.
+            if heading != *group {
+                heading = group;
+                // Writing to a string does not fail.
+                _ = writeln!(help, "\n{heading}");
+            }
             _ = write!(help, "\n  {name}={default}\n      {meaning}\n");
         }
         help

@@ -1,7 +1,7 @@
 //! Configuration: environment variables, read once, in one place, with all errors reported at
 //! once.
 //!
-//! [`VARIABLES`] names every one of them; `--help` and the table in the README come from it.
+//! [`VARIABLES`] names every one of them; `--help` and `docs/configuration.md` come from it.
 
 pub(crate) mod log_filter;
 mod parts;

@@ -1,4 +1,4 @@
-"""Every environment variable that a document names is one that somebody reads."""
+"""Every environment variable that a document names is one that a program reads."""
 
 import re
 
@@ -7,7 +7,7 @@ from documents import every, prose
 from harness.paths import ROOT
 from harness.variables import defaults
 
-# Words in capitals of others: of Envoy and Istio, of the environment at large, and of whoever builds.
+# Words in capitals of others: of Envoy and Istio, of the environment at large, and of builds.
 _FOREIGN = {"EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "FAIL_CLOSE", "FAIL_OPEN", "FAIL_RELOAD", "GIT_COMMIT", "HTTP_PROXY"}
 
 

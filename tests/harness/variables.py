@@ -4,8 +4,8 @@ import re
 
 from .paths import ROOT
 
-# The table of each container that runs one of them.
-_DOCUMENTS = {"embedding-gateway": "README.md", "endpoint-broadcaster": "endpoint-broadcaster.md"}
+# The tables of each container that runs one of them.
+_DOCUMENTS = {"embedding-gateway": "docs/configuration.md", "endpoint-broadcaster": "backend/endpoint-broadcaster.md"}
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -13,7 +13,7 @@ def defaults(container: str) -> dict[str, str]:
     """Every variable that the program of this container reads, with its default; none for another's program."""
     if container not in _DOCUMENTS:
         return {}
-    text = (ROOT / "backend" / _DOCUMENTS[container]).read_text()
+    text = (ROOT / _DOCUMENTS[container]).read_text()
     rows = re.search(r"<!-- variables: .*?-->\n(.*?)<!-- /variables -->", text, re.DOTALL)[1]
     found = dict(re.findall(r"^\| `([A-Z0-9_*]+)` \| (?:`([^`]*)`)?", rows, re.MULTILINE))
     assert "LISTEN" in found

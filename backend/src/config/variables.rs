@@ -1,8 +1,10 @@
-//! The table of all variables: name, default, meaning. Nothing else knows a variable's name.
+//! The table of all variables: group, name, default, meaning. Nothing else knows a variable's name.
 
 /// One environment variable.
 #[derive(Debug)]
 pub struct Variable {
+    /// The heading that `--help` and the documents list it under.
+    pub group: &'static str,
     /// Its name.
     pub name: &'static str,
     /// What counts when it is absent or empty; empty if its absence means something.
@@ -11,102 +13,129 @@ pub struct Variable {
     pub meaning: &'static str,
 }
 
-/// The table of one program: a constant for each variable, and all of them together.
+/// The table of one program: a constant for each variable, and all of them together, in order. A
+/// name that Rust does not take as a constant's is written out behind `as`.
 macro_rules! variables {
     (
-        $(#[$doc:meta])* $all:ident: [$($other:ident),*];
-        $($name:ident = $default:literal, $meaning:literal;)*
+        $(#[$doc:meta])* $all:ident;
+        $($group:literal {
+            $($name:ident $(as $spelling:literal)? = $default:literal, $meaning:literal;)*
+        })*
     ) => {
-        $(pub(crate) const $name: $crate::config::Variable = $crate::config::Variable {
-            name: stringify!($name),
+        $($(pub(crate) const $name: $crate::config::Variable = $crate::config::Variable {
+            group: $group,
+            name: $crate::config::variables::spelling!($name $($spelling)?),
             default: $default,
             meaning: $meaning,
-        };)*
+        };)*)*
 
         $(#[$doc])*
-        pub const $all: &[$crate::config::Variable] = &[$($name,)* $($other,)*];
+        pub const $all: &[$crate::config::Variable] = &[$($($name,)*)*];
     };
 }
 pub(crate) use variables;
 
-/// The variables that any AWS SDK reads, passed on to the S3 client as they are.
-const AWS: Variable = Variable {
-    name: "AWS_*",
-    default: "",
-    meaning: "the S3 client's standard names: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, \
-              AWS_SESSION_TOKEN, AWS_REGION, AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE and so on",
-};
+/// What the environment calls a variable.
+macro_rules! spelling {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident $spelling:literal) => {
+        $spelling
+    };
+}
+pub(crate) use spelling;
 
 variables! {
-    /// Every variable that the gateway reads. `AWS_*` stands for the standard names.
-    VARIABLES: [AWS];
+    /// Every variable that the gateway reads. `AWS_*` stands for the names that any AWS SDK reads;
+    /// the S3 client gets them as they are.
+    VARIABLES;
 
-    LISTEN = "0.0.0.0:8000", "address and port to accept connections on";
+    "Connections" {
+        LISTEN = "0.0.0.0:8000", "address and port to accept connections on";
+        HEADER_TIMEOUT = "75s", "to receive a request's headers, for an idle connection, and for a client that takes nothing of its answer; keep it above the idle time of the proxy in front";
+        BODY_TIMEOUT = "30s", "to receive the body of an embeddings request";
+        SHUTDOWN_GRACE = "25s", "for running requests and pending writes after SIGTERM";
+    }
 
-    OPENAI_BASE_URL = "https://api.openai.com/v1", "the upstream: what stands for /v1";
-    OPENAI_API_KEY = "", "the gateway's key; without it callers' own credentials go upstream";
-    UPSTREAM_ID = "", "the upstream's part of every cache key; the base URL if absent";
-    UPSTREAM_CA_FILE = "", "a file of certificates in PEM: authorities that the upstream may be certified by, besides the public ones";
-    UPSTREAM_MAX_INPUTS = "2048", "inputs of one embeddings call to the upstream; what is more goes in several";
-    UPSTREAM_CONNECT_TIMEOUT = "5s", "to connect to the upstream";
-    UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";
-    UPSTREAM_IDLE_TIMEOUT = "10m", "for silence before or within any other answer";
+    "Upstream" {
+        OPENAI_BASE_URL = "https://api.openai.com/v1", "the upstream: what stands for /v1";
+        UPSTREAM_ID = "", "the upstream's part of every cache key; the base URL if absent";
+        UPSTREAM_CA_FILE = "", "a file of certificates in PEM: authorities that the upstream may be certified by, besides the public ones";
+        UPSTREAM_MAX_INPUTS = "2048", "inputs of one embeddings call to the upstream; what is more goes in several";
+        UPSTREAM_CONNECT_TIMEOUT = "5s", "to connect to the upstream";
+        UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";
+        UPSTREAM_IDLE_TIMEOUT = "10m", "for silence before or within any other answer";
+    }
 
-    CACHE_SCOPE = "credential", "who shares vectors when callers' credentials go upstream: credential (nobody), organization (as the upstream names it) or shared (all whom the upstream accepts)";
-    CREDENTIAL_TTL = "1h", "how long the upstream's acceptance of a credential entitles it to hits";
-    CLIENT_KEYS_FILE = "", "with OPENAI_API_KEY: a file of the SHA-256, in hex, of each key that callers may present; read again when it changes";
-    ALLOW_ANONYMOUS = "false", "with OPENAI_API_KEY: true lets every caller in";
-    ALLOWED_ROUTES = "POST /v1/embeddings, POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/moderations, GET /v1/models", "with OPENAI_API_KEY: what callers may use; a trailing /* allows everything below";
+    "Credentials and access" {
+        OPENAI_API_KEY = "", "the gateway's key; without it callers' own credentials go upstream";
+        CACHE_SCOPE = "credential", "who shares vectors when callers' credentials go upstream: credential (each credential for itself), organization (as the upstream names it) or shared (all callers that the upstream accepts)";
+        CREDENTIAL_TTL = "1h", "how long the upstream's acceptance of a credential entitles it to hits";
+        CLIENT_KEYS_FILE = "", "with OPENAI_API_KEY: a file of the SHA-256, in hex, of each key that callers may present; read again when it changes";
+        ALLOW_ANONYMOUS = "false", "with OPENAI_API_KEY: true lets every caller in";
+        ALLOWED_ROUTES = "POST /v1/embeddings, POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/moderations, GET /v1/models", "with OPENAI_API_KEY: what callers may use; a trailing /* allows everything below";
+        ALLOWED_EMBEDDING_MODELS = "", "models that embeddings may be asked of, with commas; all if absent";
+    }
 
-    ALLOWED_EMBEDDING_MODELS = "", "models that embeddings may be asked of, with commas; all if absent";
+    "Cache" {
+        CACHE_NAMESPACE = "", "part of every cache key; another name starts an empty cache";
+        MEMORY_CACHE_BYTES = "256MiB", "bound of the memory tier; 0 turns it off";
+        RESPONSE_MAX_AGE = "1h", "max-age of answers that an HTTP cache in front may store";
+        ENTRY_MAX_AGE = "", "how old a vector may become before it is paid for again; for ever if absent";
+    }
 
-    CACHE_NAMESPACE = "", "part of every cache key; another name starts an empty cache";
-    MEMORY_CACHE_BYTES = "256MiB", "bound of the memory tier; 0 turns it off";
-    RESPONSE_MAX_AGE = "1h", "max-age of answers that an HTTP cache in front may store";
-    ENTRY_MAX_AGE = "", "how old a vector may become before it is paid for again; for ever if absent";
-    ADMIN_TOKEN = "", "who presents it as a bearer token may PURGE; nobody may if it and ALLOW_ANONYMOUS_PURGE are absent";
-    ALLOW_ANONYMOUS_PURGE = "false", "true lets everybody PURGE whom the network lets call";
+    "Purging" {
+        ADMIN_TOKEN = "", "the bearer token that PURGE needs; PURGE is off if it and ALLOW_ANONYMOUS_PURGE are absent";
+        ALLOW_ANONYMOUS_PURGE = "false", "true accepts PURGE without a token: the network decides who may call";
+    }
 
-    STORE = "", "where vectors survive: s3://bucket/prefix, file:///directory, memory: or none; s3 if S3_BUCKET is set, else none";
-    S3_BUCKET = "", "the bucket, if STORE names none";
-    S3_ENDPOINT = "", "an S3 server other than AWS, as in http://minio:9000";
-    STORE_TIMEOUT = "500ms", "for a look-up in the store, and 2 ms more for each input of a batch; longer counts as a miss";
-    STORE_QUEUE = "16384", "writes that may wait for the store; more are dropped and counted";
-    STORE_ADMISSION = "always", "what is written to the store: always (all that is paid for) or second-use (what is asked for twice)";
-    STORE_MIN_TOKENS = "0", "vectors that cost fewer tokens are not written to the store";
+    "Store" {
+        STORE = "", "where vectors survive: s3://bucket/prefix, file:///directory, memory: or none; s3 if S3_BUCKET is set, else none";
+        S3_BUCKET = "", "the bucket, if STORE names none";
+        S3_ENDPOINT = "", "an S3 server other than AWS, as in http://minio:9000";
+        AWS as "AWS_*" = "", "the S3 client's standard names: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE and so on";
+        STORE_TIMEOUT = "500ms", "for a look-up in the store, and 2 ms more for each input of a batch; longer counts as a miss";
+        STORE_QUEUE = "16384", "writes that may wait for the store; more are dropped and counted";
+        STORE_ADMISSION = "always", "what is written to the store: always (all that is paid for) or second-use (what is asked for twice)";
+        STORE_MIN_TOKENS = "0", "vectors that cost fewer tokens are not written to the store";
+    }
 
-    MAX_BODY_BYTES = "16MiB", "body of an embeddings request";
-    MAX_INPUTS = "16384", "inputs of an embeddings request";
-    MAX_INPUT_BYTES = "1MiB", "one input, as JSON";
-    MAX_HEADER_BYTES = "96KiB", "all headers of a request together";
-    MAX_CONCURRENT_REQUESTS = "1024", "requests at a time; more get 503";
-    HEADER_TIMEOUT = "75s", "to receive a request's headers, for an idle connection, and for a client that takes nothing of its answer; keep it above the idle time of whatever stands in front";
-    BODY_TIMEOUT = "30s", "to receive the body of an embeddings request";
+    "Limits" {
+        MAX_BODY_BYTES = "16MiB", "body of an embeddings request";
+        MAX_INPUTS = "16384", "inputs of an embeddings request";
+        MAX_INPUT_BYTES = "1MiB", "one input, as JSON";
+        MAX_HEADER_BYTES = "96KiB", "all headers of a request together";
+        MAX_CONCURRENT_REQUESTS = "1024", "requests at a time; more get 503";
+    }
 
-    OTEL_EXPORTER_OTLP_ENDPOINT = "", "where traces are sent, as in http://collector:4318; nothing is traced if neither this nor the next is set";
-    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = "", "the same for traces alone, with its path";
-    OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf", "http/protobuf or grpc";
-    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL = "", "the same for traces alone";
-    OTEL_EXPORTER_OTLP_HEADERS = "", "headers that go along, as in api-key=k,tenant=t";
-    OTEL_EXPORTER_OTLP_TRACES_HEADERS = "", "the same for traces alone";
-    OTEL_EXPORTER_OTLP_TIMEOUT = "10000", "for one export, in milliseconds";
-    OTEL_EXPORTER_OTLP_TRACES_TIMEOUT = "", "the same for traces alone";
-    OTEL_EXPORTER_OTLP_CERTIFICATE = "", "a file of certificates in PEM: authorities that the collector may be certified by, besides the public ones";
-    OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE = "", "the same for traces alone";
-    OTEL_TRACES_EXPORTER = "otlp", "otlp or none";
-    OTEL_SDK_DISABLED = "false", "true traces nothing";
-    OTEL_SERVICE_NAME = "embedding-gateway", "what traces call us";
-    OTEL_RESOURCE_ATTRIBUTES = "", "what else traces say of us, as in deployment.environment.name=prod,k8s.pod.name=p";
-    OTEL_TRACES_SAMPLER = "parentbased_always_on", "which requests are traced: always_on, always_off, traceidratio, or these with parentbased_ in front, which do as the caller's traceparent says if there is one";
-    OTEL_TRACES_SAMPLER_ARG = "1", "the part that traceidratio traces, from 0 to 1";
-    OTEL_BSP_MAX_QUEUE_SIZE = "2048", "spans that may wait for their export; more are dropped";
-    OTEL_BSP_MAX_EXPORT_BATCH_SIZE = "512", "spans of one export";
-    OTEL_BSP_SCHEDULE_DELAY = "5000", "between two exports, in milliseconds";
-    TRACE_UPSTREAM = "false", "true tells the upstream which trace a call belongs to, by traceparent";
+    "Logs, page and traces" {
+        LOG_FORMAT = "text", "text or json";
+        RUST_LOG = "info", "which of the gateway's own log lines to write, as in debug or embedding_gateway=trace";
+        STATUS_PAGE = "true", "the page for people at GET /, with its figures at /status.json; false turns it off";
+        TOKEN_PRICE = "0.02", "what the page takes a million tokens to cost, in dollars, until its viewer says otherwise";
+        TRACE_UPSTREAM = "false", "true tells the upstream which trace a call belongs to, by traceparent";
+    }
 
-    SHUTDOWN_GRACE = "25s", "for running requests and pending writes after SIGTERM";
-    STATUS_PAGE = "true", "the page for people at GET /, with its figures at /status.json; false turns it off";
-    TOKEN_PRICE = "0.02", "what the page takes a million tokens to cost, in dollars, until its viewer says otherwise";
-    LOG_FORMAT = "text", "text or json";
-    RUST_LOG = "info", "which of the gateway's own log lines to write, as in debug or embedding_gateway=trace";
+    "OpenTelemetry" {
+        OTEL_EXPORTER_OTLP_ENDPOINT = "", "where traces are sent, as in http://collector:4318; nothing is traced if neither this nor the next is set";
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = "", "the same for traces alone, with its path";
+        OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf", "http/protobuf or grpc";
+        OTEL_EXPORTER_OTLP_TRACES_PROTOCOL = "", "the same for traces alone";
+        OTEL_EXPORTER_OTLP_HEADERS = "", "headers that go along, as in api-key=k,tenant=t";
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS = "", "the same for traces alone";
+        OTEL_EXPORTER_OTLP_TIMEOUT = "10000", "for one export, in milliseconds";
+        OTEL_EXPORTER_OTLP_TRACES_TIMEOUT = "", "the same for traces alone";
+        OTEL_EXPORTER_OTLP_CERTIFICATE = "", "a file of certificates in PEM: authorities that the collector may be certified by, besides the public ones";
+        OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE = "", "the same for traces alone";
+        OTEL_TRACES_EXPORTER = "otlp", "otlp or none";
+        OTEL_SDK_DISABLED = "false", "true traces nothing";
+        OTEL_SERVICE_NAME = "embedding-gateway", "what traces call the gateway";
+        OTEL_RESOURCE_ATTRIBUTES = "", "what else traces say of the gateway, as in deployment.environment.name=prod,k8s.pod.name=p";
+        OTEL_TRACES_SAMPLER = "parentbased_always_on", "which requests are traced: always_on, always_off, traceidratio, or these with parentbased_ in front, which do as the caller's traceparent says if there is one";
+        OTEL_TRACES_SAMPLER_ARG = "1", "the part that traceidratio traces, from 0 to 1";
+        OTEL_BSP_MAX_QUEUE_SIZE = "2048", "spans that may wait for their export; more are dropped";
+        OTEL_BSP_MAX_EXPORT_BATCH_SIZE = "512", "spans of one export";
+        OTEL_BSP_SCHEDULE_DELAY = "5000", "between two exports, in milliseconds";
+    }
 }

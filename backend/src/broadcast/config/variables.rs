@@ -4,27 +4,33 @@ use crate::config::variables::variables;
 
 variables! {
     /// Every variable that the broadcaster reads.
-    VARIABLES: [];
+    VARIABLES;
 
-    LISTEN = "0.0.0.0:8080", "address and port to accept connections on";
+    "Services" {
+        VARNISH_SERVICE = "", "name:port of Varnish's headless Service: every address of the name is purged, with this as its Host. An address:port is purged as it is. Must be set";
+        BACKEND_SERVICE = "", "name:port of the backend's Service, which is purged first, at every address of the name. Must be set";
+        BACKEND_ADMIN_TOKEN = "", "the backend's ADMIN_TOKEN; absent where the backend accepts PURGE without one";
+        BACKEND_TIMEOUT = "10s", "for the backend's answer, from resolving its name on";
+        ENDPOINT_TIMEOUT = "3s", "for each Varnish's answer, from connecting on";
+    }
 
-    VARNISH_SERVICE = "", "name:port of Varnish's headless Service: every address of the name is purged, with this as its Host. An address:port is purged as it is. Must be set";
-    BACKEND_SERVICE = "", "name:port of the backend's Service, which is purged first, at every address of the name. Must be set";
-    BACKEND_ADMIN_TOKEN = "", "the backend's ADMIN_TOKEN; absent where the backend lets everybody PURGE";
+    "Names" {
+        DNS_SERVERS = "", "address:port of name servers, with commas, to ask in place of /etc/hosts and /etc/resolv.conf; names are then not completed by search domains";
+        RESOLVE_TIMEOUT = "5s", "to resolve a name";
+    }
 
-    ADMIN_TOKEN = "", "who presents it as a bearer token may PURGE here; this or ALLOW_ANONYMOUS_PURGE must be set";
-    ALLOW_ANONYMOUS_PURGE = "false", "true lets everybody PURGE whom the network lets call";
+    "Callers" {
+        LISTEN = "0.0.0.0:8080", "address and port to accept connections on";
+        ADMIN_TOKEN = "", "the bearer token that PURGE needs; this or ALLOW_ANONYMOUS_PURGE must be set";
+        ALLOW_ANONYMOUS_PURGE = "false", "true accepts PURGE without a token: the network decides who may call";
+        MAX_CONCURRENT_PURGES = "8", "purges at a time; more get 503";
+        MAX_HEADER_BYTES = "32KiB", "all headers of a request together";
+        HEADER_TIMEOUT = "75s", "to receive a request's headers, for an idle connection, and for a client that takes nothing of its answer";
+    }
 
-    DNS_SERVERS = "", "address:port of name servers, with commas, to ask in place of /etc/hosts and /etc/resolv.conf; names are then not completed by search domains";
-    RESOLVE_TIMEOUT = "5s", "to resolve a name";
-    BACKEND_TIMEOUT = "10s", "for the backend's answer, from resolving its name on";
-    ENDPOINT_TIMEOUT = "3s", "for each Varnish's answer, from connecting on";
-
-    MAX_CONCURRENT_PURGES = "8", "purges at a time; more get 503";
-    MAX_HEADER_BYTES = "32KiB", "all headers of a request together";
-    HEADER_TIMEOUT = "75s", "to receive a request's headers, for an idle connection, and for a client that takes nothing of its answer";
-
-    SHUTDOWN_GRACE = "25s", "for running purges after SIGTERM; longer than the three time-outs together";
-    LOG_FORMAT = "text", "text or json";
-    RUST_LOG = "info", "which of the broadcaster's own log lines to write, as in debug or embedding_gateway::broadcast=trace";
+    "Process" {
+        SHUTDOWN_GRACE = "25s", "for running purges after SIGTERM; longer than the three time-outs together";
+        LOG_FORMAT = "text", "text or json";
+        RUST_LOG = "info", "which of the broadcaster's own log lines to write, as in debug or embedding_gateway::broadcast=trace";
+    }
 }
