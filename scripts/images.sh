@@ -13,7 +13,9 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly TARGET=x86_64-unknown-linux-musl
+# The images are for the processor of this machine.
+TARGET="$(uname -m)-unknown-linux-musl"
+readonly TARGET
 readonly PINS="$ROOT/kustomize/components/images/kustomization.yaml"
 # What the images are built from. skaffold.yaml follows the same.
 readonly SOURCES=(.cargo Cargo.lock Cargo.toml backend filter rust-toolchain.toml)

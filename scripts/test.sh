@@ -5,7 +5,7 @@
 #   TEST_JOBS   parts at a time, once everything is built; with 1 their output comes as it is written
 #   MESH_KIT    a folder with a control plane, for the part mesh: see tests/mesh/README.md
 #
-#   lint     rustfmt, clippy with warnings as errors (native and wasm), shellcheck, cargo-deny
+#   lint     rustfmt, clippy with warnings as errors (native and wasm), shellcheck, actionlint, cargo-deny
 #   unit     the Rust tests: unit, property, in-process
 #   wasm     the release module: built, and under 200 KiB
 #   build    the backend's programs, as they are released
@@ -22,7 +22,8 @@
 #   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT)
 #
 # All parts run even when one fails; the last line counts them, and the exit status is 1 if any failed.
-# A check that cannot run here prints SKIP and why.
+# A check that cannot run here prints SKIP and why: no root, no MESH_KIT, no way to the advisory database. A tool that
+# scripts/setup.sh cannot install fails its part.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -35,6 +36,8 @@ readonly PARTS=("${ALONE[@]}" "${BESIDE[@]}")
 readonly JOBS=${TEST_JOBS:-2}
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
 readonly MODULE_MAX_BYTES=$((200 * 1024))
+# The advisory database is a few megabytes; a network that drops packets keeps a fetch waiting.
+readonly FETCH_SECONDS=120
 
 step() { printf '\n--- %s\n' "$*"; "$@"; }
 setup() { step "$ROOT/scripts/setup.sh" "$@"; }
@@ -57,11 +60,18 @@ part_lint() {
   step cargo fmt --all --check
   step cargo clippy --workspace --all-targets --locked -- -D warnings
   step cargo clippy --package body-hash-filter --target wasm32-wasip1 --locked -- -D warnings
-  git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
-  if command -v cargo-deny >/dev/null; then
-    step cargo deny --log-level error check bans licenses sources
+  git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck --external-sources
+  step "$ROOT/.tools/bin/actionlint"
+  step "$ROOT/.tools/bin/cargo-deny" --log-level error check bans licenses sources
+  check_advisories
+}
+
+# The one check that needs the internet beyond the package registries: a machine without it checks all the rest.
+check_advisories() {
+  if step timeout "$FETCH_SECONDS" "$ROOT/.tools/bin/cargo-deny" --log-level off fetch db; then
+    step "$ROOT/.tools/bin/cargo-deny" --log-level error check --disable-fetch advisories
   else
-    skip "cargo-deny is not installed (cargo install cargo-deny --locked): bans, licences and sources of the dependencies were not checked"
+    skip "advisories: cargo-deny could not fetch the advisory database from GitHub; known vulnerabilities were not checked"
   fi
 }
 

@@ -1,17 +1,21 @@
 """What the scripts say of themselves, and what README.md says of them."""
 
 import re
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
-from harness.paths import ROOT
+from harness.paths import ENVOY_VERSION, OTHER_ENVOY_VERSIONS, ROOT
 
 README = (ROOT / "README.md").read_text()
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
 
 
 def source(script: str) -> str:
-    return (ROOT / "scripts" / script).read_text()
+    """A script, and what it takes from the folder of its name."""
+    path = ROOT / "scripts" / script
+    return "".join(file.read_text() for file in (path, *sorted(path.with_suffix("").glob("*.sh"))))
 
 
 def described(script: str) -> set[str]:
@@ -50,8 +54,74 @@ def test_each_part_of_the_measurements_has_its_place_in_the_page():
 
 
 def test_the_parts_of_the_setup_are_described():
-    (known,) = re.findall(r"^      ([a-z |]+)\) \"setup_\$part\"", source("setup.sh"), re.MULTILINE)
-    assert described("setup.sh") == set(known.split(" | ")) == functions("setup.sh", "setup")
+    assert described("setup.sh") == set(listed("setup.sh", "PARTS")) == functions("setup.sh", "setup")
+
+
+def test_whatever_the_setup_installs_can_be_found_missing():
+    assert functions("setup.sh", "setup") <= functions("setup.sh", "missing")
+
+
+def setup(root: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([root / "scripts/setup.sh", *arguments], capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def bare_checkout(tmp_path) -> Path:
+    """The scripts and what they pin, without tools."""
+    root = tmp_path / "root"
+    shutil.copytree(ROOT / "scripts", root / "scripts")
+    for name in ("tests/requirements.txt", "tests/chain/package-lock.json", "tests/page/package-lock.json", "rust-toolchain.toml"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    return root
+
+
+def test_a_check_names_what_is_missing_and_installs_nothing(bare_checkout):
+    before = sorted(bare_checkout.rglob("*"))
+    done = setup(bare_checkout, "--check", "envoy", "envoys", "python", "lint")
+    assert done.returncode == 1, done.stderr
+    missing = [line for line in done.stdout.splitlines() if "shellcheck" not in line]
+    assert missing == [
+        f"missing: envoy: Envoy {ENVOY_VERSION}",
+        *(f"missing: envoys: Envoy {version}" for version in OTHER_ENVOY_VERSIONS),
+        "missing: python: the packages of tests/requirements.txt",
+        f"missing: lint: actionlint {pinned('ACTIONLINT_VERSION')}",
+        f"missing: lint: cargo-deny {pinned('CARGO_DENY_VERSION')}",
+    ]
+    assert sorted(bare_checkout.rglob("*")) == before
+
+
+def test_a_check_without_parts_checks_all_of_them(bare_checkout):
+    done = setup(bare_checkout, "--check")
+    assert done.returncode == 1
+    assert {"envoy", "envoys", "python", "node", "browser", "lint"} <= set(re.findall(r"^missing: (\w+): ", done.stdout, re.M))
+
+
+def test_a_check_of_what_is_there_says_nothing():
+    done = setup(ROOT, "--check", "python")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("version", ["0.0.1", "1.7.1", "1.7.120"])
+def test_a_tool_of_another_version_is_missing(bare_checkout, version):
+    tool = bare_checkout / ".tools/bin/actionlint"
+    tool.parent.mkdir(parents=True)
+    tool.write_text(f"#!/bin/sh\necho v{version}\n")
+    tool.chmod(0o755)
+    assert "missing: lint: actionlint" in setup(bare_checkout, "--check", "lint").stdout
+    tool.write_text(f"#!/bin/sh\necho v{pinned('ACTIONLINT_VERSION')}\n")
+    assert "missing: lint: actionlint" not in setup(bare_checkout, "--check", "lint").stdout
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["--check", "nothing"], ["rust", "nothing"]])
+def test_a_part_that_is_not_there_is_a_clear_error(bare_checkout, arguments):
+    done = setup(bare_checkout, *arguments)
+    assert done.returncode == 1
+    assert "no part is called 'nothing'; there are: rust " in done.stderr
+
+
+def pinned(name: str) -> str:
+    return re.search(rf"^readonly {name}=(.*)$", source("setup.sh"), re.MULTILINE)[1]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
