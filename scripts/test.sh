@@ -95,7 +95,7 @@ part_build() {
 }
 
 part_filter() {
-  setup rust python envoy
+  setup rust python envoy varnish
   build_module
   pytest tests/filter -m "not compat"
 }

@@ -1,14 +1,11 @@
 """The front of the whole chain, `envoy/gateway.yaml`: what a hostile client writes ends there, or arrives as one request with its own hash."""
 
 import pytest
-import yaml
 from harness import http1, http2
-from harness.envoy import Envoy
 from harness.http1_wire import END, LAST_CHUNK
-from harness.paths import ROOT
-from harness.ports import moved, replacements
 
 from .expectations import assert_hashed
+from .front import Front
 
 FORGED = b"f" * 64
 START = b"POST /v1/embeddings HTTP/1.1\r\n"
@@ -23,7 +20,7 @@ def forged_by(line: bytes) -> bytes:
     return START + HOST + line + LENGTH + END + b"body"
 
 
-# Each could be two requests, or another header, to whoever reads it otherwise.
+# A reader with other rules could take each for two requests, or for another header.
 REFUSED = {
     "two framings": START + HOST + LENGTH + CHUNKED + END + LAST_CHUNK + END + SECOND,
     "two lengths": START + HOST + LENGTH + b"Content-Length: 5\r\n" + END + b"bodyX",
@@ -66,10 +63,8 @@ IN_HTTP2 = {
 @pytest.fixture(scope="module")
 def front(module, origin, tmp_path_factory):
     """The gateway with the recording origin in Varnish's place: its port."""
-    ports = replacements(9901, 8080) | {6081: origin.port}
-    configuration = yaml.safe_load(moved((ROOT / "envoy/gateway.yaml").read_text(), ports))
-    with Envoy(configuration, tmp_path_factory.mktemp("gateway")):
-        yield ports[8080]
+    with Front(tmp_path_factory.mktemp("gateway"), origin.port) as running:
+        yield running.port
 
 
 @pytest.fixture(autouse=True)
@@ -115,15 +110,15 @@ def test_a_path_of_http2_that_would_be_more_than_a_path_does_not_arrive(front, o
 
 @pytest.mark.parametrize("client", [http1, http2])
 @pytest.mark.parametrize("asks", [[], [("X-Purge-All", "true")], [("Surrogate-Key", "model:m")]], ids=["url", "all", "tag"])
-def test_nobody_purges_through_the_gateway(front, origin, client, asks):
-    """To Varnish whoever comes through it has an address that may."""
+def test_no_client_purges_through_the_gateway(front, origin, client, asks):
+    """Varnish lets the gateway's address purge."""
     for body in (None, b"body"):
         assert client.request(front, "PURGE", "/v1/embeddings", asks, body).status == 403
     assert origin.take_received() == []
 
 
 @pytest.mark.parametrize("client", [http1, http2])
-def test_nobody_tells_the_gateway_how_to_call(front, origin, client):
+def test_no_client_tells_the_gateway_how_to_call(front, origin, client):
     """It never retries: a retry pays twice."""
     wishes = [
         ("x-envoy-retry-on", "5xx,retriable-4xx,retriable-status-codes"),

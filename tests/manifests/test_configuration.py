@@ -160,13 +160,15 @@ def idle(manifests: Manifests, rule: str) -> int:
     return seconds(manifests.get("DestinationRule", rule)["spec"]["trafficPolicy"]["connectionPool"]["http"]["idleTimeout"])
 
 
-def test_who_asks_gives_an_idle_connection_up_before_who_answers_closes_it(tmp_path):
-    """Nobody repeats a request that was sent into a closing connection: a repetition pays twice."""
+def test_a_caller_gives_an_idle_connection_up_before_the_server_closes_it(tmp_path):
+    """No hop repeats a request that it sent into a closing connection: a repetition pays twice."""
     manifests = render.dev(render.Variant("in-mesh-clients", add=("in-mesh-clients",)), tmp_path)
     varnish = {name: int(value) for name, value in re.findall(r"^-p (\w+)=(\d+)$", (VARNISH / "start.sh").read_text(), re.MULTILINE)}
     gateway = seconds(defaults("embedding-gateway")["HEADER_TIMEOUT"])
     broadcaster = seconds(defaults("endpoint-broadcaster")["HEADER_TIMEOUT"])
-    (laptop,) = re.findall(r"^ +idle_timeout: (\w+)$", (ROOT / "envoy/gateway.yaml").read_text(), re.MULTILINE)
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    clusters = yaml.safe_load((ROOT / "envoy/gateway.yaml").read_text())["static_resources"]["clusters"]
+    (laptop,) = {each["typed_extension_protocol_options"][options]["common_http_protocol_options"]["idle_timeout"] for each in clusters}
     assert max(idle(manifests, "embedding-gateway-varnish"), idle(manifests, "embedding-gateway"), seconds(laptop)) < varnish["timeout_idle"]
     assert max(idle(manifests, "embedding-gateway-backend"), varnish["backend_idle_timeout"]) < gateway
     assert idle(manifests, "embedding-gateway-endpoint-broadcaster") < broadcaster
