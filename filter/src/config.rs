@@ -1,7 +1,7 @@
-//! The plugin's configuration: camelCase JSON, read once, refused unless every field is sound.
+//! The filter's configuration: camelCase JSON, read once, refused unless every field is sound.
 //!
-//! There is no silent default: a field that is unknown, given twice, of a wrong type or without a
-//! possible meaning refuses the whole configuration, and the error names every such field.
+//! There is no silent default: a field that is unknown, given twice, of a wrong type or without a possible meaning
+//! refuses the whole configuration, and the error names every such field.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ mod json;
 mod selection;
 
 use fields::Fields;
-use json::Json;
+pub(crate) use json::Json;
 pub use selection::{HostPattern, PathPrefix};
 
 /// Envoy's own default for `per_connection_buffer_limit_bytes`: a held body must fit in it.
@@ -50,27 +50,14 @@ const RESERVED_HEADERS: [&str; 19] = [
 ];
 const RESERVED_PREFIXES: [&str; 2] = ["x-envoy-", "x-forwarded-"];
 
-/// What an instance of the filter is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The pair's first filter.
-    Tap,
-    /// The pair's second filter.
-    Gate,
-    /// The filter that does both.
-    Single,
-}
-
 /// A sound configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What this instance is.
-    pub role: Role,
     /// The header to write, in lower case.
     pub header: String,
-    /// The longest body that is hashed.
+    /// The longest body that the filter hashes.
     pub max_body_bytes: u64,
-    /// How long a request is held while its body does not grow.
+    /// How long the filter holds a request while its body does not grow.
     pub stall_timeout: Duration,
     /// The hosts to hash for; empty means all.
     pub hosts: Vec<HostPattern>,
@@ -91,39 +78,38 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads a configuration.
+    /// Reads a configuration of the core's fields alone.
     ///
     /// # Errors
-    /// Names every field that is missing, unknown, repeated or wrong.
+    /// Names every field that is unknown, repeated or wrong.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        Self::parse_with(json, |_| Some(())).map(|((), config)| config)
+    }
+
+    /// Reads a configuration with fields of a host beside the core's. `host` takes its own; `None` when it has noted
+    /// that one is wrong.
+    pub(crate) fn parse_with<T>(
+        json: &[u8],
+        host: impl FnOnce(&mut Fields) -> Option<T>,
+    ) -> Result<(T, Self), ConfigError> {
         let mut fields = Fields::read(json).map_err(|wrong| ConfigError(vec![wrong]))?;
-        let role = fields.required("role", role);
-        let header = fields.optional("header", DEFAULT_HEADER.to_owned(), header);
-        let max_body_bytes = fields.optional("maxBodyBytes", DEFAULT_MAX_BODY_BYTES, body_bytes);
-        let stall_timeout = fields.optional("stallTimeout", DEFAULT_STALL_TIMEOUT, milliseconds);
-        let hosts = fields.optional("hosts", Vec::new(), hosts);
-        let path_prefixes = fields.optional("pathPrefixes", Vec::new(), path_prefixes);
+        let hosts_own = host(&mut fields);
+        let config = Self::take(&mut fields);
         let wrong = fields.finish();
-        match role {
-            Some(role) if wrong.is_empty() => Ok(Self {
-                role,
-                header,
-                max_body_bytes,
-                stall_timeout,
-                hosts,
-                path_prefixes,
-            }),
+        match hosts_own {
+            Some(hosts_own) if wrong.is_empty() => Ok((hosts_own, config)),
             _ => Err(ConfigError(wrong)),
         }
     }
-}
 
-fn role(value: &Json) -> Result<Role, String> {
-    match text(value)? {
-        "tap" => Ok(Role::Tap),
-        "gate" => Ok(Role::Gate),
-        "single" => Ok(Role::Single),
-        _ => Err("must be \"tap\", \"gate\" or \"single\"".to_owned()),
+    fn take(fields: &mut Fields) -> Self {
+        Self {
+            header: fields.optional("header", DEFAULT_HEADER.to_owned(), header),
+            max_body_bytes: fields.optional("maxBodyBytes", DEFAULT_MAX_BODY_BYTES, body_bytes),
+            stall_timeout: fields.optional("stallTimeout", DEFAULT_STALL_TIMEOUT, milliseconds),
+            hosts: fields.optional("hosts", Vec::new(), hosts),
+            path_prefixes: fields.optional("pathPrefixes", Vec::new(), path_prefixes),
+        }
     }
 }
 
@@ -149,7 +135,8 @@ fn header(value: &Json) -> Result<String, String> {
     Ok(name)
 }
 
-fn text(value: &Json) -> Result<&str, String> {
+/// The string that `value` is.
+pub(crate) fn text(value: &Json) -> Result<&str, String> {
     match value {
         Json::Text(text) => Ok(text),
         _ => Err("must be a string".to_owned()),

@@ -1,20 +1,26 @@
 //! The SHA-256 of a body that arrives in pieces.
 //!
-//! A [`BodyHasher`] keeps the state of the hash and a count, never the body, and refuses to read
-//! past its cap.
+//! A [`BodyHasher`] keeps the state of the hash and a count, never the body, and refuses to read past its cap.
 
 use sha2::{Digest as _, Sha256};
 
-use crate::stats::{Outcome, Reason};
-
-/// The most that is copied out of Envoy at once, so that wasm memory does not follow the size of
-/// a body. A read of Envoy's from a socket is seldom larger.
+/// The most that [`BodyHasher::absorb`] copies out of the proxy at once, so that memory does not follow the size of a
+/// body. Envoy seldom reads more from a socket.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Body bytes that Envoy holds at this moment.
+/// Body bytes that the proxy holds at this moment.
 pub trait Body {
-    /// A copy of `len` bytes from `start` on; shorter or `None` when Envoy has less.
+    /// A copy of `len` bytes from `start` on; shorter or `None` when the proxy has less.
     fn read(&self, start: usize, len: usize) -> Option<Vec<u8>>;
+}
+
+/// Why a hasher stopped: a hash of half a body must never reach a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incomplete {
+    /// The body outgrew the cap.
+    OverCap,
+    /// The proxy held fewer bytes than it had promised.
+    Missing,
 }
 
 /// The SHA-256 of a whole body.
@@ -58,16 +64,24 @@ impl BodyHasher {
         self.seen
     }
 
-    /// Hashes `len` bytes of `body` from `start` on.
+    /// Hashes bytes that the proxy lends: no copy.
     ///
     /// # Errors
-    /// [`Reason::TooLarge`] before anything is copied when the body outgrows the cap,
-    /// [`Reason::Aborted`] when `body` holds fewer bytes than promised: a hash of half a body
-    /// must never reach a header.
-    pub fn absorb(&mut self, body: &impl Body, start: usize, len: usize) -> Result<(), Reason> {
-        if self.seen.saturating_add(len as u64) > self.cap {
-            return Err(Reason::TooLarge);
-        }
+    /// [`Incomplete::OverCap`] when the body outgrows the cap; then nothing is hashed.
+    pub fn update(&mut self, piece: &[u8]) -> Result<(), Incomplete> {
+        let seen = self.seen_after(piece.len())?;
+        self.state.update(piece);
+        self.seen = seen;
+        Ok(())
+    }
+
+    /// Hashes `len` bytes of `body` from `start` on, copied in pieces.
+    ///
+    /// # Errors
+    /// [`Incomplete::OverCap`] when the body outgrows the cap; then nothing is copied.
+    /// [`Incomplete::Missing`] when `body` holds fewer bytes than promised.
+    pub fn absorb(&mut self, body: &impl Body, start: usize, len: usize) -> Result<(), Incomplete> {
+        self.seen_after(len)?;
         let mut done = 0;
         while done < len {
             let want = (len - done).min(PIECE_BYTES);
@@ -75,22 +89,26 @@ impl BodyHasher {
                 .read(start.saturating_add(done), want)
                 .unwrap_or_default();
             if piece.len() != want {
-                return Err(Reason::Aborted);
+                return Err(Incomplete::Missing);
             }
-            self.state.update(&piece);
+            self.update(&piece)?;
             done += want;
         }
-        self.seen += len as u64;
         Ok(())
     }
 
     /// The end of the body. A body without a byte has no digest.
     #[must_use]
-    pub fn finish(self) -> Outcome {
-        if self.seen == 0 {
-            Outcome::Skipped(Reason::NoBody)
+    pub fn finish(self) -> Option<Digest> {
+        (self.seen > 0).then(|| Digest(self.state.finalize().into()))
+    }
+
+    fn seen_after(&self, more: usize) -> Result<u64, Incomplete> {
+        let seen = self.seen.saturating_add(more as u64);
+        if seen > self.cap {
+            Err(Incomplete::OverCap)
         } else {
-            Outcome::Hashed(Digest(self.state.finalize().into()))
+            Ok(seen)
         }
     }
 }

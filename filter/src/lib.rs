@@ -1,27 +1,21 @@
 //! `x-body-hash`: the SHA-256 of a request's body, computed inside Envoy.
 //!
-//! The rooms of this crate:
-//! - [`config`] reads the plugin's configuration and refuses what it cannot mean;
-//! - [`policy`] names the requests that must never be held;
+//! The core knows no host:
+//! - [`config`] reads the filter's configuration and refuses what it cannot mean;
 //! - [`digest`] hashes a body piece by piece, up to a cap;
-//! - [`tap`] and [`gate`] are the two filters of the pair: [`ticket`] tells one of the other,
-//!   [`rendezvous`] is where they meet;
-//! - [`single`] is the one filter for an Envoy that allows it;
-//! - [`roots`] knows which root contexts of this VM can still be woken;
-//! - [`stats`] names every way a request can end.
+//! - [`stats`] names every way a request can end;
+//! - [`policy`] names the requests that must never be held;
+//! - [`decision`] leads one request from its headers to the end of its body.
 //!
-//! None of these knows proxy-wasm. Only `host`, built for wasm alone, calls the SDK.
+//! [`vm`] adds what the streams of a wasm VM share, still without the SDK. Only `host`, built for wasm alone, knows
+//! proxy-wasm. A module imports only from those above it; `tests/rows.rs` holds that.
 
 pub mod config;
+pub mod decision;
 pub mod digest;
-pub mod gate;
 pub mod policy;
-pub mod rendezvous;
-pub mod roots;
-pub mod single;
 pub mod stats;
-pub mod tap;
-pub mod ticket;
+pub mod vm;
 
 #[cfg(target_arch = "wasm32")]
 mod host;

@@ -1,8 +1,7 @@
 //! Which requests are hashed, decided from their headers alone.
 //!
-//! A request that is named here is never held: holding a tunnel, an upgrade or a bidirectional
-//! stream would wait for an end that does not come. Header values are bytes; a client may send
-//! any.
+//! The filter never holds a request that is named here: holding a tunnel, an upgrade or a bidirectional stream would
+//! wait for an end that does not come. Header values are bytes; a client may send any.
 
 use crate::config::Config;
 use crate::stats::Reason;
@@ -13,7 +12,7 @@ pub trait Head {
     fn get(&self, name: &str) -> Option<Vec<u8>>;
 }
 
-/// Why this request is not to be hashed, or `None` if it is.
+/// Why the filter must not hash this request, or `None` if it must.
 ///
 /// `ends_here` says that the headers are the whole request.
 pub fn reason_to_skip(config: &Config, head: &impl Head, ends_here: bool) -> Option<Reason> {
@@ -33,7 +32,7 @@ pub fn reason_to_skip(config: &Config, head: &impl Head, ends_here: bool) -> Opt
 }
 
 fn selected(config: &Config, head: &impl Head) -> bool {
-    // Most configurations have no lists; then these headers need not be fetched at all.
+    // Most configurations have no lists; then the filter fetches none of these headers.
     let host_fits = config.hosts.is_empty()
         || head
             .get(":authority")
@@ -65,14 +64,14 @@ fn is_grpc(head: &impl Head) -> bool {
     })
 }
 
-/// Envoy answers `100-continue` itself and removes it before any filter runs. Where it is told not
-/// to (`proxy_100_continue`), no body comes before the upstream has seen the headers.
+/// Envoy answers `100-continue` itself and removes it before any filter runs. Where the operator forbids that
+/// (`proxy_100_continue`), no body comes before the upstream has seen the headers.
 fn waits_for_upstream(head: &impl Head) -> bool {
     head.get("expect")
         .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// A length that is no number is Envoy's to refuse; the body is then counted as it comes.
+/// A length that is no number is Envoy's to refuse; the filter then counts the body as it comes.
 fn by_length(config: &Config, head: &impl Head) -> Option<Reason> {
     let value = head.get("content-length")?;
     let digits = value.trim_ascii();

@@ -1,9 +1,9 @@
 //! How a request ends, and the name under which Envoy counts it.
 //!
-//! Every request that reaches a deciding filter (`gate` or `single`) ends in exactly one
-//! [`Outcome`]. Envoy prefixes the names with `wasmcustom.`.
+//! Every request that reaches a deciding filter (`gate`, `single`, the native module) ends in exactly one [`Outcome`].
+//! Envoy prefixes the names of a wasm module's statistics with `wasmcustom.`.
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Incomplete};
 
 /// Counter: requests that went on with the header.
 pub const HASHED: &str = "body_hash.hashed";
@@ -11,7 +11,7 @@ pub const HASHED: &str = "body_hash.hashed";
 /// Gauge: requests held at this moment, over all workers.
 pub const HELD: &str = "body_hash.held";
 
-/// What became of one request.
+/// How one request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The header carries this digest.
@@ -20,10 +20,16 @@ pub enum Outcome {
     Skipped(Reason),
 }
 
+impl From<Option<Digest>> for Outcome {
+    fn from(digest: Option<Digest>) -> Self {
+        digest.map_or(Self::Skipped(Reason::NoBody), Self::Hashed)
+    }
+}
+
 /// Why a request went on without the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Its host or path is not in the configured lists.
+    /// Its host or path is not in the operator's lists.
     NotSelected,
     /// CONNECT, plain or extended: what follows is a tunnel, not a body.
     Connect,
@@ -31,19 +37,28 @@ pub enum Reason {
     Upgrade,
     /// gRPC: the server may answer before the client ends.
     Grpc,
-    /// It waits for the upstream's `100 Continue`, and sends its body only then.
+    /// The client waits for the upstream's `100 Continue`, and sends its body only then.
     Expect,
     /// There is nothing to hash.
     NoBody,
     /// The body is longer than `maxBodyBytes`.
     TooLarge,
-    /// A gate that found no tap of its own VM before it.
+    /// The gate found no tap of its own VM before it.
     TwinAbsent,
     /// No byte arrived for `stallTimeout`.
     Stalled,
-    /// The stream, or what watched over it, ended before its body did, or Envoy did not hand over
-    /// the body.
+    /// The stream, or the root context that watched over it, ended before its body did, or Envoy did not hand over the
+    /// body.
     Aborted,
+}
+
+impl From<Incomplete> for Reason {
+    fn from(why: Incomplete) -> Self {
+        match why {
+            Incomplete::OverCap => Self::TooLarge,
+            Incomplete::Missing => Self::Aborted,
+        }
+    }
 }
 
 impl Reason {

@@ -2,17 +2,30 @@
 
 use std::time::Duration;
 
-use body_hash_filter::config::{Config, Role};
+use body_hash_filter::config::Config;
+use body_hash_filter::vm::instance::{Instance, Role};
 use proptest::prelude::*;
 
-fn parse(json: &str) -> Result<Config, String> {
-    Config::parse(json.as_bytes()).map_err(|wrong| wrong.to_string())
+fn parse(json: &str) -> Result<Instance, String> {
+    Instance::parse(json.as_bytes()).map_err(|wrong| wrong.to_string())
+}
+
+#[test]
+fn without_a_vm_there_is_no_role_and_every_field_has_its_default() {
+    let parse = |json: &str| Config::parse(json.as_bytes()).map_err(|wrong| wrong.to_string());
+    assert_eq!(parse(""), parse("{}"));
+    assert_eq!(parse("{}").unwrap().max_body_bytes, 1_048_576);
+    let line = parse(r#"{"role":"tap","header":""}"#).unwrap_err();
+    assert!(
+        line.contains("role: unknown field") && line.contains("header"),
+        "{line}"
+    );
 }
 
 #[test]
 fn only_the_role_is_required() {
-    let config = parse(r#"{"role": "tap"}"#).unwrap();
-    assert_eq!(config.role, Role::Tap);
+    let Instance { role, config } = parse(r#"{"role": "tap"}"#).unwrap();
+    assert_eq!(role, Role::Tap);
     assert_eq!(config.header, "x-body-hash");
     assert_eq!(config.max_body_bytes, 1_048_576);
     assert_eq!(config.stall_timeout, Duration::from_secs(1));
@@ -21,12 +34,12 @@ fn only_the_role_is_required() {
 
 #[test]
 fn every_field_is_read() {
-    let config = parse(
+    let Instance { role, config } = parse(
         r#" {"role":"single","header":"X-Digest","maxBodyBytes":32768,"stallTimeout":250,
              "hosts":["a.example","*.b.example"],"pathPrefixes":["/v1"]} "#,
     )
     .unwrap();
-    assert_eq!(config.role, Role::Single);
+    assert_eq!(role, Role::Single);
     assert_eq!(config.header, "x-digest");
     assert_eq!(config.max_body_bytes, 32_768);
     assert_eq!(config.stall_timeout, Duration::from_millis(250));
@@ -125,7 +138,7 @@ fn everything_else_is_refused_in_one_line_that_names_the_field() {
         assert!(line.contains(name), "{json}: {line}");
         assert!(!line.contains('\n'), "{json}: {line}");
     }
-    assert!(Config::parse(b"{\"role\":\"tap\",\"header\":\"\xff\"}").is_err());
+    assert!(Instance::parse(b"{\"role\":\"tap\",\"header\":\"\xff\"}").is_err());
 }
 
 #[test]
@@ -145,7 +158,7 @@ fn an_unknown_name_cannot_forge_a_second_log_line() {
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-        let _either = Config::parse(&bytes);
+        let _either = Instance::parse(&bytes);
     }
 
     #[test]

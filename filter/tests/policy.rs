@@ -31,29 +31,32 @@ fn skip(json: &str, headers: &[(&'static str, &'static [u8])]) -> Option<Reason>
     )
 }
 
-const TAP: &str = r#"{"role":"tap","maxBodyBytes":1000}"#;
+const CONFIG: &str = r#"{"maxBodyBytes":1000}"#;
 
 #[test]
 fn a_post_is_hashed_whatever_else_it_carries() {
-    assert_eq!(skip(TAP, &[]), None);
-    assert_eq!(skip(TAP, &[("content-length", b"1")]), None);
-    assert_eq!(skip(TAP, &[("content-length", b"1000")]), None);
-    assert_eq!(skip(TAP, &[("content-type", b"application/json")]), None);
-    assert_eq!(skip(TAP, &[("content-type", b"application/gr")]), None);
-    assert_eq!(skip(TAP, &[("content-type", b"\xff\xfe")]), None);
-    assert_eq!(skip(TAP, &[("content-length", b"\xff")]), None);
-    assert_eq!(skip(TAP, &[("content-length", b"+5")]), None);
+    assert_eq!(skip(CONFIG, &[]), None);
+    assert_eq!(skip(CONFIG, &[("content-length", b"1")]), None);
+    assert_eq!(skip(CONFIG, &[("content-length", b"1000")]), None);
+    assert_eq!(skip(CONFIG, &[("content-type", b"application/json")]), None);
+    assert_eq!(skip(CONFIG, &[("content-type", b"application/gr")]), None);
+    assert_eq!(skip(CONFIG, &[("content-type", b"\xff\xfe")]), None);
+    assert_eq!(skip(CONFIG, &[("content-length", b"\xff")]), None);
+    assert_eq!(skip(CONFIG, &[("content-length", b"+5")]), None);
 }
 
 #[test]
 fn what_has_no_end_to_wait_for_is_never_held() {
-    assert_eq!(skip(TAP, &[(":method", b"CONNECT")]), Some(Reason::Connect));
     assert_eq!(
-        skip(TAP, &[(":protocol", b"websocket")]),
+        skip(CONFIG, &[(":method", b"CONNECT")]),
         Some(Reason::Connect)
     );
     assert_eq!(
-        skip(TAP, &[("upgrade", b"websocket")]),
+        skip(CONFIG, &[(":protocol", b"websocket")]),
+        Some(Reason::Connect)
+    );
+    assert_eq!(
+        skip(CONFIG, &[("upgrade", b"websocket")]),
         Some(Reason::Upgrade)
     );
     for value in [
@@ -62,39 +65,42 @@ fn what_has_no_end_to_wait_for_is_never_held() {
         b"Application/GRPC-web",
     ] {
         let headers = Headers(vec![("content-type", value)]);
-        let config = Config::parse(TAP.as_bytes()).unwrap();
+        let config = Config::parse(CONFIG.as_bytes()).unwrap();
         assert_eq!(reason_to_skip(&config, &headers, false), Some(Reason::Grpc));
     }
 }
 
 #[test]
-fn who_waits_for_the_upstreams_100_is_not_held() {
+fn a_client_that_waits_for_the_upstreams_100_is_not_held() {
     assert_eq!(
-        skip(TAP, &[("expect", b"100-Continue ")]),
+        skip(CONFIG, &[("expect", b"100-Continue ")]),
         Some(Reason::Expect)
     );
-    assert_eq!(skip(TAP, &[("expect", b"")]), None);
+    assert_eq!(skip(CONFIG, &[("expect", b"")]), None);
     let empty = [("expect", &b"100-continue"[..]), ("content-length", b"0")];
-    assert_eq!(skip(TAP, &empty), Some(Reason::NoBody));
+    assert_eq!(skip(CONFIG, &empty), Some(Reason::NoBody));
 }
 
 #[test]
 fn the_length_alone_can_decide() {
-    assert_eq!(skip(TAP, &[("content-length", b"0")]), Some(Reason::NoBody));
     assert_eq!(
-        skip(TAP, &[("content-length", b"1001")]),
+        skip(CONFIG, &[("content-length", b"0")]),
+        Some(Reason::NoBody)
+    );
+    assert_eq!(
+        skip(CONFIG, &[("content-length", b"1001")]),
         Some(Reason::TooLarge)
     );
     let huge = b"99999999999999999999999999999999999999999";
     assert_eq!(
-        skip(TAP, &[("content-length", huge)]),
+        skip(CONFIG, &[("content-length", huge)]),
         Some(Reason::TooLarge)
     );
 }
 
 #[test]
 fn headers_that_are_the_whole_request_have_no_body() {
-    let config = Config::parse(TAP.as_bytes()).unwrap();
+    let config = Config::parse(CONFIG.as_bytes()).unwrap();
     assert_eq!(
         reason_to_skip(&config, &Headers(Vec::new()), true),
         Some(Reason::NoBody)
@@ -103,7 +109,7 @@ fn headers_that_are_the_whole_request_have_no_body() {
 
 #[test]
 fn only_selected_hosts_and_paths_are_hashed() {
-    let selected = |lists: &str| skip(&format!(r#"{{"role":"tap",{lists}}}"#), &[]).is_none();
+    let selected = |lists: &str| skip(&format!(r#"{{{lists}}}"#), &[]).is_none();
     assert!(selected(r#""hosts":["other","api.example.com"]"#));
     assert!(selected(
         r#""hosts":["*.example.com"],"pathPrefixes":["/v1/embeddings"]"#
@@ -117,7 +123,7 @@ fn only_selected_hosts_and_paths_are_hashed() {
 
 #[test]
 fn a_request_without_host_or_path_fits_no_list() {
-    let lists = r#"{"role":"tap","hosts":["a"],"pathPrefixes":["/"]}"#;
+    let lists = r#"{"hosts":["a"],"pathPrefixes":["/"]}"#;
     let config = Config::parse(lists.as_bytes()).unwrap();
     let reason = reason_to_skip(&config, &Headers(Vec::new()), false);
     assert_eq!(reason, Some(Reason::NotSelected));

@@ -13,15 +13,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use body_hash_filter::config::Config;
+use body_hash_filter::decision::GateDecision;
 use body_hash_filter::digest::Body;
-use body_hash_filter::gate;
 use body_hash_filter::policy::Head;
-use body_hash_filter::rendezvous::{
-    ContextId, Join, Place, Rendezvous, TICKS_PER_STALL_TIMEOUT, Wake,
-};
-use body_hash_filter::single::Single;
 use body_hash_filter::stats::{Outcome, Reason};
-use body_hash_filter::tap::Tap;
+use body_hash_filter::vm::gate;
+use body_hash_filter::vm::rendezvous::{
+    ContextId, HeldRequest, Rendezvous, TICKS_PER_STALL_TIMEOUT, WakeRoot,
+};
+use body_hash_filter::vm::single::Single;
+use body_hash_filter::vm::tap::Tap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -93,8 +94,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     vec(event, 0..120)
 }
 
-fn config(role: &str, cap: u64) -> Rc<Config> {
-    let json = format!(r#"{{"role":"{role}","maxBodyBytes":{cap}}}"#);
+fn config(cap: u64) -> Rc<Config> {
+    let json = format!(r#"{{"maxBodyBytes":{cap}}}"#);
     Rc::new(Config::parse(json.as_bytes()).unwrap())
 }
 
@@ -155,28 +156,28 @@ impl Proxy {
         }
     }
 
-    fn wake(&mut self, wake: Option<Wake>) {
+    fn wake(&mut self, wake: Option<WakeRoot>) {
         self.turns += usize::from(wake.is_some());
     }
 
     fn open(&mut self, pair: bool, late: bool, root: ContextId, tap_cap: u64, cap: u64) {
         let (tap, gate) = (self.next_id + 10, self.next_id + 11);
         self.next_id += 2;
-        let config = config(if pair { "gate" } else { "single" }, cap);
-        let place = Place {
+        let config = config(cap);
+        let request = HeldRequest {
             stream: gate,
             root,
             config: &config,
         };
         let (first, at_gate) = if pair {
-            let tap_config = self::config("tap", tap_cap);
+            let tap_config = self::config(tap_cap);
             (
                 First::Tap(Tap::begin(tap, &tap_config, &Post, &mut self.meeting)),
                 Gate::Ahead,
             )
         } else {
-            let (single, join) = Single::begin(place, &Post, false, &mut self.meeting);
-            assert_eq!(join, Join::Hold);
+            let (single, decision) = Single::begin(request, &Post, false, &mut self.meeting);
+            assert_eq!(decision, GateDecision::Hold);
             (First::Single(single), Gate::Held)
         };
         let smallest_cap = if pair { cap.min(tap_cap) } else { cap };
@@ -208,17 +209,17 @@ impl Proxy {
             return;
         }
         stream.idle_ticks = 0;
-        let (tap, place) = (
+        let (tap, request) = (
             stream.tap,
-            Place {
+            HeldRequest {
                 stream: stream.gate,
                 root: stream.root,
                 config: &stream.config,
             },
         );
-        match gate::on_headers(place, &Post, false, || Some(tap), &mut self.meeting) {
-            Join::Hold => self.streams[index].at_gate = Gate::Held,
-            Join::Settled(outcome) => self.pass(index, outcome),
+        match gate::on_headers(request, &Post, false, || Some(tap), &mut self.meeting) {
+            GateDecision::Hold => self.streams[index].at_gate = Gate::Held,
+            GateDecision::Settled(outcome) => self.pass(index, outcome),
         }
     }
 
@@ -240,8 +241,8 @@ impl Proxy {
             First::Single(single) => {
                 let len = stream.body.len();
                 match single.on_body(&Bytes(&stream.body), len, ends_here, &mut self.meeting) {
-                    Some(Join::Settled(outcome)) => self.pass(index, outcome),
-                    Some(Join::Hold) => assert_eq!(stream.at_gate, Gate::Held),
+                    Some(GateDecision::Settled(outcome)) => self.pass(index, outcome),
+                    Some(GateDecision::Hold) => assert_eq!(stream.at_gate, Gate::Held),
                     None => assert!(matches!(stream.at_gate, Gate::Passed(_))),
                 }
             }
@@ -327,7 +328,7 @@ proptest! {
         for event in events {
             proxy.apply(event);
         }
-        // No more bytes, no more clients: ticks and turns alone must let everybody go.
+        // No more bytes, no more clients: ticks and turns alone must let every request go.
         for _ in 0..=TICKS_PER_STALL_TIMEOUT {
             ROOTS.into_iter().for_each(|root| proxy.tick(root));
         }
@@ -358,7 +359,7 @@ proptest! {
         }
     }
 
-    /// Without a tick nobody is let go early: what ends within its cap is hashed.
+    /// Without a tick no request goes on early: what ends within its cap is hashed.
     #[test]
     fn a_whole_body_within_the_cap_is_hashed(
         chunks in vec(vec(any::<u8>(), 0..50), 1..20),
@@ -463,18 +464,21 @@ fn a_ready_request_is_ready_once_however_long_its_turn_takes() {
 #[test]
 fn a_gate_whose_tap_is_gone_does_not_wait_for_it() {
     let mut meeting = Rendezvous::default();
-    let (gate, tap) = (config("gate", 10), config("tap", 10));
-    let place = Place {
+    let (gate, tap) = (config(10), config(10));
+    let request = HeldRequest {
         stream: 21,
         root: 1,
         config: &gate,
     };
     let twin_absent = Outcome::Skipped(Reason::TwinAbsent);
-    assert_eq!(meeting.join(place, 20), Join::Settled(twin_absent));
+    assert_eq!(
+        meeting.join(request, 20),
+        GateDecision::Settled(twin_absent)
+    );
 
     let _tap = Tap::begin(20, &tap, &Post, &mut meeting);
-    assert_eq!(meeting.join(place, 20), Join::Hold);
-    assert_eq!(meeting.leave_tap(20), Some(Wake(1)));
+    assert_eq!(meeting.join(request, 20), GateDecision::Hold);
+    assert_eq!(meeting.leave_tap(20), Some(WakeRoot(1)));
     let released = meeting.next_ready().unwrap();
     assert_eq!((released.stream, released.outcome), (21, twin_absent));
     assert!(meeting.is_empty());

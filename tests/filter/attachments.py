@@ -34,8 +34,8 @@ def chain(attachment: str, module: Path, *, between=(), **configuration) -> list
 def room(attachment: str, version: str = ENVOY_VERSION, cap: int = DEFAULT_CAP, connection_buffer: int = CONNECTION_BUFFER) -> dict:
     """Options of a gateway in which Envoy itself never answers 413 to a body over the cap.
 
-    The single filter's body is buffered by Envoy, which looks at its own limit before it shows the filter the bytes that go
-    over the cap; so there must be room for them above the cap. The pair needs nothing.
+    Envoy buffers the single filter's body, and looks at its own limit before it shows the filter the bytes that go over
+    the cap; so there must be room for them above the cap. The pair needs nothing.
     """
     if attachment == PAIR:
         return {}

@@ -1,4 +1,4 @@
-"""Filters that Envoy discovers (ECDS) in files, as a mesh delivers them: change the file and the filter changes under way."""
+"""Filters that Envoy discovers (ECDS) in files, as a mesh delivers them: a changed file changes the filter under way."""
 
 import itertools
 import json

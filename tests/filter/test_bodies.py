@@ -1,4 +1,4 @@
-"""Bodies of every size, sent in every way: hashed up to the cap, unhashed over it, never changed."""
+"""Bodies of every size, sent by every transport: hashed up to the cap, unhashed over it, never changed."""
 
 import pytest
 from harness import http1, http2
@@ -6,7 +6,7 @@ from harness.http1_wire import END, LAST_CHUNK, chunk, head
 
 from .attachments import DEFAULT_CAP, chain
 from .expectations import assert_hashed, assert_unhashed, body_of
-from .ways import TRAILER, WAYS, WITH_TRAILERS
+from .transports import TRAILER, TRANSPORTS, WITH_TRAILERS
 
 KI, MI = 1 << 10, 1 << 20
 # 55 to 65 surround SHA-256's padding and block; the rest surrounds Envoy's buffers and the cap.
@@ -21,24 +21,24 @@ def counter_of(size: int, cap: int = DEFAULT_CAP) -> str:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("way", WAYS)
-def test_the_header_is_the_sha256_up_to_the_cap_and_absent_over_it(gateway, way, size):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_the_header_is_the_sha256_up_to_the_cap_and_absent_over_it(gateway, transport, size):
     body = body_of(size)
     with gateway.counting() as counted:
-        response = WAYS[way](gateway.port, body)
+        response = TRANSPORTS[transport](gateway.port, body)
     right = assert_hashed if 0 < size <= DEFAULT_CAP else assert_unhashed
     received = right(response, body)
     assert counted == {counter_of(size): 1}
-    assert ([*TRAILER] in received.trailers) == (way in WITH_TRAILERS)
+    assert ([*TRAILER] in received.trailers) == (transport in WITH_TRAILERS)
 
 
 @pytest.mark.parametrize("size", [99, 100, 101, 3000])
-@pytest.mark.parametrize("way", WAYS)
-def test_a_cap_of_one_hundred_bytes_is_a_cap_of_one_hundred_bytes(start, module, attachment, way, size):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_cap_of_one_hundred_bytes_is_a_cap_of_one_hundred_bytes(start, module, attachment, transport, size):
     gateway = start(chain(attachment, module, maxBodyBytes=100))
     body = body_of(size)
     with gateway.counting() as counted:
-        response = WAYS[way](gateway.port, body)
+        response = TRANSPORTS[transport](gateway.port, body)
     (assert_hashed if size <= 100 else assert_unhashed)(response, body)
     assert counted == {counter_of(size, cap=100): 1}
 

@@ -8,20 +8,20 @@ from harness import http1, http2
 
 from .attachments import DEFAULT_STALL_SECONDS, HEADER, PAIR, SINGLE, chain, room
 from .expectations import assert_arrived, assert_hashed, assert_unhashed, body_of
-from .ways import WAYS
+from .transports import TRANSPORTS
 
 KI = 1 << 10
 GRACE_SECONDS = 1.0
 # The buffers of Istio's profile for the edge of a mesh.
 H1_BUFFER, H2_WINDOW = 32 * KI, 64 * KI
-# The smallest window that HTTP/2 lets Envoy offer is 65,535 bytes, 1 less than 64 KiB, and Envoy takes no less than that.
+# HTTP/2 lets Envoy offer no window below 65,535 bytes, 1 less than 64 KiB.
 SMALL_BUFFERS = {
     "listener_options": {"per_connection_buffer_limit_bytes": H1_BUFFER},
     "manager_options": {"http2_protocol_options": {"initial_stream_window_size": H2_WINDOW, "initial_connection_window_size": 1 << 20}},
 }
 SIZES = (1, 31 * KI, 32 * KI, 33 * KI, 63 * KI, 64 * KI, 65 * KI, 200 * KI, 1 << 20, 2 << 20)
 FORGED = [(HEADER, "f" * 64)]
-# Far below stallTimeout: whoever waits for it is over this.
+# Far below stallTimeout: a request that waits for it takes longer.
 AT_ONCE_SECONDS = 0.25
 
 
@@ -38,49 +38,49 @@ def fitting(start, module, attachment):
     return start(chain(attachment, module, maxBodyBytes=H1_BUFFER), **options)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_body_is_answered_in_time(small, attachment, way):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_every_body_is_answered_in_time(small, attachment, transport):
     """All sizes at once: each waits for its own time limit, none for another's."""
     with ThreadPoolExecutor(len(SIZES)) as clients:
-        list(clients.map(lambda size: answered_in_time(small.port, attachment, way, body_of(size)), SIZES))
+        list(clients.map(lambda size: answered_in_time(small.port, attachment, transport, body_of(size)), SIZES))
     small.holds(0)
 
 
-def answered_in_time(port: int, attachment: str, way: str, body: bytes) -> None:
+def answered_in_time(port: int, attachment: str, transport: str, body: bytes) -> None:
     begin = time.monotonic()
-    response = WAYS[way](port, body, FORGED)
+    response = TRANSPORTS[transport](port, body, FORGED)
     assert time.monotonic() - begin < DEFAULT_STALL_SECONDS + GRACE_SECONDS
     if attachment == SINGLE and response.status == 413:
-        # Envoy's own answer to what overflows its buffer, when nobody made room; the pair never causes it.
-        assert len(body) > (H2_WINDOW if "http2" in way else H1_BUFFER)
+        # Envoy's own answer to what overflows its buffer, when the operator made no room; the pair never causes it.
+        assert len(body) > (H2_WINDOW if "http2" in transport else H1_BUFFER)
         return
     received = assert_arrived(response, body)
     assert received.values(HEADER) in ([], [received.sha256])
 
 
 @pytest.mark.parametrize("size", [31 * KI, 32 * KI])
-@pytest.mark.parametrize("way", WAYS)
-def test_what_fits_into_the_buffer_is_hashed(fitting, way, size):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_what_fits_into_the_buffer_is_hashed(fitting, transport, size):
     body = body_of(size)
-    assert_hashed(WAYS[way](fitting.port, body, FORGED), body)
+    assert_hashed(TRANSPORTS[transport](fitting.port, body, FORGED), body)
 
 
 @pytest.mark.parametrize("size", [H1_BUFFER + 1, 33 * KI, 100 * KI, 1 << 20])
-@pytest.mark.parametrize("way", WAYS)
-def test_with_the_cap_at_the_buffer_nothing_stalls(fitting, way, size):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_with_the_cap_at_the_buffer_nothing_stalls(fitting, transport, size):
     body = body_of(size)
     begin = time.monotonic()
-    response = WAYS[way](fitting.port, body, FORGED)
+    response = TRANSPORTS[transport](fitting.port, body, FORGED)
     assert time.monotonic() - begin < AT_ONCE_SECONDS
     assert_unhashed(response, body)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_99th_percentile_of_a_33_kib_body_is_far_from_the_time_limit(fitting, way):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_the_99th_percentile_of_a_33_kib_body_is_far_from_the_time_limit(fitting, transport):
     body, seconds = body_of(33 * KI), []
     for _ in range(200):
         begin = time.monotonic()
-        assert_unhashed(WAYS[way](fitting.port, body), body)
+        assert_unhashed(TRANSPORTS[transport](fitting.port, body), body)
         seconds.append(time.monotonic() - begin)
     assert sorted(seconds)[197] < AT_ONCE_SECONDS
 
@@ -94,16 +94,16 @@ def test_a_stall_for_want_of_buffer_is_counted(start, module):
         assert counted == {"skipped.stalled": 1}
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_without_room_above_the_cap_single_hashes_up_to_the_cap_and_envoy_may_refuse_the_rest(start, module, way):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_without_room_above_the_cap_single_hashes_up_to_the_cap_and_envoy_may_refuse_the_rest(start, module, transport):
     gateway = start(chain(SINGLE, module))
     for size in ((1 << 20) - 1, 1 << 20):
-        assert_hashed(WAYS[way](gateway.port, body_of(size), FORGED), body_of(size))
+        assert_hashed(TRANSPORTS[transport](gateway.port, body_of(size), FORGED), body_of(size))
     body = body_of((1 << 20) + 1)
     with gateway.counting() as counted:
-        response = WAYS[way](gateway.port, body, FORGED)
+        response = TRANSPORTS[transport](gateway.port, body, FORGED)
     assert counted == {"skipped.too_large": 1}
-    assert response.status == 200 or (response.status == 413 and "chunked" in way)
+    assert response.status == 200 or (response.status == 413 and "chunked" in transport)
 
 
 def test_streams_that_share_one_small_window_are_all_answered(start, module, attachment):

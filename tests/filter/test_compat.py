@@ -22,7 +22,7 @@ from .test_headers import (
     test_a_forged_header_is_replaced,
     test_a_forged_header_without_a_body_is_removed,
     test_a_header_of_60_kib_arrives,
-    test_a_host_that_is_not_utf8_harms_nobody,
+    test_a_host_that_is_not_utf8_harms_no_other,
     test_a_hundred_headers_arrive,
 )
 from .test_refusals import test_a_refusal_before_the_filter_is_obeyed
@@ -44,7 +44,7 @@ from .test_twins import (
 )
 from .test_updates import test_single_is_changed_and_replaced_under_traffic, test_the_pair_is_changed_and_replaced_under_traffic
 from .test_updates_midway import step, test_a_request_held_during_an_update_ends_right
-from .ways import WAYS
+from .transports import TRANSPORTS
 
 pytestmark = pytest.mark.compat
 
@@ -59,11 +59,11 @@ def test_a_bad_configuration_is_refused_by_name(module, origin, version, tmp_pat
     assert_refused([member(role, module, maxBodyBytes=0)], origin, tmp_path, "maxBodyBytes", version=version)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_with_the_cap_at_the_buffer_the_pair_never_stalls(start, module, way):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_with_the_cap_at_the_buffer_the_pair_never_stalls(start, module, transport):
     gateway = start(chain(PAIR, module, maxBodyBytes=H1_BUFFER), **SMALL_BUFFERS)
     for size in (H1_BUFFER, H1_BUFFER + 1, 1 << 20):
         begin = time.monotonic()
-        response = WAYS[way](gateway.port, body_of(size))
+        response = TRANSPORTS[transport](gateway.port, body_of(size))
         assert time.monotonic() - begin < AT_ONCE_SECONDS
         (assert_hashed if size == H1_BUFFER else assert_unhashed)(response, body_of(size))

@@ -70,7 +70,7 @@ WRONG_TEXTS = {
 
 
 def assert_refused(filters, origin, folder, name: str, **options) -> None:
-    """Envoy does not start; exactly one line of ours tells why and names the field."""
+    """Envoy does not start; exactly one line of the filter tells why and names the field."""
     with pytest.raises(Refused) as refused:
         Gateway(filters, origin, folder, **options).stop()
     lines = [line for line in str(refused.value).splitlines() if "body-hash:" in line or "body_hash:" in line]

@@ -1,4 +1,4 @@
-"""The configurations in envoy/ do what envoy/README.md says: its commands are run and their output is compared, line by line."""
+"""The configurations in envoy/ do what envoy/README.md says: its commands print what it shows, line by line."""
 
 import re
 import subprocess

@@ -1,4 +1,5 @@
-"""The front of the whole chain, `envoy/gateway.yaml`: what a hostile client writes ends there, or arrives as one request with its own hash."""
+"""The front of the whole chain, `envoy/gateway.yaml`: what a hostile client writes ends there, or arrives as one request
+with its own hash."""
 
 import pytest
 from harness import http1, http2

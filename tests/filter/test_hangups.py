@@ -57,7 +57,7 @@ def test_a_thousand_held_requests_are_released_by_their_clients(start, module, a
     assert_recovered(gateway)
 
 
-def test_a_client_that_resets_its_stream_right_after_the_end_harms_nobody(gateway):
+def test_a_client_that_resets_its_stream_right_after_the_end_harms_no_other(gateway):
     for _ in range(30):
         # Envoy itself closes a connection that resets many streams.
         with http2.Connection(gateway.port) as connection:
@@ -68,7 +68,7 @@ def test_a_client_that_resets_its_stream_right_after_the_end_harms_nobody(gatewa
     assert_recovered(gateway)
 
 
-def test_a_client_that_hangs_up_right_after_the_end_harms_nobody(gateway):
+def test_a_client_that_hangs_up_right_after_the_end_harms_no_other(gateway):
     for _ in range(300):
         with http1.Connection(gateway.port) as connection:
             connection.send_head("POST", "/", [("Content-Length", "4")])

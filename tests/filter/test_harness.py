@@ -8,7 +8,7 @@ from harness.envoy import Refused
 from harness.envoy_config import http_filter
 
 from .gateway import Gateway
-from .ways import TRAILER, WAYS, WITH_TRAILERS
+from .transports import TRAILER, TRANSPORTS, WITH_TRAILERS
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +19,15 @@ def plain(origin, tmp_path_factory):
 
 
 @pytest.mark.parametrize("size", [0, 1, 65, 65537, 5 << 20])
-@pytest.mark.parametrize("way", WAYS)
-def test_a_body_arrives_whole_in_every_way(plain, way, size):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_body_arrives_whole_by_every_transport(plain, transport, size):
     body = bytes(range(256)) * (size // 256 + 1)
     body = body[:size]
-    received = WAYS[way](plain.port, body, [("X-Case", "\xff")]).received()
+    received = TRANSPORTS[transport](plain.port, body, [("X-Case", "\xff")]).received()
     assert (received.length, received.sha256) == (size, hashlib.sha256(body).hexdigest())
     assert received.values("x-case") == ["\xff"]
-    assert received.protocol == ("HTTP/2" if "http2" in way else "HTTP/1.1")
-    assert (TRAILER in [tuple(pair) for pair in received.trailers]) == (way in WITH_TRAILERS)
+    assert received.protocol == ("HTTP/2" if "http2" in transport else "HTTP/1.1")
+    assert (TRAILER in [tuple(pair) for pair in received.trailers]) == (transport in WITH_TRAILERS)
 
 
 def test_a_spoofed_header_is_seen_when_no_filter_removes_it(plain):

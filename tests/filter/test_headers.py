@@ -6,7 +6,7 @@ from harness.envoy_config import connect_route, route
 
 from .attachments import DEFAULT_CAP, HEADER, chain
 from .expectations import assert_hashed, assert_unhashed, body_of
-from .ways import WAYS
+from .transports import TRANSPORTS
 
 FORGED = "f" * 64
 FORGERIES = {
@@ -26,9 +26,9 @@ def forged(request):
     return FORGERIES[request.param]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_forged_header_is_replaced(gateway, forged, way):
-    assert_hashed(WAYS[way](gateway.port, b"body", forged), b"body")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_forged_header_is_replaced(gateway, forged, transport):
+    assert_hashed(TRANSPORTS[transport](gateway.port, b"body", forged), b"body")
 
 
 def test_a_forged_header_without_a_body_is_removed(gateway, forged):
@@ -37,10 +37,10 @@ def test_a_forged_header_without_a_body_is_removed(gateway, forged):
         assert_unhashed(client.request(gateway.port, "POST", headers=forged, body=b""))
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_forged_header_over_the_cap_is_removed(gateway, forged, way):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_forged_header_over_the_cap_is_removed(gateway, forged, transport):
     body = body_of(DEFAULT_CAP + 1)
-    assert_unhashed(WAYS[way](gateway.port, body, forged), body)
+    assert_unhashed(TRANSPORTS[transport](gateway.port, body, forged), body)
 
 
 def test_the_other_headers_arrive_in_order_and_unchanged(gateway):
@@ -59,7 +59,7 @@ def test_a_connection_header_cannot_name_the_hash_as_hop_by_hop(gateway):
 
 @pytest.mark.parametrize("name", ["x-any", "content-type", "te", "user-agent", "cookie", "grpc-timeout", "x-forwarded-for"])
 @pytest.mark.parametrize("value", [b"\xff", b"\xc3\x28", b"\xed\xa0\x80", bytes(range(0x80, 0x100))])
-def test_a_value_that_is_not_utf8_harms_nobody(gateway, name, value):
+def test_a_value_that_is_not_utf8_harms_no_other(gateway, name, value):
     assert_hashed(http1.request(gateway.port, "POST", "/", [(name, value)], b"body"), b"body")
     if name != "te":  # HTTP/2 allows it one value only.
         assert_hashed(http2.request(gateway.port, "POST", "/", [(name, value)], b"body"), b"body")
@@ -67,7 +67,7 @@ def test_a_value_that_is_not_utf8_harms_nobody(gateway, name, value):
 
 
 @pytest.mark.parametrize("host", [b"\xff.local", b"h\xc3\x28", b"\x80"])
-def test_a_host_that_is_not_utf8_harms_nobody(gateway, host):
+def test_a_host_that_is_not_utf8_harms_no_other(gateway, host):
     with http1.Connection(gateway.port) as connection:
         connection.send_head("POST", "/", [("Content-Length", "4")], host=("Host", host))
         connection.send(b"body")
@@ -76,7 +76,7 @@ def test_a_host_that_is_not_utf8_harms_nobody(gateway, host):
 
 
 @pytest.mark.parametrize("length", ["00004", "4 ", "18446744073709551615", "99999999999999999999999", "-1", "+4", "0x4", "4, 4", "", "\xff"])
-def test_a_strange_content_length_harms_nobody(gateway, length):
+def test_a_strange_content_length_harms_no_other(gateway, length):
     with http1.Connection(gateway.port) as connection:
         connection.send_head("POST", "/", [("Content-Length", length)])
         connection.send(b"body")

@@ -1,4 +1,5 @@
-"""A request that makes no progress is held for `stallTimeout` and no longer; one that makes progress is held to its end."""
+"""The filter holds a request that makes no progress for `stallTimeout` and no longer, and one that makes progress to
+its end."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

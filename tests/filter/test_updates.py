@@ -1,4 +1,4 @@
-"""Configurations and modules that change under traffic: no error, no hang, no wrong hash; and right again afterwards."""
+"""Configurations and modules that change under traffic: no error, no hang, no wrong hash, and right again afterwards."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

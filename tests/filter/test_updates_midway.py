@@ -1,4 +1,4 @@
-"""Requests that are under way while a configuration, a module or a listener changes: each ends as it would have ended."""
+"""Requests under way while a configuration, a module or a listener changes: each ends as it would have ended."""
 
 import json
 import os

@@ -20,7 +20,7 @@ from harness.received import Response
 
 from .attachments import DEFAULT_CAP, HEADER
 from .expectations import body_of
-from .ways import TRAILER
+from .transports import TRAILER
 
 FORGED = (HEADER, "f" * 64)
 # Sizes around every boundary, small ones most, as calls of an API are; the last is over the cap.

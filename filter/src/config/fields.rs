@@ -3,11 +3,11 @@
 use super::json::Json;
 
 /// Reads the value of one field, or says what is wrong with it.
-pub(super) type Parse<T> = fn(&Json) -> Result<T, String>;
+pub(crate) type Parse<T> = fn(&Json) -> Result<T, String>;
 
-/// The fields that nobody has taken yet, and what was wrong with those that were.
+/// The fields that no reader has taken yet, and what was wrong with those that were.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     left: Vec<(String, Json)>,
     wrong: Vec<String>,
 }
@@ -17,10 +17,13 @@ impl Fields {
     ///
     /// # Errors
     /// Says what the bytes are instead.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        if bytes.trim_ascii().is_empty() {
-            return Err("role: is missing, the whole configuration is empty".to_owned());
-        }
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
+        // Envoy hands over nothing when the operator has configured nothing.
+        let bytes = if bytes.trim_ascii().is_empty() {
+            b"{}"
+        } else {
+            bytes
+        };
         match Json::read(bytes) {
             Ok(Json::Object(left)) => Ok(Self {
                 left,
@@ -36,7 +39,7 @@ impl Fields {
     }
 
     /// The field `name`, or `default` if it is absent. A wrong one is noted.
-    pub(super) fn optional<T>(&mut self, name: &str, default: T, parse: Parse<T>) -> T {
+    pub(crate) fn optional<T>(&mut self, name: &str, default: T, parse: Parse<T>) -> T {
         match self.take(name) {
             Some(value) => self
                 .check(name, value.and_then(|value| parse(&value)))
@@ -46,14 +49,14 @@ impl Fields {
     }
 
     /// The field `name`. A wrong or absent one is noted.
-    pub(super) fn required<T>(&mut self, name: &str, parse: Parse<T>) -> Option<T> {
+    pub(crate) fn required<T>(&mut self, name: &str, parse: Parse<T>) -> Option<T> {
         let value = self
             .take(name)
             .unwrap_or_else(|| Err("is missing".to_owned()));
         self.check(name, value.and_then(|value| parse(&value)))
     }
 
-    /// `None` when the field is absent; the rest of this reader's life knows nothing of it.
+    /// Removes the field; `None` when it is absent.
     fn take(&mut self, name: &str) -> Option<Result<Json, String>> {
         let mut mine = self
             .left
@@ -74,9 +77,9 @@ impl Fields {
             .ok()
     }
 
-    /// Everything that was wrong; a field that nobody took is unknown.
+    /// Everything that was wrong; a field that no reader took is unknown.
     #[must_use]
-    pub(super) fn finish(mut self) -> Vec<String> {
+    pub(crate) fn finish(mut self) -> Vec<String> {
         let unknown = self
             .left
             .iter()

@@ -9,7 +9,7 @@ use serde_core::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// A JSON value. Of numbers only those that a field can mean are told apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Json {
+pub(crate) enum Json {
     /// A whole number from 0 to 2^64 - 1.
     Whole(u64),
     /// A string.
@@ -27,7 +27,7 @@ impl Json {
     ///
     /// # Errors
     /// Says where the bytes stop being JSON.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
 }

@@ -1,8 +1,8 @@
 //! Every host call that the filter makes.
 //!
-//! The SDK turns a status that it does not expect into a panic, and a panic takes the VM down
-//! with all its streams. So each call says why Envoy cannot give such a status there. What is
-//! left, a `Result` that the SDK does return, means no value or nothing done.
+//! The SDK turns a status that it does not expect into a panic, and a panic takes the VM down with all its streams. So
+//! each call says why Envoy cannot give such a status there. An error that the SDK does return means no value, or
+//! nothing done.
 
 use std::time::Duration;
 
@@ -11,14 +11,13 @@ use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 
 use crate::digest::Body;
 use crate::policy::Head;
-use crate::rendezvous::ContextId;
+use crate::vm::rendezvous::ContextId;
 
 /// The key in the stream's filter state (Envoy puts `wasm.` before it).
-const TICKET: &str = "body_hash_tap";
+const TAP_REF: &str = "body_hash_tap";
 
-/// The headers of the request whose headers callback is running. Envoy lends them for just that
-/// long, or for as long as the filter holds them; they are read as bytes, since a client may send
-/// any.
+/// The headers of the request whose headers callback is running. Envoy lends them for just that long, or for as long as
+/// the filter holds them. Bytes, since a client may send any.
 pub(super) struct RequestHeaders;
 
 impl Head for RequestHeaders {
@@ -29,7 +28,7 @@ impl Head for RequestHeaders {
     }
 }
 
-/// The body bytes of the body callback that is running. A range beyond them is cut, not refused.
+/// The body bytes of the body callback that is running. Envoy cuts a range beyond them and does not refuse it.
 pub(super) struct RequestBody;
 
 impl Body for RequestBody {
@@ -51,8 +50,7 @@ pub(super) fn remove_header(name: &str) {
     }
 }
 
-/// Removes every value of a trailer, in the trailers callback: a server may read trailers as if
-/// they were headers.
+/// Removes every value of a trailer, in the trailers callback: a server may read trailers as if they were headers.
 pub(super) fn remove_trailer(name: &str) {
     unheeded(hostcalls::remove_map_value(
         MapType::HttpRequestTrailers,
@@ -60,7 +58,7 @@ pub(super) fn remove_trailer(name: &str) {
     ));
 }
 
-/// Sets a header, in the headers callback or while the request is held.
+/// Sets a header, in the headers callback or while the filter holds the request.
 pub(super) fn set_header(name: &str, value: &str) {
     unheeded(hostcalls::set_map_value(
         MapType::HttpRequestHeaders,
@@ -69,15 +67,15 @@ pub(super) fn set_header(name: &str, value: &str) {
     ));
 }
 
-/// Leaves the ticket in the filter state. It is refused only if another filter declared the same
-/// key for itself.
-pub(super) fn leave_ticket(bytes: &[u8]) {
-    unheeded(hostcalls::set_property(vec![TICKET], Some(bytes)));
+/// Leaves the reference to a tap in the filter state. Envoy refuses it only if another filter declared the same key for
+/// itself.
+pub(super) fn leave_tap_ref(bytes: &[u8]) {
+    unheeded(hostcalls::set_property(vec![TAP_REF], Some(bytes)));
 }
 
-/// The ticket in the filter state.
-pub(super) fn ticket() -> Option<Vec<u8>> {
-    hostcalls::get_property(vec![TICKET]).ok().flatten()
+/// The reference to a tap in the filter state.
+pub(super) fn tap_ref() -> Option<Vec<u8>> {
+    hostcalls::get_property(vec![TAP_REF]).ok().flatten()
 }
 
 /// Makes the calls that follow in this callback act for `stream`. False if it is gone.
@@ -85,8 +83,8 @@ pub(super) fn act_for(stream: ContextId) -> bool {
     hostcalls::set_effective_context(stream).is_ok()
 }
 
-/// Lets the request of the stream acted for go on, as soon as this callback returns. Its headers
-/// are no longer lent afterwards.
+/// Lets the request of the stream acted for go on, as soon as this callback returns. Envoy no longer lends its headers
+/// afterwards.
 pub(super) fn resume_request() {
     unheeded(hostcalls::resume_http_request());
 }
@@ -104,8 +102,8 @@ pub(super) fn register_queue(name: &str) -> Option<u32> {
     hostcalls::register_shared_queue(name).ok()
 }
 
-/// Puts a byte into a queue: its root context gets `on_queue_ready` in the next turn of this
-/// worker's loop. It is lost only with the VM, and the next tick would do it again.
+/// Puts a byte into a queue: its root context gets `on_queue_ready` in the next turn of this worker's loop. It is lost
+/// only with the VM, and the next tick would do it again.
 pub(super) fn enqueue(queue: u32) {
     unheeded(hostcalls::enqueue_shared_queue(queue, Some(b"1")));
 }

@@ -1,22 +1,30 @@
 //! Envoy's statistics of this VM. Workers add to the same numbers.
 
-use super::envoy;
-use super::worker::with_worker;
+use std::cell::OnceCell;
+
+use crate::host::envoy;
 use crate::stats::{HASHED, HELD, Outcome, Reason};
 
-/// The numbers under which Envoy knows our metrics in this VM.
-pub(super) struct Meters {
+/// The numbers under which Envoy knows the filter's metrics in this VM.
+struct Meters {
     hashed: u32,
     held: u32,
     skipped: [u32; Reason::ALL.len()],
 }
 
+thread_local! {
+    static METERS: OnceCell<Meters> = const { OnceCell::new() };
+}
+
 /// Defines all metrics, once in a VM, so that they show as zero before the first request.
 pub(super) fn define() {
-    if with_worker(|worker| worker.meters.is_none()) == Some(true) {
-        let meters = Meters::new();
-        with_worker(|worker| worker.meters = meters);
-    }
+    with_cell(|cell| {
+        if cell.get().is_none()
+            && let Some(meters) = Meters::new()
+        {
+            cell.get_or_init(|| meters);
+        }
+    });
 }
 
 /// Counts how one request ended.
@@ -48,7 +56,12 @@ impl Meters {
 }
 
 fn add(meter: impl FnOnce(&Meters) -> Option<u32>, offset: i64) {
-    if let Some(Some(id)) = with_worker(|worker| worker.meters.as_ref().and_then(meter)) {
+    if let Some(id) = with_cell(|cell| cell.get().and_then(meter)).flatten() {
         envoy::add(id, offset);
     }
+}
+
+/// `None` while the VM ends.
+fn with_cell<T>(act: impl FnOnce(&OnceCell<Meters>) -> T) -> Option<T> {
+    METERS.try_with(act).ok()
 }

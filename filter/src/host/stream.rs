@@ -6,23 +6,25 @@ use std::time::Duration;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use super::envoy::{self, RequestBody, RequestHeaders};
-use super::meters::{count, count_held};
-use super::wake;
-use super::worker::with_worker;
-use crate::config::{Config, Role};
-use crate::gate;
-use crate::rendezvous::{ContextId, Join, Place, TICKS_PER_STALL_TIMEOUT};
-use crate::single::Single;
+use crate::config::Config;
+use crate::decision::GateDecision;
+use crate::host::envoy::{self, RequestBody, RequestHeaders};
+use crate::host::meters::{count, count_held};
+use crate::host::resume::{settle, wake};
+use crate::host::worker::with_worker;
 use crate::stats::{Outcome, Reason};
-use crate::tap::Tap;
-use crate::ticket::Ticket;
+use crate::vm::gate;
+use crate::vm::instance::{Instance, Role};
+use crate::vm::rendezvous::{ContextId, HeldRequest, TICKS_PER_STALL_TIMEOUT};
+use crate::vm::single::Single;
+use crate::vm::tap::Tap;
+use crate::vm::tap_ref::TapRef;
 
 /// See the module.
 pub(super) struct Stream {
     id: ContextId,
     root: ContextId,
-    config: Option<Rc<Config>>,
+    instance: Option<Instance>,
     phase: Phase,
 }
 
@@ -34,22 +36,21 @@ enum Phase {
     Single(Single),
 }
 
-/// Writes the header, if there is one, and counts. Only while the headers are lent to the stream
-/// acted for: in its own callback, or while it is held.
-pub(super) fn settle(config: &Config, outcome: Outcome) {
-    if let Outcome::Hashed(digest) = outcome {
-        envoy::set_header(&config.header, &digest.to_hex());
-    }
-    count(outcome);
-}
-
 impl Stream {
-    pub(super) fn new(id: ContextId, root: ContextId, config: Option<Rc<Config>>) -> Self {
+    pub(super) const fn new(id: ContextId, root: ContextId, instance: Option<Instance>) -> Self {
         Self {
             id,
             root,
-            config,
+            instance,
             phase: Phase::Idle,
+        }
+    }
+
+    const fn request<'a>(&self, config: &'a Rc<Config>) -> HeldRequest<'a> {
+        HeldRequest {
+            stream: self.id,
+            root: self.root,
+            config,
         }
     }
 
@@ -57,18 +58,13 @@ impl Stream {
         // Without a body there is nothing to tell, and the gate sees that for itself.
         if !ends_here {
             let begun = with_worker(|worker| {
-                let ticket = Ticket {
-                    vm: worker.vm,
-                    tap: self.id,
-                };
-                (
-                    Tap::begin(self.id, config, &RequestHeaders, &mut worker.meeting),
-                    ticket,
-                )
+                let (vm, tap) = (worker.vm, self.id);
+                let begun = Tap::begin(tap, config, &RequestHeaders, &mut worker.meeting);
+                (begun, TapRef { vm, tap })
             });
-            if let Some((tap, ticket)) = begun {
+            if let Some((tap, tap_ref)) = begun {
                 self.phase = Phase::Tap(tap);
-                envoy::leave_ticket(&ticket.to_bytes());
+                envoy::leave_tap_ref(&tap_ref.to_bytes());
             }
         }
         Action::Continue
@@ -76,40 +72,38 @@ impl Stream {
 
     fn gate(&mut self, config: &Rc<Config>, ends_here: bool) -> Action {
         self.phase = Phase::Gate;
-        let join = with_worker(|worker| {
-            let twin = || Ticket::from_bytes(&envoy::ticket()?)?.redeem(worker.vm);
-            let place = Place {
-                stream: self.id,
-                root: self.root,
-                config,
-            };
-            gate::on_headers(place, &RequestHeaders, ends_here, twin, &mut worker.meeting)
+        let request = self.request(config);
+        let decision = with_worker(|worker| {
+            let tap = || TapRef::from_bytes(&envoy::tap_ref()?)?.resolve_in_vm(worker.vm);
+            gate::on_headers(
+                request,
+                &RequestHeaders,
+                ends_here,
+                tap,
+                &mut worker.meeting,
+            )
         });
-        self.after_headers(config, join)
+        self.after_headers(config, decision)
     }
 
     fn single(&mut self, config: &Rc<Config>, ends_here: bool) -> Action {
+        let request = self.request(config);
         let begun = with_worker(|worker| {
-            let place = Place {
-                stream: self.id,
-                root: self.root,
-                config,
-            };
-            Single::begin(place, &RequestHeaders, ends_here, &mut worker.meeting)
+            Single::begin(request, &RequestHeaders, ends_here, &mut worker.meeting)
         });
-        let (single, join) = begun.unzip();
+        let (single, decision) = begun.unzip();
         self.phase = single.map_or(Phase::Idle, Phase::Single);
-        self.after_headers(config, join)
+        self.after_headers(config, decision)
     }
 
-    fn after_headers(&self, config: &Config, join: Option<Join>) -> Action {
-        match join {
-            Some(Join::Hold) => {
+    fn after_headers(&self, config: &Config, decision: Option<GateDecision>) -> Action {
+        match decision {
+            Some(GateDecision::Hold) => {
                 count_held(1);
                 self.watch(config);
                 Action::Pause
             }
-            Some(Join::Settled(outcome)) => {
+            Some(GateDecision::Settled(outcome)) => {
                 settle(config, outcome);
                 Action::Continue
             }
@@ -117,8 +111,8 @@ impl Stream {
         }
     }
 
-    /// Envoy shows a gate nothing of the request that it holds, unless the gate was given the flag
-    /// of `single`. To go on here would then let the request leave before its header is written.
+    /// Envoy shows a gate nothing of the request that it holds, unless the operator gave the gate the flag of `single`.
+    /// To go on here would then let the request leave without its header.
     fn while_held(&self) -> Action {
         match with_worker(|worker| worker.meeting.holds(self.id)) {
             Some(true) => Action::Pause,
@@ -126,7 +120,7 @@ impl Stream {
         }
     }
 
-    /// Starts the timer of our root, which stops it when nothing is held any more.
+    /// Starts the timer of our root, which stops it when it holds nothing any more.
     fn watch(&self, config: &Config) {
         if with_worker(|worker| worker.roots.start_ticking(self.root)) == Some(true) {
             let tick = config.stall_timeout / TICKS_PER_STALL_TIMEOUT;
@@ -137,10 +131,10 @@ impl Stream {
 }
 
 /// What a single filter does with a held request after more of its body.
-fn after_body(config: &Config, join: Option<Join>) -> Action {
-    match join {
-        Some(Join::Hold) => Action::Pause,
-        Some(Join::Settled(outcome)) => {
+fn after_body(config: &Config, decision: Option<GateDecision>) -> Action {
+    match decision {
+        Some(GateDecision::Hold) => Action::Pause,
+        Some(GateDecision::Settled(outcome)) => {
             count_held(-1);
             settle(config, outcome);
             Action::Continue
@@ -153,11 +147,11 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, ends_here: bool) -> Action {
-        let Some(config) = self.config.clone() else {
+        let Some(Instance { role, config }) = self.instance.clone() else {
             return Action::Continue;
         };
         envoy::remove_header(&config.header);
-        match config.role {
+        match role {
             Role::Tap => self.tap(&config, ends_here),
             Role::Gate => self.gate(&config, ends_here),
             Role::Single => self.single(&config, ends_here),
@@ -165,7 +159,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_body(&mut self, len: usize, ends_here: bool) -> Action {
-        match (&mut self.phase, &self.config) {
+        match (&mut self.phase, &self.instance) {
             (Phase::Tap(tap), _) => {
                 let woken = with_worker(|worker| {
                     tap.on_body(&RequestBody, len, ends_here, &mut worker.meeting)
@@ -173,11 +167,11 @@ impl HttpContext for Stream {
                 wake(woken.flatten());
                 Action::Continue
             }
-            (Phase::Single(single), Some(config)) => {
-                let join = with_worker(|worker| {
+            (Phase::Single(single), Some(instance)) => {
+                let decision = with_worker(|worker| {
                     single.on_body(&RequestBody, len, ends_here, &mut worker.meeting)
                 });
-                after_body(config, join.flatten())
+                after_body(&instance.config, decision.flatten())
             }
             (Phase::Gate, _) => self.while_held(),
             _ => Action::Continue,
@@ -185,17 +179,17 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        if let Some(config) = &self.config {
-            envoy::remove_trailer(&config.header);
+        if let Some(instance) = &self.instance {
+            envoy::remove_trailer(&instance.config.header);
         }
-        match (&mut self.phase, &self.config) {
+        match (&mut self.phase, &self.instance) {
             (Phase::Tap(tap), _) => {
                 wake(with_worker(|worker| tap.on_end(&mut worker.meeting)).flatten());
                 Action::Continue
             }
-            (Phase::Single(single), Some(config)) => {
-                let join = with_worker(|worker| single.on_end(&mut worker.meeting));
-                after_body(config, join.flatten())
+            (Phase::Single(single), Some(instance)) => {
+                let decision = with_worker(|worker| single.on_end(&mut worker.meeting));
+                after_body(&instance.config, decision.flatten())
             }
             (Phase::Gate, _) => self.while_held(),
             _ => Action::Continue,

@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
 
-use super::meters::Meters;
-use crate::rendezvous::{ContextId, Rendezvous};
-use crate::roots::Roots;
+use crate::vm::rendezvous::{ContextId, Rendezvous};
+use crate::vm::roots::Roots;
 
 /// See the module.
 pub(super) struct Worker {
@@ -13,7 +12,6 @@ pub(super) struct Worker {
     pub(super) vm: [u8; 16],
     pub(super) meeting: Rendezvous,
     pub(super) roots: Roots,
-    pub(super) meters: Option<Meters>,
 }
 
 thread_local! {
@@ -21,7 +19,6 @@ thread_local! {
         vm: random_bytes(),
         meeting: Rendezvous::default(),
         roots: Roots::default(),
-        meters: None,
     });
 }
 
@@ -32,8 +29,8 @@ impl Worker {
     }
 }
 
-/// Runs `act` on the worker. No host call that `act` makes comes back into the filter, so the
-/// worker is always free. Were it not, `None`: the request goes on untouched rather than panic.
+/// Runs `act` on the worker. No host call that `act` makes comes back into the filter, so the worker is always free.
+/// Were it not, `None`: the request goes on untouched rather than panic.
 pub(super) fn with_worker<T>(act: impl FnOnce(&mut Worker) -> T) -> Option<T> {
     let act = |worker: &RefCell<Worker>| {
         worker

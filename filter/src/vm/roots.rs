@@ -1,6 +1,6 @@
-//! The live root contexts of this VM: whose queue can be rung, whose timer runs.
+//! The live root contexts of this VM: which queue wakes each, and whose timer runs.
 
-use crate::rendezvous::ContextId;
+use crate::vm::rendezvous::ContextId;
 
 #[derive(Debug)]
 struct Root {

@@ -1,43 +1,34 @@
 //! Where a tap and its gate find each other, and where every held request waits.
 //!
-//! One [`Rendezvous`] serves all streams of one VM, which is one worker thread. It owns what must
-//! outlive a single callback: what each tap has seen, which requests are held, and which of them
-//! are ready to go. Nothing here outlives its stream: [`Rendezvous::leave_tap`] or
-//! [`Rendezvous::leave`] is called for every stream that ends, however it ends.
+//! One [`Rendezvous`] serves all streams of one VM, which is one worker thread. It owns what must outlive a single
+//! callback: what each tap has seen, which requests are held, and which of them are ready to go. Nothing here outlives
+//! its stream: the host calls [`Rendezvous::leave_tap`] or [`Rendezvous::leave`] for every stream that ends, however it
+//! ends.
 //!
-//! Time is counted in ticks of the root context that holds a request, so no clock is read.
+//! Time is counted in ticks of the root context that holds a request, so the filter reads no clock.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::decision::GateDecision;
 use crate::stats::{Outcome, Reason};
 
-/// A stream or root context of this VM. Envoy does not give the same number twice while it is
-/// in use.
+/// A stream or root context of this VM. Envoy does not give the same number twice while it is in use.
 pub type ContextId = u32;
 
-/// Ticks in one `stallTimeout`. A request is let go with the first tick after that many, hence
-/// not before the time-out and at most a quarter of it later.
+/// Ticks in one `stallTimeout`. The first tick after that many lets a request go, hence not before the time-out and at
+/// most a quarter of it later.
 pub const TICKS_PER_STALL_TIMEOUT: u32 = 4;
 
-/// What a gate does with its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Join {
-    /// Hold it; it will turn up in [`Rendezvous::next_ready`].
-    Hold,
-    /// Let it go at once.
-    Settled(Outcome),
-}
-
 /// The root context to wake so that a ready request is resumed in a turn of its own.
-#[must_use = "a ready request that wakes nobody waits for the next tick"]
+#[must_use = "a ready request without a wake waits for the next tick"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wake(pub ContextId);
+pub struct WakeRoot(pub ContextId);
 
-/// Who wants to hold a request.
+/// A request that a filter wants to hold.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct HeldRequest<'a> {
     /// The filter's own context.
     pub stream: ContextId,
     /// Its root context, whose timer watches over it.
@@ -87,7 +78,7 @@ impl Rendezvous {
     }
 
     /// A tap has seen `seen` bytes in all, and the body goes on.
-    pub fn progress(&mut self, tap: ContextId, seen: u64) -> Option<Wake> {
+    pub fn progress(&mut self, tap: ContextId, seen: u64) -> Option<WakeRoot> {
         let tapped = self.taps.get_mut(&tap)?;
         tapped.seen = seen;
         let gate = tapped.gate?;
@@ -101,7 +92,7 @@ impl Rendezvous {
     }
 
     /// A tap has seen the end after `seen` bytes, or gives up. Its gate may not be there yet.
-    pub fn finish(&mut self, tap: ContextId, seen: u64, outcome: Outcome) -> Option<Wake> {
+    pub fn finish(&mut self, tap: ContextId, seen: u64, outcome: Outcome) -> Option<WakeRoot> {
         let tapped = self.taps.get_mut(&tap)?;
         tapped.seen = seen;
         let outcome = *tapped.outcome.get_or_insert(outcome);
@@ -110,39 +101,31 @@ impl Rendezvous {
         self.settle(gate, outcome)
     }
 
-    /// A gate asks for what `tap` knows, and takes a place if that is not all yet.
-    pub fn join(&mut self, gate: Place<'_>, tap: ContextId) -> Join {
+    /// A gate asks for what `tap` knows, and holds its request if that is not all yet.
+    pub fn join(&mut self, gate: HeldRequest<'_>, tap: ContextId) -> GateDecision {
         let Some(tapped) = self.taps.get_mut(&tap) else {
-            return Join::Settled(Outcome::Skipped(Reason::TwinAbsent));
+            return GateDecision::Settled(Outcome::Skipped(Reason::TwinAbsent));
         };
         if let Some(outcome) = tapped.outcome {
-            return Join::Settled(within_cap(outcome, tapped.seen, gate.config));
+            return GateDecision::Settled(within_cap(outcome, tapped.seen, gate.config));
         }
         if tapped.seen > gate.config.max_body_bytes {
-            return Join::Settled(Outcome::Skipped(Reason::TooLarge));
+            return GateDecision::Settled(Outcome::Skipped(Reason::TooLarge));
         }
         tapped.gate = Some(gate.stream);
         self.hold(gate);
-        Join::Hold
+        GateDecision::Hold
     }
 
-    /// A request is held without a tap: it watches its own body.
-    pub fn hold(&mut self, place: Place<'_>) {
-        let Place {
-            stream,
-            root,
-            config,
-        } = place;
-        let config = Rc::clone(config);
-        self.held.insert(
-            stream,
-            Held {
-                root,
-                config,
-                idle_ticks: 0,
-                outcome: None,
-            },
-        );
+    /// Holds a request without a tap: its filter watches its body by itself.
+    pub fn hold(&mut self, request: HeldRequest<'_>) {
+        let held = Held {
+            root: request.root,
+            config: Rc::clone(request.config),
+            idle_ticks: 0,
+            outcome: None,
+        };
+        self.held.insert(request.stream, held);
     }
 
     /// Whether `stream` is held.
@@ -172,8 +155,8 @@ impl Rendezvous {
         })
     }
 
-    /// A tick of `root`: what has waited too long becomes ready. Says how many requests of all
-    /// roots are ready now, each of which wants a wake: an earlier one may have been lost.
+    /// A tick of `root`: what has waited too long becomes ready. Says how many requests of all roots are ready now, of
+    /// which each wants a wake: an earlier one may have been lost.
     pub fn tick(&mut self, root: ContextId) -> usize {
         for held in self.held.values_mut().filter(|held| held.root == root) {
             held.idle_ticks = held.idle_ticks.saturating_add(1);
@@ -189,20 +172,19 @@ impl Rendezvous {
         self.held.values().any(|held| held.root == root)
     }
 
-    /// `root` is gone, and nobody would notice if its requests stalled: they become ready. Says
-    /// how many are, as [`Rendezvous::tick`] does. Envoy keeps a root for as long as it has
-    /// streams; this is for an Envoy that does not.
+    /// `root` is gone, and no timer would notice if its requests stalled: they become ready. Says how many are, as
+    /// [`Rendezvous::tick`] does. Envoy keeps a root for as long as it has streams; this is for an Envoy that does not.
     pub fn abandon(&mut self, root: ContextId) -> usize {
         self.settle_all(Reason::Aborted, |held| held.root == root)
     }
 
     /// A tap is gone. A gate that still waits for it has nothing left to wait for.
-    pub fn leave_tap(&mut self, tap: ContextId) -> Option<Wake> {
+    pub fn leave_tap(&mut self, tap: ContextId) -> Option<WakeRoot> {
         let gate = self.taps.remove(&tap)?.gate?;
         self.settle(gate, Outcome::Skipped(Reason::TwinAbsent))
     }
 
-    /// A held request is gone, resumed by itself or cut off. True if it was held until now.
+    /// A held request is gone: resumed by its own filter, or cut off. True if it was held until now.
     pub fn leave(&mut self, stream: ContextId) -> bool {
         let held = self.held.remove(&stream).is_some();
         if held {
@@ -211,7 +193,7 @@ impl Rendezvous {
         held
     }
 
-    /// Nobody is here. What the tests of every ending ask.
+    /// Whether no stream is here. What the tests of every ending ask.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.taps.is_empty() && self.held.is_empty() && self.ready.is_empty()
@@ -229,14 +211,14 @@ impl Rendezvous {
         self.ready.len()
     }
 
-    fn settle(&mut self, stream: ContextId, outcome: Outcome) -> Option<Wake> {
+    fn settle(&mut self, stream: ContextId, outcome: Outcome) -> Option<WakeRoot> {
         let held = self.held.get_mut(&stream)?;
         if held.outcome.is_some() {
             return None;
         }
         held.outcome = Some(outcome);
         self.ready.push_back(stream);
-        Some(Wake(held.root))
+        Some(WakeRoot(held.root))
     }
 }
 

@@ -1,4 +1,4 @@
-"""Every way in which a body can travel: the same body, other bytes on the wire."""
+"""Every transport that can carry a body: the same body, other bytes on the wire."""
 
 from collections.abc import Callable, Iterable
 
@@ -64,7 +64,7 @@ def _send_frames(connection: http2.Connection, stream: int, body: bytes) -> None
         start, turn = start + size, turn + 1
 
 
-WAYS: dict[str, Callable] = {
-    way.__name__: way for way in (with_length, chunked, chunked_with_trailers, expecting_100, over_http2, over_http2_with_trailers)
+TRANSPORTS: dict[str, Callable] = {
+    transport.__name__: transport for transport in (with_length, chunked, chunked_with_trailers, expecting_100, over_http2, over_http2_with_trailers)
 }
 WITH_TRAILERS = (chunked_with_trailers.__name__, over_http2_with_trailers.__name__)

@@ -1,0 +1,83 @@
+//! Imports point one way: a module imports only from rows above its own, and the core knows no host.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+/// The innermost first. Modules of one row do not import each other.
+const ROWS: &[&str] = &[
+    "digest config",
+    "stats",
+    "policy",
+    "decision",
+    "vm::rendezvous vm::instance",
+    "vm::roots vm::tap_ref vm::gate vm::tap vm::single",
+    "host::envoy",
+    "host::meters host::worker",
+    "host::resume",
+    "host::stream",
+    "host::root",
+];
+/// They declare the modules of their folder and import nothing.
+const LISTS: [&str; 3] = ["lib", "vm", "host"];
+const HOST_WORDS: [&str; 2] = ["proxy_wasm::", "envoy_dynamic_module"];
+
+/// The row of a module or of what lies in it, and the module's name.
+fn place(path: &str) -> Option<(usize, &'static str)> {
+    let holds = |module: &&str| format!("{path}::").starts_with(&format!("{module}::"));
+    let mut rows = ROWS.iter().enumerate();
+    rows.find_map(|(row, names)| names.split(' ').find(holds).map(|module| (row, module)))
+}
+
+/// `use crate::a::{b, c};` imports `a::b` and `a::c`.
+fn imports(line: &str) -> Vec<String> {
+    let Some((_, path)) = line.split_once("use crate::") else {
+        return Vec::new();
+    };
+    let (parent, items) = path
+        .trim_end_matches([';', '}'])
+        .split_once('{')
+        .unwrap_or(("", path));
+    items
+        .split(", ")
+        .map(|item| format!("{parent}{}", item.trim_end_matches(';')))
+        .collect()
+}
+
+fn check(folder: &Path, parent: &str) {
+    for file in std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        let module = format!("{parent}{}", file.file_stem().unwrap().to_str().unwrap());
+        if file.is_dir() {
+            check(&file, &format!("{module}::"));
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let knows_a_host = HOST_WORDS.iter().any(|word| text.contains(word));
+        assert!(
+            !knows_a_host || module.starts_with("host"),
+            "{module} knows a host"
+        );
+        let own = place(&module);
+        assert!(
+            own.is_some() || LISTS.contains(&module.as_str()),
+            "{module} is in no row"
+        );
+        for line in text.lines() {
+            for import in imports(line) {
+                let of = place(&import);
+                let inward = own
+                    .zip(of)
+                    .is_some_and(|(own, of)| of.0 < own.0 || of.1 == own.1);
+                assert!(inward, "{module} must not import this: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn imports_point_one_way() {
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "");
+}
