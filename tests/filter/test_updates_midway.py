@@ -15,6 +15,8 @@ from .discovered import changed
 from .expectations import assert_arrived, assert_hashed
 
 SHORT_MILLISECONDS = 300
+# Longer than an update takes on the busiest machine.
+PATIENT_MILLISECONDS = 120_000
 STEPS = {
     "the_tap_is_changed": (PAIR, ["tap"], False),
     "the_gate_is_changed": (PAIR, ["gate"], False),
@@ -36,7 +38,7 @@ def step(request, module, new_module):
 
 def test_a_request_held_during_an_update_ends_right(discovered, step):
     attachment, update = step
-    filters = discovered(attachment)
+    filters = discovered(attachment, configuration={"stallTimeout": PATIENT_MILLISECONDS})
     gateway = filters.gateway
     with http1.Connection(gateway.port) as one, http2.Connection(gateway.port) as two:
         one.send_head("POST", "/", [(HEADER, "forged"), ("Content-Length", "10")])
@@ -44,7 +46,7 @@ def test_a_request_held_during_an_update_ends_right(discovered, step):
         stream = two.open("POST", "/", [(HEADER, "forged")])
         two.data(stream, b"whole")
         gateway.holds(2)
-        update(filters)
+        update(filters, PATIENT_MILLISECONDS)
         one.send(b" body")
         two.data(stream, b" body", end=True)
         for response in (one.read_response(), two.response(stream)):
