@@ -7,7 +7,7 @@ import pytest
 from documents import anchors, every, links, prose
 from harness.paths import ROOT
 
-# What a path in backticks begins with, if it is one of ours and counted from the root.
+# What a path in backticks begins with, if it is one of this repository, counted from its root.
 _PLACES = ("backend", "docs", "envoy", "filter", "kustomize", "scripts", "tests")
 # Its paths are those of other projects.
 _ABROAD = ROOT / "backend/tests/gateway/answers/README.md"
