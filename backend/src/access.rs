@@ -1,5 +1,8 @@
 //! Who may do what: who is let in, whose credential goes upstream, who shares vectors with whom.
 
+pub mod acceptance;
+pub mod client_keys;
+
 use std::sync::Arc;
 
 use http::Method;
@@ -7,11 +10,11 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHea
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use crate::acceptance::Acceptance;
-use crate::client_keys::{ClientKeys, Unreadable};
+use self::acceptance::Acceptance;
+use self::client_keys::{ClientKeys, Unreadable};
 use crate::config::{self, AccessRule, ScopeRule};
-use crate::credentials::{Credential, CredentialId};
-use crate::error::Error;
+use crate::http::credentials::{Credential, CredentialId};
+use crate::http::error::Error;
 
 /// The scope of vectors that all callers share.
 const SHARED: &str = "shared";
@@ -58,7 +61,7 @@ pub struct Caller {
 
 impl Access {
     /// The rules as configured.
-    pub fn new(config: &config::Access) -> Result<Self, InvalidHeaderValue> {
+    pub fn new(config: &config::AccessConfig) -> Result<Self, InvalidHeaderValue> {
         let rule = match &config.rule {
             AccessRule::PassThrough {
                 scope,

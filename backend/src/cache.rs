@@ -3,9 +3,9 @@
 
 pub mod admission;
 pub mod breaker;
-pub mod coalesce;
+pub mod in_flight;
 pub mod memory;
-pub mod purge;
+pub mod purges;
 pub mod store;
 pub mod writer;
 
@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use self::admission::Admission;
 use self::memory::Memory;
-use self::purge::Purges;
+use self::purges::Purges;
 use self::store::{Store, Unopenable};
 use self::writer::Writer;
-use crate::clock::unix_ms;
 use crate::config;
+use crate::embeddings::clock::unix_ms;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 use crate::telemetry::{MemoryGauges, Metrics, Span, StoreGauges};
@@ -55,8 +55,8 @@ impl Freshness {
 impl Cache {
     /// Opens the tiers that are configured.
     pub fn open(
-        cache: &config::Cache,
-        store: Option<&config::Store>,
+        cache: &config::CacheConfig,
+        store: Option<&config::StoreConfig>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, Unopenable> {
         let stored = store
@@ -88,7 +88,7 @@ impl Cache {
     }
 
     /// Looks into memory.
-    pub fn recall(&self, key: &Key, fresh: Freshness) -> Option<Arc<Entry>> {
+    pub fn get_memory(&self, key: &Key, fresh: Freshness) -> Option<Arc<Entry>> {
         let entry = self
             .memory
             .as_ref()?
@@ -102,7 +102,7 @@ impl Cache {
 
     /// Looks into the store, and remembers what is found. The answers stand in the order of the
     /// keys.
-    pub async fn look_up(&self, keys: Vec<Key>, fresh: Freshness) -> Vec<Option<Arc<Entry>>> {
+    pub async fn get_store(&self, keys: Vec<Key>, fresh: Freshness) -> Vec<Option<Arc<Entry>>> {
         let Some(stored) = self.stored.as_ref().filter(|_| self.purges.are_known()) else {
             return vec![None; keys.len()];
         };
@@ -125,7 +125,7 @@ impl Cache {
 
     /// Puts a vector that was paid for where the next one who looks finds it. `span` lasts until
     /// it is written.
-    pub fn keep(&self, key: Key, entry: &Arc<Entry>, span: &Arc<Span>) {
+    pub fn insert(&self, key: Key, entry: &Arc<Entry>, span: &Arc<Span>) {
         self.remember(key, entry);
         if let Some(stored) = &self.stored
             && stored.admission.admits_new(&key, entry)
@@ -172,7 +172,7 @@ impl Cache {
 }
 
 impl Stored {
-    fn open(configured: &config::Store, metrics: &Arc<Metrics>) -> Result<Self, Unopenable> {
+    fn open(configured: &config::StoreConfig, metrics: &Arc<Metrics>) -> Result<Self, Unopenable> {
         let store = Store::open(&configured.place, configured.timeout, Arc::clone(metrics))?;
         let store = Arc::new(store);
         let writer = Writer::start(Arc::clone(&store), configured.queue, Arc::clone(metrics));

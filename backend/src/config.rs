@@ -3,6 +3,8 @@
 //!
 //! [`VARIABLES`] names every one of them; `--help` and `docs/configuration.md` come from it.
 
+pub mod build;
+pub mod command_line;
 pub(crate) mod log_filter;
 mod parts;
 pub(crate) mod reader;
@@ -20,7 +22,7 @@ use secrecy::SecretString;
 
 pub use self::reader::Problem;
 use self::reader::{Reader, configured, environment};
-pub use self::store::{AwsSettings, Store, StoreAdmission, StorePlace};
+pub use self::store::{AwsSettings, StoreAdmission, StoreConfig, StorePlace};
 pub use self::tracing::{Batching, OtlpProtocol, RootSampler, Sampling, Tracing};
 use self::variables as var;
 pub use self::variables::{VARIABLES, Variable};
@@ -31,13 +33,13 @@ pub struct Config {
     /// Where to accept connections.
     pub listen: SocketAddr,
     /// Who answers what the cache cannot.
-    pub upstream: Upstream,
+    pub upstream: UpstreamConfig,
     /// Whose requests are served, and with which credential.
-    pub access: Access,
+    pub access: AccessConfig,
     /// What is cached, where and for whom.
-    pub cache: Cache,
+    pub cache: CacheConfig,
     /// Where vectors survive a restart.
-    pub store: Option<Store>,
+    pub store: Option<StoreConfig>,
     /// What is too much.
     pub limits: Limits,
     /// What people may see in a browser; `None` is nothing.
@@ -54,7 +56,7 @@ pub struct Config {
 
 /// The upstream and our patience with it.
 #[derive(Debug)]
-pub struct Upstream {
+pub struct UpstreamConfig {
     /// Ends with the path that stands for `/v1`, without a slash.
     pub base_url: Url,
     /// The upstream's part of every key.
@@ -73,7 +75,7 @@ pub struct Upstream {
 
 /// Who may do what.
 #[derive(Debug)]
-pub struct Access {
+pub struct AccessConfig {
     /// Whose credential goes upstream.
     pub rule: AccessRule,
     /// The models that embeddings may be asked of; `None` allows all.
@@ -114,7 +116,7 @@ pub enum ScopeRule {
 
 /// What is cached and for how long.
 #[derive(Debug)]
-pub struct Cache {
+pub struct CacheConfig {
     /// Part of every key: another name starts an empty cache.
     pub namespace: String,
     /// Bound of the memory tier; 0 turns it off.
@@ -186,10 +188,10 @@ impl Config {
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let listen = reader.read(&var::LISTEN, value::parsed);
-        let upstream = Upstream::read(reader);
-        let access = Access::read(reader);
-        let cache = Cache::read(reader);
-        let store = Store::read(reader);
+        let upstream = UpstreamConfig::read(reader);
+        let access = AccessConfig::read(reader);
+        let cache = CacheConfig::read(reader);
+        let store = StoreConfig::read(reader);
         let limits = Limits::read(reader);
         let status_page = StatusPage::read(reader);
         let tracing = Tracing::read(reader);

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod batch;
+pub mod clock;
 mod decimal;
 pub mod entry;
 mod json;

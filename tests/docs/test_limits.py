@@ -16,10 +16,10 @@ TOLD = [
     (_HTTP_API, r"unknown fields of more than (\w+ \w+) or nested", "backend/src/embeddings/request.rs", "MAX_EXTRA_BYTES"),
     (_HTTP_API, r"or nested more than (\w+) deep", "backend/src/embeddings/json.rs", "MAX_DEPTH"),
     (_HTTP_API, r"a model's name of more than (\w+ \w+)", "backend/src/embeddings/request.rs", "MAX_MODEL_BYTES"),
-    (_CACHE_FORMAT, r"lists the markers every (\w+ \w+)", "backend/src/cache/purge.rs", "INTERVAL"),
+    (_CACHE_FORMAT, r"lists the markers every (\w+ \w+)", "backend/src/cache/purges.rs", "INTERVAL"),
     (_TELEMETRY, r"the first (\w+) have series of their own", "backend/src/telemetry/models.rs", "MAX_MODELS"),
     (_TELEMETRY, r"without its query, at most (\w+ \w+) of it", "backend/src/telemetry/semantics.rs", "MAX_PATH_BYTES"),
-    (_TELEMETRY, r"Lines wait in memory, up to (\w+ \w+),", "backend/src/telemetry/lines.rs", "MAX_WAITING"),
+    (_TELEMETRY, r"Lines wait in memory, up to (\w+ \w+),", "backend/src/telemetry/log_writer.rs", "MAX_WAITING"),
     (_VARIABLES, r"for a look-up in the store, and (\w+ \w+) more for each input", "backend/src/cache/store.rs", "DEADLINE_PER_INPUT"),
     (_TROUBLESHOOTING, r"`STORE_TIMEOUT` and (\w+ \w+) for each input", "backend/src/cache/store.rs", "DEADLINE_PER_INPUT"),
     (_TROUBLESHOOTING, r"after (\w+) failures in a row", "backend/src/cache/breaker.rs", "FAILURES_TO_OPEN"),
@@ -52,7 +52,7 @@ def test_a_document_tells_the_number_that_decides(document, sentence, file, cons
 
 
 def test_the_documents_name_the_headers_of_a_credential():
-    source = (ROOT / "backend/src/credentials.rs").read_text()
+    source = (ROOT / "backend/src/http/credentials.rs").read_text()
     listed = re.search(r"CREDENTIAL_HEADERS: \[HeaderName; \d+\] = \[(.*?)\];", source, re.DOTALL)[1]
     names = [(written or constant).lower() for written, constant in re.findall(r'from_static\("([a-z-]+)"\)|\b([A-Z]+),', listed)]
     for document in (_README, "kustomize/overlays/dev/varnish/README.md"):
@@ -62,7 +62,7 @@ def test_the_documents_name_the_headers_of_a_credential():
 
 
 def test_the_document_names_how_a_purge_may_end():
-    labels = (ROOT / "backend/src/broadcast/report.rs").read_text().partition("label! {")[2].partition("\n}\n")[0]
+    labels = (ROOT / "backend/src/broadcaster/report.rs").read_text().partition("label! {")[2].partition("\n}\n")[0]
     outcomes = re.findall(r'^        \w+ = "(\w+)",$', labels, re.MULTILINE)
     assert len(outcomes) > 5
     document = (ROOT / "backend/endpoint-broadcaster.md").read_text()

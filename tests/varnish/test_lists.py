@@ -21,7 +21,7 @@ def request_headers(text: str) -> set[str]:
 
 
 def test_the_key_holds_the_credential_headers_of_the_backend():
-    source = (BACKEND / "credentials.rs").read_text()
+    source = (BACKEND / "http/credentials.rs").read_text()
     listed = re.search(r"CREDENTIAL_HEADERS: \[HeaderName; \d+\] = \[(.*?)\];", source, re.DOTALL)[1]
     names = {name.lower() for pair in re.findall(r'"([a-z-]+)"|\b([A-Z_]+),', listed) for name in pair if name}
     assert len(names) >= 5
@@ -30,7 +30,7 @@ def test_the_key_holds_the_credential_headers_of_the_backend():
 
 
 def test_a_tag_may_hold_what_the_backend_puts_into_one():
-    source = (BACKEND / "tags.rs").read_text()
+    source = (BACKEND / "http/tags.rs").read_text()
     punctuation = re.search(r'PUNCTUATION: &str = "([^"]+)"', source)[1]
     # Of the names; a kind, which stands before the colon, holds letters and digits only.
     classes = set(re.findall(r":\[A-Za-z0-9([^\]]*)\]", VCL_TEXT))
@@ -38,13 +38,13 @@ def test_a_tag_may_hold_what_the_backend_puts_into_one():
 
 
 def test_a_tag_may_be_as_long_as_the_backend_takes_it():
-    source = (BACKEND / "tags.rs").read_text()
+    source = (BACKEND / "http/tags.rs").read_text()
     longest = re.search(r"MAX_TAG_BYTES: usize = (\d+);", source)[1]
     assert f"(?=[^ ,]{{1,{longest}}}(?:[ ,]|$))" in sub("purge_tags")
 
 
 def test_a_url_may_be_purged_if_the_broadcaster_passes_it_on():
-    source = (BACKEND / "broadcast/purge.rs").read_text()
+    source = (BACKEND / "broadcaster/purge_request.rs").read_text()
     told = re.search(r"As `purge\.vcl` has it: `(.*)`\.", source)[1]
     assert f'req.url !~ "{told}"' in sub("purge_url")
 
@@ -77,6 +77,6 @@ def test_every_body_that_the_filter_hashes_by_default_is_cached():
 
 
 def test_the_header_that_carries_the_clients_cache_control_is_the_one_the_backend_reads():
-    source = (BACKEND / "headers.rs").read_text()
+    source = (BACKEND / "http/headers.rs").read_text()
     name = re.search(r'X_CLIENT_CACHE_CONTROL: HeaderName = HeaderName::from_static\("([a-z-]+)"\)', source)[1]
     assert name in request_headers(sub("carry_cache_control"))

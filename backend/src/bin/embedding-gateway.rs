@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use embedding_gateway::app::App;
-use embedding_gateway::command_line::Program;
+use embedding_gateway::config::command_line::Program;
 use embedding_gateway::config::{Config, VARIABLES};
-use embedding_gateway::gateway::Gateway;
-use embedding_gateway::{server, telemetry};
+use embedding_gateway::gateway::app::App;
+use embedding_gateway::gateway::service::Gateway;
+use embedding_gateway::http::server;
+use embedding_gateway::telemetry;
 use tokio::net::TcpListener;
 use tokio::time::timeout_at;
 

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use embedding_gateway::broadcast::config::{Config, VARIABLES};
-use embedding_gateway::broadcast::{Broadcaster, build_router};
-use embedding_gateway::command_line::Program;
-use embedding_gateway::{server, telemetry};
+use embedding_gateway::broadcaster::config::{Config, VARIABLES};
+use embedding_gateway::broadcaster::{Broadcaster, build_router};
+use embedding_gateway::config::command_line::Program;
+use embedding_gateway::http::server;
+use embedding_gateway::telemetry;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::time::timeout_at;

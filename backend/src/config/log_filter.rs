@@ -3,7 +3,9 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::telemetry::logging::OWN_TARGETS;
+/// Targets of the log lines of the programs in this package. Libraries may warn, but not say
+/// more: at trace level they print headers.
+pub(crate) const OWN_TARGETS: [&str; 2] = ["embedding_gateway", "endpoint_broadcaster"];
 
 /// A filter that says something of our own lines. In `RUST_LOG` a word that is no level is the
 /// name of a target, and whatever has another name is silent: `inof` would mean no log at all.

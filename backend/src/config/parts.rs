@@ -2,9 +2,12 @@
 
 use super::reader::Reader;
 use super::variables as var;
-use super::{Access, AccessRule, Cache, Limits, PurgeRule, StatusPage, Upstream, Variable, value};
+use super::{
+    AccessConfig, AccessRule, CacheConfig, Limits, PurgeRule, StatusPage, UpstreamConfig, Variable,
+    value,
+};
 
-impl Upstream {
+impl UpstreamConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
         let id = reader.optional(&var::UPSTREAM_ID, value::text);
@@ -26,7 +29,7 @@ impl Upstream {
     }
 }
 
-impl Access {
+impl AccessConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let key = reader.optional(&var::OPENAI_API_KEY, value::secret);
         let scope = reader.read(&var::CACHE_SCOPE, value::scope);
@@ -70,7 +73,7 @@ impl Access {
     }
 }
 
-impl Cache {
+impl CacheConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let namespace = reader
             .optional(&var::CACHE_NAMESPACE, value::text)

@@ -14,7 +14,7 @@ const AWS_PREFIX: &str = "AWS_";
 
 /// Where vectors survive a restart.
 #[derive(Debug)]
-pub struct Store {
+pub struct StoreConfig {
     /// What kind of store, and where.
     pub place: StorePlace,
     /// For the look-up of one entry, all attempts together.
@@ -79,7 +79,7 @@ impl fmt::Debug for AwsSettings {
     }
 }
 
-impl Store {
+impl StoreConfig {
     /// `Some(None)`: configured, and there is none.
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<Self>> {
         let bucket = reader.optional(&var::S3_BUCKET, bucket);

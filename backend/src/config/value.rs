@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode;
 use reqwest::Url;
 use secrecy::SecretString;
 
 use super::{LogFormat, ScopeRule, StoreAdmission};
-use crate::percent;
 
 /// hyper refuses a smaller buffer for a request's head.
 const MIN_HEADER_BYTES: usize = 8192;
@@ -181,7 +181,7 @@ pub(crate) fn pairs(value: &str) -> Result<Vec<(String, String)>, String> {
     let members = value.split(',').filter(|member| !member.trim().is_empty());
     let pair = |member: &str| {
         let (name, value) = member.split_once('=')?;
-        let value = String::from_utf8(percent::decoded(value.trim().as_bytes())).ok()?;
+        let value = String::from_utf8(percent_decode(value.trim().as_bytes()).collect()).ok()?;
         Some((name.trim().to_owned(), value)).filter(|(name, _)| !name.is_empty())
     };
     let pairs: Option<_> = members.map(pair).collect();

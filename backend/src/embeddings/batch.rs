@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::key::{Key, Namer};
+use super::key::{Key, KeyBuilder};
 use super::request::Input;
 
 /// A request's inputs with its repeats collapsed.
@@ -16,7 +16,7 @@ pub struct Batch {
 
 impl Batch {
     /// Names `inputs` and collapses the repeats among them.
-    pub fn new(namer: &Namer, inputs: Vec<Input>) -> Self {
+    pub fn new(namer: &KeyBuilder, inputs: Vec<Input>) -> Self {
         // A single one repeats nothing, and needs no table.
         if let [input] = &inputs[..] {
             let distinct = vec![(namer.key(input), input.clone())];

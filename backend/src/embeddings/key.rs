@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::hex::HexDigits;
-
 use super::request::{EmbeddingRequest, Input, InputKind, tokens};
 
 /// Changes when the meaning of any part below changes. It starts an empty cache for everybody.
@@ -18,7 +16,7 @@ const KEY_VERSION: &[u8] = b"embedding-gateway key 1";
 
 /// What a request does not say itself.
 #[derive(Clone, Debug)]
-pub struct Realm {
+pub struct KeyScope {
     /// The operator's name for this cache; another name is another, empty cache.
     pub namespace: Arc<str>,
     /// Who answers: the normalised base URL, or the operator's name for it.
@@ -33,11 +31,11 @@ pub struct Key([u8; 32]);
 
 /// Names the inputs of one request.
 #[derive(Clone, Debug)]
-pub struct Namer {
+pub struct KeyBuilder {
     shared: Sha256,
 }
 
-impl Realm {
+impl KeyScope {
     /// The same, but shared with others.
     #[must_use]
     pub fn with_scope(&self, scope: &Arc<str>) -> Self {
@@ -64,7 +62,7 @@ impl From<[u8; 32]> for Key {
 /// 64 lower-case hex digits.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HexDigits::of(&self.0).as_str())
+        f.write_str(const_hex::Buffer::<32>::new().format(&self.0))
     }
 }
 
@@ -74,9 +72,9 @@ impl fmt::Debug for Key {
     }
 }
 
-impl Namer {
-    /// A namer for the inputs of `request` in `realm`.
-    pub fn new(realm: &Realm, request: &EmbeddingRequest) -> Self {
+impl KeyBuilder {
+    /// The keys of the inputs of `request` in `scope`.
+    pub fn new(scope: &KeyScope, request: &EmbeddingRequest) -> Self {
         // `user` and the encoding do not change the vector; the inputs are named one by one.
         let EmbeddingRequest {
             model,
@@ -90,9 +88,9 @@ impl Namer {
 
         let mut shared = Sha256::new();
         part(&mut shared, KEY_VERSION);
-        part(&mut shared, realm.namespace.as_bytes());
-        part(&mut shared, realm.upstream.as_bytes());
-        part(&mut shared, realm.scope.as_bytes());
+        part(&mut shared, scope.namespace.as_bytes());
+        part(&mut shared, scope.upstream.as_bytes());
+        part(&mut shared, scope.scope.as_bytes());
         part(&mut shared, model.as_bytes());
         part(
             &mut shared,
@@ -157,18 +155,18 @@ mod tests {
     /// Computed from the description alone by the program beside it.
     const GOLDEN: &str = include_str!("../../tests/golden/keys.jsonl");
 
-    fn realm([namespace, upstream, scope]: [&str; 3]) -> Realm {
-        Realm {
+    fn key_scope([namespace, upstream, scope]: [&str; 3]) -> KeyScope {
+        KeyScope {
             namespace: namespace.into(),
             upstream: upstream.into(),
             scope: scope.into(),
         }
     }
 
-    fn keys(realm: &Realm, body: &str) -> Vec<String> {
+    fn keys(key_scope: &KeyScope, body: &str) -> Vec<String> {
         match request::parse(&Bytes::copy_from_slice(body.as_bytes())) {
             Ok(Parsed::Understood(request)) => {
-                let namer = Namer::new(realm, &request);
+                let namer = KeyBuilder::new(key_scope, &request);
                 request
                     .inputs
                     .iter()
@@ -180,7 +178,7 @@ mod tests {
     }
 
     fn key(body: &Value) -> String {
-        let keys = keys(&realm(["", "", ""]), &body.to_string());
+        let keys = keys(&key_scope(["", "", ""]), &body.to_string());
         assert_eq!(keys.len(), 1);
         keys[0].clone()
     }
@@ -189,9 +187,9 @@ mod tests {
     fn no_release_loses_the_cache_by_accident() {
         for line in GOLDEN.lines() {
             let line: Value = serde_json::from_str(line).unwrap();
-            let parts = [0, 1, 2].map(|part| line["realm"][part].as_str().unwrap());
+            let parts = [0, 1, 2].map(|part| line["key_scope"][part].as_str().unwrap());
             assert_eq!(
-                json!(keys(&realm(parts), line["body"].as_str().unwrap())),
+                json!(keys(&key_scope(parts), line["body"].as_str().unwrap())),
                 line["keys"]
             );
         }
@@ -234,7 +232,7 @@ mod tests {
             r#"{"x":1,"y":2,"input":"a","model":"m","user":"u","encoding_format":"base64"}"#,
             r#"{"x":1,"y":2,"input":"a","model":"m","user":null,"dimensions":null}"#,
         ] {
-            assert_eq!(keys(&realm(["", "", ""]), body), [&*plain], "{body}");
+            assert_eq!(keys(&key_scope(["", "", ""]), body), [&*plain], "{body}");
         }
     }
 
@@ -242,7 +240,7 @@ mod tests {
     fn numbers_that_differ_in_any_digit_are_distinct() {
         let with = |number: &str| {
             keys(
-                &realm(["", "", ""]),
+                &key_scope(["", "", ""]),
                 &format!(r#"{{"model":"m","input":"a","x":{number}}}"#),
             )
         };
@@ -253,7 +251,7 @@ mod tests {
     /// Everything that names a vector, from an alphabet in which parts are easily confused.
     #[derive(Clone, Debug, PartialEq)]
     struct Named {
-        realm: [String; 3],
+        key_scope: [String; 3],
         model: String,
         dimensions: Option<u32>,
         extra: BTreeMap<String, String>,
@@ -273,8 +271,8 @@ mod tests {
             proptest::collection::btree_map("[xy:]{1,2}", part, 0..3),
             input,
         )
-            .prop_map(|(realm, model, dimensions, extra, input)| Named {
-                realm,
+            .prop_map(|(key_scope, model, dimensions, extra, input)| Named {
+                key_scope,
                 model,
                 dimensions,
                 extra,
@@ -296,7 +294,7 @@ mod tests {
                 body[name] = json!(value);
             }
             keys(
-                &realm(self.realm.each_ref().map(String::as_str)),
+                &key_scope(self.key_scope.each_ref().map(String::as_str)),
                 &body.to_string(),
             )
             .remove(0)
@@ -314,7 +312,7 @@ mod tests {
 
         #[test]
         fn no_letter_moves_over_a_boundary(text in "[a-c]{4}", cut in 0..4_usize, other in 0..4_usize) {
-            let split = |at: usize| realm([&text[..at], &text[at..], ""]);
+            let split = |at: usize| key_scope([&text[..at], &text[at..], ""]);
             let keys = [cut, other].map(|at| keys(&split(at), r#"{"model":"m","input":"a"}"#));
             prop_assert_eq!(cut == other, keys[0] == keys[1]);
         }

@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::line::{Line, is_plain};
+use super::log_line::{LogLine, is_plain};
 
 /// `timestamp`, `level`, the event's own fields, `target`.
 #[derive(Debug)]
@@ -28,19 +28,19 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        let write = |line: &mut Line| {
+        let write = |line: &mut LogLine| {
             write_object(line, *metadata.level(), metadata.target(), |members| {
                 event.record(members);
             });
         };
-        Line::with(write, |line| writer.write_str(line))
+        LogLine::with(write, |line| writer.write_str(line))
     }
 }
 
 /// Writes a whole line. Names and targets stand in source code, and need no escapes.
 #[inline(always)]
 pub(super) fn write_object(
-    line: &mut Line,
+    line: &mut LogLine,
     level: Level,
     target: &str,
     write_members: impl FnOnce(&mut Members<'_>),
@@ -58,12 +58,12 @@ pub(super) fn write_object(
 
 /// The members of an object that has one already.
 #[derive(Debug)]
-pub(super) struct Members<'a>(&'a mut Line);
+pub(super) struct Members<'a>(&'a mut LogLine);
 
 impl Members<'_> {
     /// Writes a name; the value is written next.
     #[inline(always)]
-    pub(super) fn name(&mut self, name: &str) -> &mut Line {
+    pub(super) fn name(&mut self, name: &str) -> &mut LogLine {
         self.0.push(",\"");
         self.0.push(name);
         self.0.push("\":");
@@ -121,7 +121,7 @@ impl Visit for Members<'_> {
 
 /// Pushes the inside of a JSON string (RFC 8259, 7). What a terminal would obey, or not show, is
 /// escaped too: people read logs there, and a path is whatever a client likes.
-fn push_escaped(line: &mut Line, text: &str) {
+fn push_escaped(line: &mut LogLine, text: &str) {
     if is_plain(text) {
         return line.push(text);
     }
@@ -143,7 +143,7 @@ fn push_escaped(line: &mut Line, text: &str) {
 }
 
 /// [`push_escaped`] for what comes in pieces.
-struct Escaping<'a>(&'a mut Line);
+struct Escaping<'a>(&'a mut LogLine);
 
 impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_escaped() {
         const OBEYED: &str = "é☃'\u{1b}[2J\u{7f}\u{9b}\u{202e}\u{2028}\u{e0001}\t";
-        let escaped = Line::with(|line| push_escaped(line, OBEYED), str::to_owned);
+        let escaped = LogLine::with(|line| push_escaped(line, OBEYED), str::to_owned);
         assert_eq!(
             escaped,
             r"é☃'\u001b[2J\u007f\u009b\u202e\u2028\udb40\udc01\u0009"

@@ -7,12 +7,10 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
 
 use super::json_lines::JsonLines;
-use super::lines::{LastLines, Lines};
+use super::log_writer::{LastLines, LogWriter};
 use super::request_line;
 use crate::config::LogFormat;
-
-/// Our own lines. Libraries may warn, but not say more: at trace level they print headers.
-pub(crate) const OWN_TARGETS: [&str; 2] = ["embedding_gateway", "endpoint_broadcaster"];
+use crate::config::log_filter::OWN_TARGETS;
 
 /// Logging cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +27,7 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unlog
     let ceiling = Targets::new()
         .with_targets(OWN_TARGETS.map(|target| (target, LevelFilter::TRACE)))
         .with_default(LevelFilter::WARN);
-    let (writer, last) = Lines::start(std::io::stderr())?;
+    let (writer, last) = LogWriter::start(std::io::stderr())?;
     let lines = fmt::layer().with_writer(writer.clone());
     let lines = match format {
         LogFormat::Text => lines.with_ansi(false).boxed(),

@@ -14,10 +14,10 @@ use prometheus_client::registry::{Registry, Unit};
 use super::counts::{Counts, Timings, TimingsBy};
 use super::gauges::Gauges;
 use super::labels::{HashVerdict, Label, Outcome, Route, StoreOperation, StoreResult};
-use super::lines::Lost;
+use super::log_writer::Lost;
 use super::models::{ByModel, Models};
-use super::{COMMIT, VERSION};
-use crate::error::Error;
+use crate::config::build::{COMMIT, VERSION};
+use crate::http::error::Error;
 
 /// In front of every name.
 pub(super) const PREFIX: &str = "embedding_gateway";

@@ -13,8 +13,8 @@ use opentelemetry_otlp::{
 use tokio::runtime::Handle;
 
 use crate::config::{OtlpProtocol, Tracing};
-use crate::openai;
-use crate::trust::{self, Untrustworthy};
+use crate::http::client::http_client;
+use crate::http::trust::{self, CaFileError};
 
 /// Bound on a collector's answer: it counts what it refused, and says why.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -26,7 +26,7 @@ pub enum Unexportable {
     #[error("traces: {0}")]
     Exporter(#[from] ExporterBuildError),
     #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {0}")]
-    Authorities(#[from] Untrustworthy),
+    Authorities(#[from] CaFileError),
     #[error("the HTTP client for traces cannot be built: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -52,7 +52,7 @@ pub(super) fn exporter(config: &Tracing) -> Result<SpanExporter, Unexportable> {
 }
 
 /// Whom gRPC trusts, should the endpoint speak TLS. The library's own choice is nobody.
-fn tls(config: &Tracing) -> Result<ClientTlsConfig, Untrustworthy> {
+fn tls(config: &Tracing) -> Result<ClientTlsConfig, CaFileError> {
     let own = config.ca_file.as_deref().map(trust::pem_in).transpose()?;
     let own = own.map(Certificate::from_pem);
     Ok(ClientTlsConfig::new()
@@ -70,7 +70,7 @@ struct Poster {
 impl Poster {
     fn new(config: &Tracing) -> Result<Self, Unexportable> {
         let own = config.ca_file.as_deref().map(trust::authorities_in);
-        let client = openai::http_client()
+        let client = http_client()
             .tls_certs_merge(own.transpose()?.unwrap_or_default())
             .timeout(config.timeout)
             .default_headers(config.headers.clone())

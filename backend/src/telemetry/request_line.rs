@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use tracing::Level;
 
-use super::exchange::Facts;
 use super::json_lines::{self, Members};
-use super::line::{Line, is_plain};
-use super::lines::Lines;
+use super::log_line::{LogLine, is_plain};
+use super::log_writer::LogWriter;
+use super::request_record::EmbeddingOutcome;
 use crate::config::LogFormat;
 
 /// Of its own, so that these lines can be left out: `embedding_gateway::request=off`.
@@ -23,10 +23,10 @@ const LEVEL: Level = Level::INFO;
 const MESSAGE: &str = "request";
 
 /// The log of this process, if it wants these lines.
-static LOG: OnceLock<(LogFormat, Lines)> = OnceLock::new();
+static LOG: OnceLock<(LogFormat, LogWriter)> = OnceLock::new();
 
 /// From now on the lines go here. To be called when `tracing` knows what is wanted.
-pub(super) fn write_to(format: LogFormat, lines: Lines) {
+pub(super) fn write_to(format: LogFormat, lines: LogWriter) {
     if tracing::enabled!(target: TARGET, LEVEL) {
         // The first one stays, as with `tracing`.
         LOG.get_or_init(|| (format, lines));
@@ -42,7 +42,7 @@ pub(super) struct RequestLine<'a> {
     pub duration: Duration,
     pub bytes: u64,
     pub complete: bool,
-    pub facts: Option<&'a Facts>,
+    pub outcome: Option<&'a EmbeddingOutcome>,
     pub trace_id: Option<&'a str>,
 }
 
@@ -51,14 +51,14 @@ impl RequestLine<'_> {
     pub(super) fn log(&self) {
         match LOG.get() {
             Some((format, lines)) => {
-                Line::with(|line| self.write(line, *format), |line| lines.add(line));
+                LogLine::with(|line| self.write(line, *format), |line| lines.add(line));
             }
             // Either nobody wants it, or whoever has started this program listens by himself.
             None => tracing::info!(target: TARGET, "{}", self.text()),
         }
     }
 
-    fn write(&self, line: &mut Line, format: LogFormat) {
+    fn write(&self, line: &mut LogLine, format: LogFormat) {
         match format {
             LogFormat::Json => json_lines::write_object(line, LEVEL, TARGET, |members| {
                 members.word("message", MESSAGE);
@@ -77,13 +77,13 @@ impl RequestLine<'_> {
         }
     }
 
-    fn write_text(&self, line: &mut Line) {
+    fn write_text(&self, line: &mut LogLine) {
         line.push(MESSAGE);
         self.write_fields(&mut Text(line));
     }
 
     fn text(&self) -> String {
-        Line::with(|line| self.write_text(line), str::to_owned)
+        LogLine::with(|line| self.write_text(line), str::to_owned)
     }
 
     #[inline(always)]
@@ -96,14 +96,14 @@ impl RequestLine<'_> {
         if !self.complete {
             line.truth("cut_off");
         }
-        if let Some(facts) = self.facts {
-            line.count("memory", facts.tally.memory as u64);
-            line.count("store", facts.tally.store as u64);
-            line.count("miss", facts.tally.miss as u64);
-            line.count("collapsed", facts.tally.collapsed as u64);
-            line.count("repeat", facts.repeats as u64);
-            line.count("nominal_tokens", facts.nominal_tokens);
-            line.count("billed_tokens", facts.billed_tokens);
+        if let Some(outcome) = self.outcome {
+            line.count("memory", outcome.tally.memory as u64);
+            line.count("store", outcome.tally.store as u64);
+            line.count("miss", outcome.tally.miss as u64);
+            line.count("collapsed", outcome.tally.collapsed as u64);
+            line.count("repeat", outcome.repeats as u64);
+            line.count("nominal_tokens", outcome.nominal_tokens);
+            line.count("billed_tokens", outcome.billed_tokens);
         }
         if let Some(trace_id) = self.trace_id {
             line.word("trace_id", trace_id);
@@ -114,7 +114,7 @@ impl RequestLine<'_> {
 /// A format of fields.
 trait Fields {
     /// Writes a name; the value is written next.
-    fn name(&mut self, name: &'static str) -> &mut Line;
+    fn name(&mut self, name: &'static str) -> &mut LogLine;
 
     fn text(&mut self, name: &'static str, value: &str);
 
@@ -145,7 +145,7 @@ trait Fields {
 
 impl Fields for Members<'_> {
     #[inline(always)]
-    fn name(&mut self, name: &'static str) -> &mut Line {
+    fn name(&mut self, name: &'static str) -> &mut LogLine {
         self.name(name)
     }
 
@@ -155,11 +155,11 @@ impl Fields for Members<'_> {
 }
 
 /// `name=value`, as `tracing` writes fields.
-struct Text<'a>(&'a mut Line);
+struct Text<'a>(&'a mut LogLine);
 
 impl Fields for Text<'_> {
     #[inline(always)]
-    fn name(&mut self, name: &'static str) -> &mut Line {
+    fn name(&mut self, name: &'static str) -> &mut LogLine {
         self.0.push(" ");
         self.0.push(name);
         self.0.push("=");
@@ -181,7 +181,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::resolve::Tally;
+    use crate::telemetry::Tally;
     use crate::telemetry::captured::Captured;
 
     const FULL: RequestLine<'_> = RequestLine {
@@ -191,7 +191,7 @@ mod tests {
         duration: Duration::from_nanos(12_034_056_789),
         bytes: 7,
         complete: false,
-        facts: Some(&Facts {
+        outcome: Some(&EmbeddingOutcome {
             tally: Tally {
                 memory: 1,
                 store: 2,
@@ -213,12 +213,12 @@ mod tests {
         duration: Duration::from_micros(50),
         bytes: 0,
         complete: true,
-        facts: None,
+        outcome: None,
         trace_id: None,
     };
 
     fn written(line: &RequestLine<'_>, format: LogFormat) -> String {
-        Line::with(|text| line.write(text, format), str::to_owned)
+        LogLine::with(|text| line.write(text, format), str::to_owned)
     }
 
     #[test]

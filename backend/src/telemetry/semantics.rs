@@ -8,9 +8,9 @@ use opentelemetry::{Array, KeyValue, StringValue, Value};
 use reqwest::Url;
 
 use super::Route;
-use super::exchange::Facts;
+use super::request_record::EmbeddingOutcome;
 use crate::embeddings::request::{EmbeddingRequest, Encoding};
-use crate::routes::embeddings::PATH;
+use crate::http::paths::EMBEDDINGS;
 
 /// Of a longer path no more is told.
 const MAX_PATH_BYTES: usize = 256;
@@ -73,7 +73,7 @@ fn beginning(text: &str, max_bytes: usize) -> &str {
 /// Where a request belongs, with few different values.
 pub fn route_template(route: Route) -> Option<&'static str> {
     match route {
-        Route::Embeddings => Some(PATH),
+        Route::Embeddings => Some(EMBEDDINGS),
         Route::Passthrough => Some("/v1/{path}"),
         Route::Purge | Route::Other => None,
     }
@@ -115,16 +115,19 @@ pub fn embeddings(request: &EmbeddingRequest) -> [Attribute; 5] {
 }
 
 /// What became of it.
-pub fn facts(facts: &Facts) -> [Attribute; 7] {
+pub fn outcome(outcome: &EmbeddingOutcome) -> [Attribute; 7] {
     let tokens = |name, tokens| attribute(name, i64::try_from(tokens).unwrap_or(i64::MAX));
     [
-        tokens("gen_ai.usage.input_tokens", facts.nominal_tokens),
-        tokens("embedding_gateway.billed_tokens", facts.billed_tokens),
-        count("embedding_gateway.inputs.memory", facts.tally.memory),
-        count("embedding_gateway.inputs.store", facts.tally.store),
-        count("embedding_gateway.inputs.miss", facts.tally.miss),
-        count("embedding_gateway.inputs.collapsed", facts.tally.collapsed),
-        count("embedding_gateway.inputs.repeat", facts.repeats),
+        tokens("gen_ai.usage.input_tokens", outcome.nominal_tokens),
+        tokens("embedding_gateway.billed_tokens", outcome.billed_tokens),
+        count("embedding_gateway.inputs.memory", outcome.tally.memory),
+        count("embedding_gateway.inputs.store", outcome.tally.store),
+        count("embedding_gateway.inputs.miss", outcome.tally.miss),
+        count(
+            "embedding_gateway.inputs.collapsed",
+            outcome.tally.collapsed,
+        ),
+        count("embedding_gateway.inputs.repeat", outcome.repeats),
     ]
 }
 

@@ -21,9 +21,9 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan,
 };
 
-use super::caller::Caller;
 use super::otlp::{self, Unexportable};
 use super::semantics::Attribute;
+use super::trace_context::TraceContext;
 use super::trace_id::TraceId;
 use crate::config::{Batching, RootSampler, Sampling, Tracing};
 
@@ -86,7 +86,7 @@ impl Tracer {
     /// The trace of a request, continued from whoever sent it, and its number.
     pub fn trace(self: &Arc<Self>, name: &'static str, headers: &HeaderMap) -> (Trace, TraceId) {
         let none = Context::new();
-        let parent = match Caller::of(headers) {
+        let parent = match TraceContext::of(headers) {
             Some(caller) => self.propagator.extract_with_context(&none, &caller),
             None => none,
         };

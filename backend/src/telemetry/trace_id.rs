@@ -3,7 +3,7 @@
 
 use http::header::HeaderMap;
 
-use super::caller;
+use super::trace_context;
 
 /// 32 hex digits, not all zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub struct TraceId([u8; 32]);
 impl TraceId {
     /// What the request's `traceparent` says.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let value = caller::traceparent(headers)?.as_bytes();
-        value.get(caller::TRACE)?.try_into().ok().map(Self)
+        let value = trace_context::traceparent(headers)?.as_bytes();
+        value.get(trace_context::TRACE)?.try_into().ok().map(Self)
     }
 
     /// The number itself.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use embedding_gateway::broadcast::config::Config;
-use embedding_gateway::broadcast::{Broadcaster, build_router};
+use embedding_gateway::broadcaster::config::Config;
+use embedding_gateway::broadcaster::{Broadcaster, build_router};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use embedding_gateway::broadcast;
+use embedding_gateway::broadcaster;
 use embedding_gateway::config::{VARIABLES, Variable};
 use embedding_gateway::telemetry::{BreakerState, Gauges, Metrics, StoreGauges};
 
@@ -15,7 +15,7 @@ const BROADCASTER: &str = "backend/endpoint-broadcaster.md";
 /// The documents with a table of variables, and whose.
 const TABLES: [(&str, &[Variable]); 2] = [
     (CONFIGURATION, VARIABLES),
-    (BROADCASTER, broadcast::config::VARIABLES),
+    (BROADCASTER, broadcaster::config::VARIABLES),
 ];
 
 /// Writes the tables. It is no test, so it runs only when asked for.
@@ -109,8 +109,8 @@ fn codes(source: &str) -> Vec<&str> {
 
 #[test]
 fn the_documents_name_every_error_code() {
-    let gateway = codes(include_str!("../../src/error.rs"));
-    let broadcaster = codes(include_str!("../../src/broadcast/refusal.rs"));
+    let gateway = codes(include_str!("../../src/http/error.rs"));
+    let broadcaster = codes(include_str!("../../src/broadcaster/error.rs"));
     for (name, codes) in [(HTTP_API, gateway), (BROADCASTER, broadcaster)] {
         let document = read(name);
         assert!(codes.len() > 5);

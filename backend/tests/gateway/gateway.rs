@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use embedding_gateway::app::App;
 use embedding_gateway::config::Config;
-use embedding_gateway::running::Running;
-use embedding_gateway::{gateway, server};
+use embedding_gateway::gateway;
+use embedding_gateway::gateway::app::App;
+use embedding_gateway::gateway::observed_body::ObservedBody;
+use embedding_gateway::http::server;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -68,7 +69,7 @@ impl Gateway {
     }
 
     /// Sends a request, and leaves it to the caller to read the answer.
-    pub async fn begin(&self, request: Request<Body>) -> Response<Running> {
+    pub async fn begin(&self, request: Request<Body>) -> Response<ObservedBody> {
         secrets::in_headers(request.headers());
         self.service.answer(request).await
     }

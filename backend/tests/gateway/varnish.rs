@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use embedding_gateway::credentials::CREDENTIAL_HEADERS;
-use embedding_gateway::tags::{MAX_TAG_BYTES, PUNCTUATION};
+use embedding_gateway::http::credentials::CREDENTIAL_HEADERS;
+use embedding_gateway::http::tags::{MAX_TAG_BYTES, PUNCTUATION};
 
 fn vcl(file: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kustomize/overlays/dev/varnish");

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::process::Stdio;
 
 use embedding_gateway::config::Variable;
-use embedding_gateway::{broadcast, config};
+use embedding_gateway::{broadcaster, config};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ const PROGRAMS: [(&str, &str, &[Variable]); 2] = [
     (
         BROADCASTER,
         "endpoint-broadcaster",
-        broadcast::config::VARIABLES,
+        broadcaster::config::VARIABLES,
     ),
 ];
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
+use percent_encoding::percent_decode;
 use tokio::time::timeout;
 
 use super::Store;
-use crate::percent;
-use crate::tags::Tag;
+use crate::http::tags::Tag;
 
 /// In front of every marker of a purge.
 const MARKER_PREFIX: &str = "purge";
@@ -61,7 +61,7 @@ fn marker(path: &Path) -> Option<(Tag, u64)> {
     let [.., kind, name, time] = parts.as_slice() else {
         return None;
     };
-    let name = String::from_utf8(percent::decoded(name.as_ref().as_bytes())).ok()?;
+    let name = String::from_utf8(percent_decode(name.as_ref().as_bytes()).collect()).ok()?;
     Some((Tag::new(kind.as_ref(), &name), time.as_ref().parse().ok()?))
 }
 

@@ -12,7 +12,7 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 
 use super::{Breaker, Store, WRITE_TIMEOUT};
 use crate::config::{AwsSettings, StorePlace};
-use crate::openai;
+use crate::http::client::http_client;
 use crate::telemetry::Metrics;
 
 /// MinIO and SeaweedFS take any region; AWS names the right one in its error.
@@ -111,13 +111,12 @@ struct OwnConnector;
 
 impl HttpConnector for OwnConnector {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client =
-            openai::http_client()
-                .build()
-                .map_err(|error| object_store::Error::Generic {
-                    store: "S3",
-                    source: Box::new(error),
-                })?;
+        let client = http_client()
+            .build()
+            .map_err(|error| object_store::Error::Generic {
+                store: "S3",
+                source: Box::new(error),
+            })?;
         Ok(HttpClient::new(client))
     }
 }

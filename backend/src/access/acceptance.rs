@@ -1,0 +1,174 @@
+//! Whom the upstream accepted, for which model, and when.
+//!
+//! While callers' own credentials go upstream, only the upstream knows who is allowed what. So
+//! a hit is earned: by a successful embeddings call of this credential for this model, begun
+//! not longer ago than the configured time. Everybody else counts as a miss and pays.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::http::credentials::CredentialId;
+
+/// Credentials that are remembered. Forgetting one costs it one miss.
+const MAX_CREDENTIALS: usize = 65_536;
+
+/// Models that are remembered for one credential: more than any account can use.
+const MAX_MODELS: usize = 256;
+
+/// What is known of all credentials.
+#[derive(Debug)]
+pub struct Acceptance {
+    ttl: Duration,
+    standings: Mutex<HashMap<CredentialId, Standing>>,
+}
+
+#[derive(Debug, Default)]
+struct Standing {
+    /// By model, when the accepted call began.
+    models: HashMap<String, Instant>,
+    /// The organisation that the upstream named, and when.
+    organization: Option<(String, Instant)>,
+    /// When the upstream last refused the credential.
+    lost: Option<Instant>,
+}
+
+impl Acceptance {
+    /// Nobody is accepted. An acceptance holds for `ttl`.
+    pub fn new(ttl: Duration) -> Self {
+        Self {
+            ttl,
+            standings: Mutex::default(),
+        }
+    }
+
+    /// Whether a credential may have hits for a model.
+    pub fn holds(&self, id: CredentialId, model: &str) -> bool {
+        let standings = self.standings();
+        let earned = standings
+            .get(&id)
+            .and_then(|standing| standing.models.get(model));
+        earned.is_some_and(|began| began.elapsed() < self.ttl)
+    }
+
+    /// The organisation that the upstream last named for a credential.
+    pub fn organization(&self, id: CredentialId) -> Option<String> {
+        let standings = self.standings();
+        let (name, began) = standings.get(&id)?.organization.as_ref()?;
+        (began.elapsed() < self.ttl).then(|| name.clone())
+    }
+
+    /// A call that began at `began` succeeded, and the upstream named `organization`.
+    pub fn earn(&self, id: CredentialId, model: &str, began: Instant, organization: Option<&str>) {
+        let mut standings = self.standings();
+        if standings.len() >= MAX_CREDENTIALS && !standings.contains_key(&id) {
+            standings.retain(|_, standing| standing.is_fresh(self.ttl));
+            if standings.len() >= MAX_CREDENTIALS {
+                standings.clear();
+            }
+        }
+        let standing = standings.entry(id).or_default();
+        // A call from before the refusal says nothing about the time after it.
+        if standing.lost.is_some_and(|lost| began <= lost) {
+            return;
+        }
+        if standing.models.len() >= MAX_MODELS {
+            standing.models.clear();
+        }
+        standing.models.insert(model.to_owned(), began);
+        standing.organization = organization.map(|name| (name.to_owned(), began));
+    }
+
+    /// The upstream refused a credential: all that it earned is lost.
+    pub fn lose(&self, id: CredentialId) {
+        // One that never earned anything has nothing to lose, and no place to take.
+        if let Some(standing) = self.standings().get_mut(&id) {
+            *standing = Standing {
+                lost: Some(Instant::now()),
+                ..Standing::default()
+            };
+        }
+    }
+
+    fn standings(&self) -> MutexGuard<'_, HashMap<CredentialId, Standing>> {
+        self.standings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Standing {
+    fn is_fresh(&self, ttl: Duration) -> bool {
+        let times = self.models.values().chain(&self.lost);
+        times.into_iter().any(|time| time.elapsed() < ttl)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::http::credentials::Credential;
+
+    const TTL: Duration = Duration::from_secs(3600);
+
+    fn id(key: &'static str) -> CredentialId {
+        let key = HeaderValue::from_static(key);
+        Credential::take(&mut HeaderMap::from_iter([(AUTHORIZATION, key)])).id
+    }
+
+    fn earn(acceptance: &Acceptance, key: &'static str, model: &str) {
+        acceptance.earn(id(key), model, Instant::now(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn acceptance_is_for_one_model_and_ends() {
+        let acceptance = Acceptance::new(TTL);
+        earn(&acceptance, "a", "m");
+        assert!(acceptance.holds(id("a"), "m"));
+        assert!(!acceptance.holds(id("a"), "n"));
+        assert!(!acceptance.holds(id("b"), "m"));
+        tokio::time::advance(TTL - Duration::from_secs(1)).await;
+        assert!(acceptance.holds(id("a"), "m"));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!acceptance.holds(id("a"), "m"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_credential_loses_everything() {
+        let acceptance = Acceptance::new(TTL);
+        acceptance.earn(id("a"), "m", Instant::now(), Some("org"));
+        earn(&acceptance, "a", "n");
+        acceptance.lose(id("a"));
+        assert!(!acceptance.holds(id("a"), "m"));
+        assert!(!acceptance.holds(id("a"), "n"));
+        assert_eq!(acceptance.organization(id("a")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_from_before_the_refusal_earns_nothing() {
+        let acceptance = Acceptance::new(TTL);
+        earn(&acceptance, "a", "m");
+        let before = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        acceptance.lose(id("a"));
+        acceptance.earn(id("a"), "m", before, None);
+        assert!(!acceptance.holds(id("a"), "m"));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        earn(&acceptance, "a", "m");
+        assert!(acceptance.holds(id("a"), "m"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_named_organization_counts() {
+        let acceptance = Acceptance::new(TTL);
+        acceptance.earn(id("a"), "m", Instant::now(), Some("one"));
+        acceptance.earn(id("a"), "m", Instant::now(), Some("two"));
+        assert_eq!(acceptance.organization(id("a")).as_deref(), Some("two"));
+        earn(&acceptance, "a", "m");
+        assert_eq!(acceptance.organization(id("a")), None);
+    }
+}

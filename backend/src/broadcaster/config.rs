@@ -1,0 +1,250 @@
+//! The broadcaster's configuration: environment variables, read once, all errors at once.
+//!
+//! [`VARIABLES`] names every one of them; `--help` and the table in `endpoint-broadcaster.md`
+//! come from it.
+
+mod variables;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::proto::rr::Name;
+use http::uri::Authority;
+use secrecy::SecretString;
+
+use self::variables as var;
+pub use self::variables::VARIABLES;
+use crate::config::reader::{Reader, configured, environment};
+use crate::config::{LogFormat, Problem, PurgeRule, log_filter, value};
+use crate::http::server::ConnectionLimits;
+
+/// Everything that the environment decides.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to accept connections.
+    pub listen: SocketAddr,
+    /// Who may purge.
+    pub purge: PurgeRule,
+    /// Who is purged.
+    pub services: Services,
+    /// Who is asked for addresses; `None` is what the machine is set up for.
+    pub dns_servers: Option<Vec<SocketAddr>>,
+    /// Our patience.
+    pub timeouts: Timeouts,
+    /// Purges at a time.
+    pub concurrent_purges: usize,
+    /// What a connection may take.
+    pub connections: ConnectionLimits,
+    /// How long work may go on after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines are written, in the manner of `RUST_LOG`.
+    pub log_filter: String,
+}
+
+/// Who is purged.
+#[derive(Debug)]
+pub struct Services {
+    /// Every address of its name is one Varnish. With a port.
+    pub varnish: Authority,
+    /// The backend. With a port.
+    pub backend: Authority,
+    /// What the backend wants to see.
+    pub backend_token: Option<SecretString>,
+}
+
+/// How long each step may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// To resolve a name.
+    pub resolve: Duration,
+    /// For the backend's answer.
+    pub backend: Duration,
+    /// For each Varnish's answer.
+    pub endpoint: Duration,
+}
+
+impl Config {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, Vec<Problem>> {
+        Self::from_variables(environment())
+    }
+
+    /// Reads the given variables. An empty value counts as absent.
+    pub fn from_variables(
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Problem>> {
+        configured(variables, Self::read)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let listen = reader.read(&var::LISTEN, value::parsed);
+        let services = Services::read(reader);
+        let purge = read_purge_rule(reader);
+        let dns_servers = reader.optional(&var::DNS_SERVERS, addresses);
+        let timeouts = Timeouts::read(reader);
+        let concurrent_purges = reader.read(&var::MAX_CONCURRENT_PURGES, value::size);
+        let header_bytes = reader.read(&var::MAX_HEADER_BYTES, value::header_size);
+        let header_timeout = reader.read(&var::HEADER_TIMEOUT, value::duration);
+        let shutdown_grace = read_grace(reader, timeouts);
+        let log_format = reader.read(&var::LOG_FORMAT, value::log_format);
+        let log_filter = reader.read(&var::RUST_LOG, log_filter::parse);
+        Some(Self {
+            listen: listen?,
+            purge: purge?,
+            services: services?,
+            dns_servers,
+            timeouts: timeouts?,
+            concurrent_purges: concurrent_purges?,
+            connections: ConnectionLimits {
+                header_bytes: header_bytes?,
+                header_timeout: header_timeout?,
+            },
+            shutdown_grace: shutdown_grace?,
+            log_format: log_format?,
+            log_filter: log_filter?,
+        })
+    }
+}
+
+impl Services {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let varnish = reader.required(&var::VARNISH_SERVICE, authority);
+        let backend = reader.required(&var::BACKEND_SERVICE, authority);
+        let backend_token = reader.optional(&var::BACKEND_ADMIN_TOKEN, value::secret);
+        // One of the two would then never be purged, and every answer would say that all is well.
+        if varnish.is_some() && varnish == backend {
+            reader.refuse(&var::VARNISH_SERVICE, "must not be BACKEND_SERVICE too");
+        }
+        Some(Self {
+            varnish: varnish?,
+            backend: backend?,
+            backend_token,
+        })
+    }
+}
+
+impl Timeouts {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let resolve = reader.read(&var::RESOLVE_TIMEOUT, value::duration);
+        let backend = reader.read(&var::BACKEND_TIMEOUT, value::duration);
+        let endpoint = reader.read(&var::ENDPOINT_TIMEOUT, value::duration);
+        Some(Self {
+            resolve: resolve?,
+            backend: backend?,
+            endpoint: endpoint?,
+        })
+    }
+}
+
+/// Nobody is no choice: a broadcaster that nobody may use is a mistake.
+fn read_purge_rule(reader: &mut Reader<'_>) -> Option<PurgeRule> {
+    let noted = reader.problems.len();
+    let rule = PurgeRule::read(reader, &var::ADMIN_TOKEN, &var::ALLOW_ANONYMOUS_PURGE);
+    if rule.is_none() && reader.problems.len() == noted {
+        reader.refuse(
+            &var::ADMIN_TOKEN,
+            "nobody could purge: set it, or ALLOW_ANONYMOUS_PURGE=true if the network decides \
+             who may call",
+        );
+    }
+    rule
+}
+
+/// What has begun is finished: a purge that reached half of the caches would be worse than none.
+fn read_grace(reader: &mut Reader<'_>, timeouts: Option<Timeouts>) -> Option<Duration> {
+    let grace = reader.read(&var::SHUTDOWN_GRACE, value::duration)?;
+    let longest = timeouts.map(|timeouts| {
+        let Timeouts {
+            resolve,
+            backend,
+            endpoint,
+        } = timeouts;
+        resolve.saturating_add(backend).saturating_add(endpoint)
+    });
+    if longest.is_some_and(|longest| grace <= longest) {
+        reader.refuse(
+            &var::SHUTDOWN_GRACE,
+            "must be longer than RESOLVE_TIMEOUT, BACKEND_TIMEOUT and ENDPOINT_TIMEOUT together",
+        );
+    }
+    Some(grace)
+}
+
+/// `name:port`, `address:port` or `[address]:port`, and nothing else.
+fn authority(value: &str) -> Result<Authority, String> {
+    let expected = || "must be of the form name:port".to_owned();
+    let authority: Authority = value.parse().map_err(|_| expected())?;
+    let plain = authority.port_u16().is_some_and(|port| port > 0) && !value.contains('@');
+    let host = authority.host().trim_matches(['[', ']']);
+    let name = || !host.is_empty() && Name::from_ascii(host).is_ok();
+    let known = host.parse::<IpAddr>().is_ok() || name();
+    (plain && known).then_some(authority).ok_or_else(expected)
+}
+
+fn addresses(value: &str) -> Result<Vec<SocketAddr>, String> {
+    let addresses = value.split(',').map(|address| address.trim().parse());
+    let addresses: Result<Vec<_>, _> = addresses.collect();
+    addresses.map_err(|_| "must be of the form address:port, with commas between several".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_has_a_name_and_a_port() {
+        for good in [
+            "varnish-headless:6081",
+            "varnish.ns.svc.cluster.local.:6081",
+            "127.0.0.1:6081",
+            "[::1]:6081",
+        ] {
+            assert_eq!(authority(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "varnish",
+            "varnish:",
+            "varnish:0",
+            "varnish:65536",
+            ":6081",
+            "http://varnish:6081",
+            "user@varnish:6081",
+            "varnish:6081/path",
+            "::1:6081",
+            "a..b:6081",
+        ] {
+            assert!(authority(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_backend_and_varnish_are_two() {
+        let read = |varnish: &str| {
+            let variables = [
+                ("VARNISH_SERVICE", varnish),
+                ("BACKEND_SERVICE", "backend:8080"),
+                ("ALLOW_ANONYMOUS_PURGE", "true"),
+            ];
+            Config::from_variables(variables.map(|(name, value)| (name.into(), value.into())))
+        };
+        assert!(read("varnish:8080").is_ok());
+        let problems = read("Backend:8080").unwrap_err();
+        let named: Vec<_> = problems.iter().map(|problem| problem.variable).collect();
+        assert_eq!(named, ["VARNISH_SERVICE"]);
+    }
+
+    #[test]
+    fn name_servers_are_addresses() {
+        let expected = [
+            "127.0.0.1:53".parse().unwrap(),
+            "[::1]:5353".parse().unwrap(),
+        ];
+        assert_eq!(addresses("127.0.0.1:53, [::1]:5353").unwrap(), expected);
+        for bad in ["127.0.0.1", "dns:53", ","] {
+            assert!(addresses(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Why a purge did not reach every Varnish's door: OpenAI's envelope, as the gateway uses it.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::call::Failure;
+use super::purge_request::{MAX_TAG_LIST_BYTES, MAX_TARGET_BYTES};
+use super::report::{Outcome, Report};
+use crate::http::error::{self, BUSY_RETRY_AFTER, NO_STORE};
+use crate::http::headers::PURGE;
+
+/// No Varnish was asked. The variants are what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PurgeError {
+    #[error("This service takes PURGE only.")]
+    MethodNotAllowed,
+    #[error("The token is missing or not known here.")]
+    UnknownToken,
+    #[error("The request's headers are larger than {limit} bytes.")]
+    HeadersTooLarge { limit: usize },
+    #[error("A PURGE has no body: tags belong in Surrogate-Key.")]
+    BodyNotAllowed,
+    #[error(
+        "The path must begin with a slash, hold printable ASCII without quotes and backslashes, \
+         and be no longer than {MAX_TARGET_BYTES} bytes."
+    )]
+    InvalidPath,
+    #[error("Surrogate-Key must hold tags, and X-Purge-All true.")]
+    InvalidTag,
+    #[error("The tags are longer than {MAX_TAG_LIST_BYTES} bytes together. Purge some at a time.")]
+    TooManyTags,
+    #[error("Too many purges are running. Try again.")]
+    Busy,
+    #[error("The backend was not purged, so no Varnish was: {0}. Try again.")]
+    BackendFailed(Failure),
+    #[error("The backend was purged, but there is no address of a Varnish. Try again.")]
+    NoAddress,
+    #[error("The broadcaster failed.")]
+    Internal,
+}
+
+impl PurgeError {
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnknownToken => StatusCode::UNAUTHORIZED,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyNotAllowed | Self::InvalidPath | Self::InvalidTag | Self::TooManyTags => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::BackendFailed(_) => StatusCode::BAD_GATEWAY,
+            Self::Busy | Self::NoAddress => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A word for programs.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::UnknownToken => "invalid_token",
+            Self::HeadersTooLarge { .. } => "headers_too_large",
+            Self::BodyNotAllowed => "body_not_allowed",
+            Self::InvalidPath => "invalid_path",
+            Self::InvalidTag => "invalid_tag",
+            Self::TooManyTags => "too_many_tags",
+            Self::Busy => "busy",
+            Self::BackendFailed(_) => "backend_failed",
+            Self::NoAddress => "no_address",
+            Self::Internal => "internal_error",
+        }
+    }
+
+    /// How it is counted.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Busy => Outcome::Busy,
+            Self::BackendFailed(_) => Outcome::BackendFailed,
+            Self::NoAddress => Outcome::NoAddress,
+            _ => Outcome::Refused,
+        }
+    }
+
+    fn body(&self) -> String {
+        let error = error::object(self.status(), &self.to_string(), None, self.code());
+        // Whoever reads reports finds one here too, of nobody.
+        let body = match self.outcome() {
+            Outcome::BackendFailed | Outcome::NoAddress => serde_json::to_value(Failed {
+                report: Report::default(),
+                error,
+            }),
+            _ => Ok(json!({ "error": error })),
+        };
+        body.unwrap_or_default().to_string()
+    }
+}
+
+#[derive(Serialize)]
+struct Failed {
+    #[serde(flatten)]
+    report: Report,
+    error: Value,
+}
+
+impl IntoResponse for PurgeError {
+    fn into_response(self) -> Response {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        match self {
+            Self::MethodNotAllowed => {
+                headers.insert(ALLOW, HeaderValue::from_static(PURGE));
+            }
+            Self::Busy => {
+                headers.insert(RETRY_AFTER, BUSY_RETRY_AFTER);
+            }
+            _ => {}
+        }
+        (self.status(), headers, self.body()).into_response()
+    }
+}

@@ -1,0 +1,122 @@
+//! One purge on its way: the backend first, then every Varnish at once.
+//!
+//! The order is the point. A Varnish that was purged asks the backend, and must not get the old
+//! vector back. And a Varnish that starts meanwhile either stands in the list, which is made
+//! after the backend purged, or has filled itself from a backend that had.
+
+use std::net::SocketAddr;
+
+use futures_util::future::join_all;
+use http::header::{AUTHORIZATION, HeaderValue, InvalidHeaderValue};
+use http::uri::Authority;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, timeout};
+
+use super::call::{self, Answer, Failure};
+use super::config::{Config, Timeouts};
+use super::discovery::Discovery;
+use super::error::PurgeError;
+use super::purge_request::Purge;
+use super::report::{Endpoint, Report};
+
+/// The way to all who are purged.
+#[derive(Debug)]
+pub(super) struct Fanout {
+    varnish: Service,
+    backend: Service,
+    /// For the backend alone.
+    authorization: Option<HeaderValue>,
+    resolver: Discovery,
+    timeouts: Timeouts,
+}
+
+/// Where to go, and what to call who is there.
+#[derive(Debug)]
+struct Service {
+    authority: Authority,
+    host: HeaderValue,
+}
+
+impl Fanout {
+    pub(super) fn new(config: &Config) -> Result<Self, InvalidHeaderValue> {
+        let services = &config.services;
+        Ok(Self {
+            varnish: Service::new(&services.varnish)?,
+            backend: Service::new(&services.backend)?,
+            authorization: services.backend_token.as_ref().map(bearer).transpose()?,
+            resolver: Discovery::new(config.dns_servers.clone(), config.timeouts.resolve),
+            timeouts: config.timeouts,
+        })
+    }
+
+    /// Purges the backend and then every Varnish that there is.
+    pub(super) async fn run(&self, purge: &Purge) -> Result<Report, PurgeError> {
+        let limit = self.timeouts.backend;
+        timeout(limit, self.purge_backend(purge))
+            .await
+            .unwrap_or(Err(Failure::Timeout))
+            .map_err(PurgeError::BackendFailed)?;
+        let endpoints = self.addresses(&self.varnish).await;
+        let endpoints = endpoints.ok_or(PurgeError::NoAddress)?;
+        let calls = endpoints
+            .into_iter()
+            .map(|endpoint| self.purge_endpoint(endpoint, purge));
+        Ok(Report::new(join_all(calls).await))
+    }
+
+    /// All its addresses: behind a headless name stands every replica, which then knows of the
+    /// purge at once. Whoever takes no connection answers nobody else either, so one is enough.
+    async fn purge_backend(&self, purge: &Purge) -> Result<(), Failure> {
+        let addresses = self.addresses(&self.backend).await;
+        let addresses = addresses.ok_or(Failure::Unresolved)?;
+        let calls = addresses.into_iter().map(|address| {
+            let mut request = purge.request(&self.backend.host);
+            if let Some(bearer) = &self.authorization {
+                request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+            }
+            call::send(address, request, self.timeouts.backend)
+        });
+        let mut purged = Err(Failure::Connect);
+        for answer in join_all(calls).await {
+            match answer.and_then(Answer::success) {
+                Ok(()) => purged = Ok(()),
+                Err(Failure::Connect) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        purged
+    }
+
+    async fn purge_endpoint(&self, address: SocketAddr, purge: &Purge) -> Endpoint {
+        let began = Instant::now();
+        let request = purge.request(&self.varnish.host);
+        let answer = call::send(address, request, self.timeouts.endpoint).await;
+        Endpoint::new(address.ip(), answer, began.elapsed())
+    }
+
+    /// At least one, or none.
+    async fn addresses(&self, service: &Service) -> Option<Vec<SocketAddr>> {
+        match self.resolver.addresses(&service.authority).await {
+            Ok(addresses) => Some(addresses.into_iter().collect()),
+            Err(error) => {
+                tracing::warn!(service = %service.authority, %error, "no address");
+                None
+            }
+        }
+    }
+}
+
+impl Service {
+    fn new(authority: &Authority) -> Result<Self, InvalidHeaderValue> {
+        Ok(Self {
+            authority: authority.clone(),
+            host: HeaderValue::from_str(authority.as_str())?,
+        })
+    }
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,128 @@
+//! The command line of our programs: they are told by the environment, so it only asks. And the
+//! status that they end with.
+
+use std::error::Error;
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::config::build::VERSION;
+use crate::config::{Problem, Variable};
+
+/// As `EX_USAGE` of sysexits(3): a restart does not help.
+const BAD_CONFIGURATION: u8 = 64;
+
+/// One program.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its file's name.
+    pub name: &'static str,
+    /// What it is, in a sentence.
+    pub about: &'static str,
+    /// All that it reads from the environment.
+    pub variables: &'static [Variable],
+}
+
+impl Program {
+    /// Answers what the command line asks; if that is nothing, runs with what `configure` makes of
+    /// the environment.
+    pub fn start<C, E: AsRef<dyn Error>>(
+        &self,
+        configure: impl FnOnce() -> Result<C, Vec<Problem>>,
+        run: impl FnOnce(C) -> Result<(), E>,
+    ) -> ExitCode {
+        if let Some(answered) = self.answer(std::env::args().nth(1).as_deref()) {
+            return answered;
+        }
+        let config = match configure() {
+            Ok(config) => config,
+            Err(problems) => return refuse(&problems),
+        };
+        match run(config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(in_full(error.as_ref()));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// `None`: nothing was asked.
+    fn answer(&self, argument: Option<&str>) -> Option<ExitCode> {
+        match argument {
+            None => None,
+            Some("--help" | "-h") => Some(say(&self.help())),
+            Some("--version" | "-V") => Some(say(&format!("{} {VERSION}\n", self.name))),
+            Some(_) => {
+                complain(format_args!(
+                    "{} takes no arguments but --help and --version",
+                    self.name
+                ));
+                Some(ExitCode::from(BAD_CONFIGURATION))
+            }
+        }
+    }
+
+    fn help(&self) -> String {
+        let mut help = format!(
+            "{}\n\nIt takes no arguments. Environment variables, with their defaults:\n",
+            self.about
+        );
+        let mut heading = "";
+        for variable in self.variables {
+            let Variable {
+                group,
+                name,
+                default,
+                meaning,
+            } = variable;
+            if heading != *group {
+                heading = group;
+                // Writing to a string does not fail.
+                _ = writeln!(help, "\n{heading}");
+            }
+            _ = write!(help, "\n  {name}={default}\n      {meaning}\n");
+        }
+        help
+    }
+}
+
+/// Names all that is wrong with the environment.
+fn refuse(problems: &[Problem]) -> ExitCode {
+    for problem in problems {
+        complain(problem);
+    }
+    ExitCode::from(BAD_CONFIGURATION)
+}
+
+/// An error with those of its causes that it does not name itself.
+fn in_full(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    for cause in causes.map(ToString::to_string) {
+        if !said.ends_with(&cause) {
+            said.extend([": ", &cause]);
+        }
+    }
+    said
+}
+
+/// To standard output. It may be a full disk, or a pipe that nobody reads any more.
+fn say(text: &str) -> ExitCode {
+    let mut output = std::io::stdout();
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("standard output: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// To standard error, if it takes anything: the status tells whoever cannot read.
+fn complain(of: impl Display) {
+    _ = writeln!(std::io::stderr(), "{of}");
+}

@@ -1,0 +1,204 @@
+//! What the handlers share: built once from the configuration, and closed once.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::HeaderValue;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::access::Access;
+use crate::access::client_keys::Unreadable;
+use crate::cache::Cache;
+use crate::cache::store::Unopenable;
+use crate::config::{Config, Limits, PurgeRule};
+use crate::embeddings::entry::Entry;
+use crate::embeddings::key::KeyScope;
+use crate::gateway::status::StatusState;
+use crate::http::error::NO_STORE;
+use crate::resolver::Resolver;
+use crate::resolver::permits::Permits;
+use crate::telemetry::otlp::Unexportable;
+use crate::telemetry::{Gauges, Metrics, Tracer};
+use crate::upstream::{Client, ClientError};
+
+/// How often the file of client keys is looked at.
+const CLIENT_KEYS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Everything that a handler may need.
+#[derive(Debug)]
+pub struct App {
+    /// Who may do what.
+    pub access: Arc<Access>,
+    /// The upstream.
+    pub upstream: Arc<Client>,
+    /// The way to vectors.
+    pub resolver: Arc<Resolver>,
+    response_max_age: Duration,
+    /// The same as a header's value.
+    cache_control: HeaderValue,
+    /// Who may purge; `None` is nobody.
+    pub purge_rule: Option<PurgeRule>,
+    /// What is too much.
+    pub limits: Limits,
+    /// Requests that may still begin.
+    pub permits: Permits,
+    /// What people may see; `None` if they may not.
+    pub status: Option<StatusState>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Who traces, if somebody does.
+    pub tracer: Option<Arc<Tracer>>,
+    namespace: Arc<str>,
+    upstream_id: Arc<str>,
+    tracker: TaskTracker,
+    draining: AtomicBool,
+}
+
+/// The configuration makes sense, but the world does not fit it.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum StartError {
+    #[error("STORE: {0}")]
+    Store(#[from] Unopenable),
+    #[error("CLIENT_KEYS_FILE: {0}")]
+    ClientKeys(#[from] Unreadable),
+    #[error("OPENAI_API_KEY: cannot be sent in a header")]
+    Key(#[from] http::header::InvalidHeaderValue),
+    #[error(transparent)]
+    Traces(#[from] Unexportable),
+    #[error(transparent)]
+    Upstream(#[from] ClientError),
+}
+
+impl App {
+    /// Opens what the configuration names and starts the background work.
+    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        let metrics = Arc::new(Metrics::new());
+        let tracer = config.tracing.as_ref().map(Tracer::start).transpose()?;
+        let tracker = TaskTracker::new();
+        let access = Arc::new(Access::new(&config.access)?);
+        access.reload_client_keys().await?;
+        let upstream = Arc::new(Client::new(&config.upstream)?);
+        let cache = Cache::open(&config.cache, config.store.as_ref(), &metrics)?;
+        let resolver = Arc::new(Resolver::new(
+            cache,
+            Arc::clone(&upstream),
+            Arc::clone(&access),
+            Arc::clone(&metrics),
+            tracker.clone(),
+        ));
+        let place = config.store.as_ref().map(|store| &store.place);
+        let status = config
+            .status_page
+            .map(|page| StatusState::new(&page, place));
+        Ok(Arc::new(Self {
+            status,
+            access,
+            upstream,
+            resolver,
+            namespace: config.cache.namespace.as_str().into(),
+            upstream_id: config.upstream.id.as_str().into(),
+            cache_control: max_age(config.cache.response_max_age),
+            response_max_age: config.cache.response_max_age,
+            permits: Permits::new(config.limits.concurrent_requests),
+            limits: config.limits,
+            purge_rule: config.cache.purge,
+            metrics,
+            tracer,
+            tracker,
+            draining: AtomicBool::new(false),
+        }))
+    }
+
+    /// Watches what may change while we run.
+    pub async fn watch(&self) -> Infallible {
+        tokio::select! {
+            never = self.watch_client_keys() => never,
+            never = self.resolver.cache().purges().watch() => never,
+        }
+    }
+
+    async fn watch_client_keys(&self) -> Infallible {
+        let mut interval = tokio::time::interval(CLIENT_KEYS_INTERVAL);
+        loop {
+            interval.tick().await;
+            if let Err(error) = self.access.reload_client_keys().await {
+                tracing::warn!(%error, "client keys not read again");
+            }
+        }
+    }
+
+    /// What caches in front may do with an answer of these entries. They may not keep it, if the
+    /// entries were purged on their way here: a cache may have carried out that purge already.
+    pub fn cache_control(&self, model: &str, scope: &str, entries: &[Arc<Entry>]) -> HeaderValue {
+        let cache = self.resolver.cache();
+        let oldest = entries.iter().map(|entry| entry.created_ms).min();
+        let Some(oldest) = oldest.filter(|&oldest| !cache.purges().since(model, scope, oldest))
+        else {
+            return NO_STORE;
+        };
+        match cache.remaining(oldest) {
+            Some(remaining) if remaining < self.response_max_age => max_age(remaining),
+            _ => self.cache_control.clone(),
+        }
+    }
+
+    /// Where the vectors of a scope are named.
+    pub fn key_scope(&self, scope: &Arc<str>) -> KeyScope {
+        KeyScope {
+            namespace: Arc::clone(&self.namespace),
+            upstream: Arc::clone(&self.upstream_id),
+            scope: Arc::clone(scope),
+        }
+    }
+
+    /// How full everything is.
+    pub fn gauges(&self) -> Gauges {
+        let cache = self.resolver.cache();
+        Gauges {
+            in_flight_requests: self.permits.in_use(),
+            memory: cache.memory_gauges(),
+            store: cache.store_gauges(),
+        }
+    }
+
+    /// Whether new requests are welcome.
+    pub fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Tells balancers to send nothing more.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for all that outlives its request: running calls, then pending writes.
+    pub async fn finish(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+        self.resolver.cache().finish().await;
+    }
+
+    /// Has the last spans exported, until the deadline at the latest.
+    pub async fn finish_traces(&self, deadline: Instant) {
+        let Some(tracer) = self.tracer.clone() else {
+            return;
+        };
+        let patience = deadline.saturating_duration_since(Instant::now());
+        // It blocks, and the exporter needs this thread.
+        let finished = spawn_blocking(move || tracer.finish(patience)).await;
+        match finished {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last spans were not exported"),
+            Err(error) => tracing::warn!(%error, "the last spans were not exported"),
+        }
+    }
+}
+
+fn max_age(age: Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("max-age={}", age.as_secs())).unwrap_or(NO_STORE)
+}

@@ -1,0 +1,138 @@
+//! The answer with vectors: its body, and what its headers say to caches and to the caller.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+
+use super::Answer;
+use crate::embeddings::request::Encoding;
+use crate::embeddings::response::{self, Pieces};
+use crate::gateway::app::App;
+use crate::gateway::observed_body::ResponseBody;
+use crate::http::error::NO_STORE;
+use crate::http::headers::{self, Directives};
+use crate::http::tags;
+use crate::resolver::Resolved;
+use crate::telemetry::Outcome;
+use crate::telemetry::Tally;
+use crate::telemetry::request_record::EmbeddingOutcome;
+
+/// Our name in `Cache-Status`.
+const CACHE: &str = "embedding-gateway";
+const HIT: HeaderValue = HeaderValue::from_static("embedding-gateway; hit");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Headers of an answer with vectors that are not the upstream's.
+const OWN_HEADERS: usize = 5;
+
+/// What of a request decides how its answer is written.
+pub(super) struct ResponsePlan {
+    pub(super) model: Arc<str>,
+    pub(super) encoding: Encoding,
+    pub(super) directives: Directives,
+    /// For each input, which of the different ones it is.
+    pub(super) places: Vec<usize>,
+    /// How many inputs only repeat another one.
+    pub(super) repeats: usize,
+    /// The scope of the caller alone.
+    pub(super) own: Arc<str>,
+    /// When anything was purged last, as of the request's beginning.
+    pub(super) last_purge: u64,
+    pub(super) scope: Arc<str>,
+    /// Whether a cache in front may keep the answer, as far as the request is concerned.
+    pub(super) may_be_stored: bool,
+}
+
+impl ResponsePlan {
+    /// The answer, and what it tells about itself.
+    pub(super) fn answer(self, app: &App, supply: Resolved) -> Answer {
+        let Resolved {
+            entries,
+            tally,
+            call,
+        } = supply;
+        app.metrics.inputs.add(Outcome::Repeat, self.repeats as u64);
+        let nominal = response::nominal_tokens(&entries, &self.places);
+        app.metrics
+            .models
+            .count_answer(&self.model, nominal, call.billed_tokens);
+
+        let scope = call.scope.unwrap_or(self.scope);
+        // Vectors that others share are none the older for it, but this answer has that tag too.
+        let purged = app.resolver.cache().purges();
+        let purged = purged.scope_after(&self.own, self.last_purge);
+        let cache_control = match self.may_be_stored && !purged {
+            true => app.cache_control(&self.model, &scope, &entries),
+            false => NO_STORE,
+        };
+        let content = match response::is_written_whole(&entries, &self.places, self.encoding) {
+            true => {
+                let body = response::write_answer(&entries, &self.places, self.encoding);
+                ResponseBody::Whole(body.into())
+            }
+            false => {
+                ResponseBody::Pieces(Box::new(Pieces::new(entries, self.places, self.encoding)))
+            }
+        };
+        let mut response = Response::new(content);
+        let headers = response.headers_mut();
+        *headers = call.headers;
+        headers.reserve(OWN_HEADERS);
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(CACHE_CONTROL, cache_control);
+        headers.append(headers::CACHE_STATUS, status(&tally, self.directives));
+        headers.insert(
+            headers::X_EMBEDDING_BILLED_TOKENS,
+            number(call.billed_tokens),
+        );
+        let tags = tags::of_answer(&self.model, &scope, &self.own);
+        headers.insert(headers::SURROGATE_KEY, tags);
+        let outcome = EmbeddingOutcome {
+            tally,
+            repeats: self.repeats,
+            nominal_tokens: nominal,
+            billed_tokens: call.billed_tokens,
+            waited: call.waits.total(),
+        };
+        (response, Some(outcome))
+    }
+}
+
+/// A number as a header's value. Most answers cost nothing.
+fn number(number: u64) -> HeaderValue {
+    match number {
+        0 => HeaderValue::from_static("0"),
+        _ => number.into(),
+    }
+}
+
+/// Our member of `Cache-Status` (RFC 9211).
+fn status(tally: &Tally, directives: Directives) -> HeaderValue {
+    let hits = tally.hits();
+    if tally.miss == 0 && tally.collapsed == 0 {
+        return HIT;
+    }
+    let reason = match hits {
+        _ if directives.no_store => "bypass",
+        _ if directives.no_cache => "request",
+        0 => "miss",
+        _ => "partial",
+    };
+    let mut status = format!("{CACHE}; fwd={reason}");
+    if !directives.no_store {
+        status += "; stored";
+    }
+    // All that we went upstream for was somebody else's call (RFC 9211, 2.6).
+    if tally.miss == 0 {
+        status += "; collapsed";
+    }
+    let kinds = [hits, tally.collapsed, tally.miss];
+    if kinds.iter().filter(|&&count| count > 0).count() > 1 {
+        let [hits, collapsed, misses] = kinds;
+        status += &format!("; detail=\"hits={hits} collapsed={collapsed} misses={misses}\"");
+    }
+    // Words and numbers only; if it were not so, our name alone is a member too.
+    HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static(CACHE))
+}

@@ -1,0 +1,38 @@
+//! For kubelets and scrapers: whether the gateway lives, whether it takes requests, what it counted.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{ALLOW, HeaderMap, HeaderValue};
+
+use crate::gateway::app::App;
+use crate::http::error::Error;
+use crate::http::probes::{HEALTHZ, METRICS, READYZ, healthz, readiness};
+use crate::telemetry::exposition::exposition;
+
+/// The routes of [`crate::http::probes::PATHS`].
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route(HEALTHZ, get(healthz))
+        .route(READYZ, get(readyz))
+        .route(METRICS, get(metrics))
+}
+
+async fn readyz(State(app): State<Arc<App>>) -> Response {
+    readiness(app.is_ready())
+}
+
+async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    exposition(app.metrics.render(&app.gauges()), &headers)
+}
+
+/// Whatever is only to be looked at is asked for otherwise.
+pub(crate) async fn only_read() -> Response {
+    let mut answer = Error::MethodNotAllowed.into_response();
+    let methods = HeaderValue::from_static("GET, HEAD");
+    answer.headers_mut().insert(ALLOW, methods);
+    answer
+}

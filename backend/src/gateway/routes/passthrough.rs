@@ -1,0 +1,184 @@
+//! Everything below `/v1/` that is not ours: streamed both ways, byte for byte, never stored.
+
+use std::iter::successors;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::header::CACHE_CONTROL;
+use opentelemetry::trace::SpanKind;
+
+use crate::access::Caller;
+use crate::gateway::app::App;
+use crate::http::error::{Error, NO_STORE};
+use crate::http::headers;
+use crate::http::paths::percent_decoded;
+use crate::telemetry::{Trace, semantics};
+
+/// Where the API begins.
+const API: &str = "/v1";
+
+/// How many times a path is decoded to find dot segments: upstreams behind proxies do it twice.
+const DECODINGS: usize = 3;
+
+/// Passes a request on, if there is anything to pass it to.
+pub async fn handle(app: &App, mut request: Request, trace: &Trace) -> Response {
+    let path = request.uri().path();
+    if !path
+        .strip_prefix(API)
+        .is_some_and(|rest| rest.starts_with('/'))
+    {
+        return Error::NotFound.into_response();
+    }
+    headers::remove_hop_by_hop(request.headers_mut());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let admitted = app.access.admit(&method, &path, request.headers_mut());
+    match admitted.and_then(|caller| check_model(app, &path).map(|()| caller)) {
+        Ok(caller) => forward(app, &caller, request, trace).await.into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Passes an admitted caller's request on.
+pub async fn forward(
+    app: &App,
+    caller: &Caller,
+    mut request: Request,
+    trace: &Trace,
+) -> Result<Response, Error> {
+    let path = request.uri().path();
+    if has_dot_segments(path) {
+        return Err(Error::DotSegments);
+    }
+    let path = path.strip_prefix(API).ok_or(Error::NotFound)?.to_owned();
+
+    let sent = request.headers_mut();
+    headers::remove_hop_by_hop(sent);
+    headers::remove_ours(sent);
+    if !app.access.passes_credentials() {
+        headers::remove_cookies(sent);
+    }
+    sent.extend(caller.upstream.iter().cloned());
+
+    let mut span = trace.span(SpanKind::Client, || semantics::span_name(request.method()));
+    span.describe(|| semantics::call(request.method(), &app.upstream.url(&path, None)));
+    span.tell(request.headers_mut());
+    let answer = app
+        .upstream
+        .forward(request, &path)
+        .await
+        .inspect_err(|error| {
+            tracing::warn!(%error, "the upstream gave no answer");
+            span.fail(error.code());
+        })?;
+    let status = answer.status().as_u16();
+    span.describe(|| [semantics::status(status)]);
+    if status >= 400 {
+        span.fail(answer.status().as_str());
+    }
+    drop(span);
+    let mut answer = answer.map(Body::new);
+    headers::remove_hop_by_hop(answer.headers_mut());
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    Ok(answer)
+}
+
+/// Embeddings at another path than ours, or in another spelling of it, are of a model that
+/// nobody can tell.
+fn check_model(app: &App, path: &str) -> Result<(), Error> {
+    match may_mean_embeddings(path) {
+        true => app.access.check_model(None),
+        false => Ok(()),
+    }
+}
+
+/// Whether anybody who decodes the path could take its last segment for that of embeddings.
+fn may_mean_embeddings(path: &str) -> bool {
+    any_spelling(path, |path| {
+        let mut segments = segments(path).map(|segment| {
+            let mut parts = segment.split(|byte| matches!(byte, b';' | b'?' | b'#'));
+            parts.next().unwrap_or_default().trim_ascii()
+        });
+        segments
+            .rfind(|name| !name.is_empty())
+            .is_some_and(|last| last.eq_ignore_ascii_case(b"embeddings"))
+    })
+}
+
+/// Whether anybody who decodes the path could leave the place where it begins.
+fn has_dot_segments(path: &str) -> bool {
+    any_spelling(path, |path| {
+        segments(path).any(|segment| matches!(segment, b"." | b".."))
+    })
+}
+
+/// Whether the path is one of those, as it is or decoded.
+fn any_spelling(path: &str, is_one: impl Fn(&[u8]) -> bool) -> bool {
+    let decodings = successors(Some(path.as_bytes().to_vec()), |path| {
+        Some(percent_decoded(path))
+    });
+    decodings.take(DECODINGS).any(|path| is_one(&path))
+}
+
+fn segments(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| matches!(byte, b'/' | b'\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn embeddings_are_seen_through_every_spelling() {
+        for path in [
+            "/v1/embeddings/",
+            "/v1//embeddings",
+            "/v1/%65mbeddings",
+            "/v1/%2565mbeddings",
+            "/v1/embeddings%2f",
+            "/v1/embeddings;x=1",
+            "/v1/embeddings%3fx",
+            "/v1/embeddings%20",
+            "/v1/Embeddings",
+            "/v1/engines/x/embeddings",
+        ] {
+            assert!(may_mean_embeddings(path), "{path}");
+        }
+        for path in [
+            "/v1/models/text-embedding-3-small",
+            "/v1/embeddings/models",
+            "/v1/",
+        ] {
+            assert!(!may_mean_embeddings(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_seen_through_every_spelling() {
+        for path in [
+            "/v1/..",
+            "/v1/../x",
+            "/v1/./x",
+            "/v1/%2e%2e/x",
+            "/v1/%2E./x",
+            "/v1/.%2e",
+            "/v1/a%2f..%2fb",
+            "/v1/a\\..\\b",
+            "/v1/a%5c..%5cb",
+            "/v1/%252e%252e/x",
+            "/v1/..%2f",
+        ] {
+            assert!(has_dot_segments(path), "{path}");
+        }
+        for path in [
+            "/v1/models/gpt-4.1",
+            "/v1/files/a..b",
+            "/v1/...",
+            "/v1//x",
+            "/v1/%zz",
+            "/v1/%",
+        ] {
+            assert!(!has_dot_segments(path), "{path}");
+        }
+    }
+}

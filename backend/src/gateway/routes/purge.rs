@@ -1,0 +1,63 @@
+//! `PURGE`: what is cached up to now is not served any more.
+//!
+//! What to purge says `Surrogate-Key`, a list of tags, or `X-Purge-All: true`. Neither means the
+//! path itself: all that we cache was answered at one path, so that is everything or nothing.
+
+use axum::response::{IntoResponse, Response};
+use http::Method;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::request::Parts;
+use serde_json::json;
+
+use crate::config::PurgeRule;
+use crate::gateway::app::App;
+use crate::http::error::{Error, NO_STORE};
+use crate::http::headers::PURGE;
+use crate::http::paths::EMBEDDINGS;
+use crate::http::tags::{self, Tag};
+
+/// Answers a `PURGE`, whatever its path.
+pub(crate) async fn handle(app: &App, request: &Parts) -> Response {
+    purge(app, request.uri.path(), &request.headers)
+        .await
+        .unwrap_or_else(Error::into_response)
+}
+
+/// Whether a request is ours.
+pub(crate) fn is_purge(method: &Method) -> bool {
+    method.as_str() == PURGE
+}
+
+async fn purge(app: &App, path: &str, headers: &HeaderMap) -> Result<Response, Error> {
+    admit(app.purge_rule.as_ref(), headers)?;
+    let tags = tags(path, headers)?;
+    app.resolver
+        .cache()
+        .purges()
+        .purge(&tags)
+        .await
+        .map_err(|_| Error::PurgeNotSpread)?;
+    let tags: Vec<String> = tags.iter().map(Tag::to_string).collect();
+    tracing::info!(?tags, "purged");
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CACHE_CONTROL, NO_STORE),
+    ];
+    Ok((headers, json!({ "purged": tags }).to_string()).into_response())
+}
+
+fn admit(rule: Option<&PurgeRule>, headers: &HeaderMap) -> Result<(), Error> {
+    match rule {
+        None => Err(Error::RouteNotAllowed),
+        Some(rule) if rule.admits(headers) => Ok(()),
+        Some(_) => Err(Error::UnknownKey),
+    }
+}
+
+fn tags(path: &str, headers: &HeaderMap) -> Result<Vec<Tag>, Error> {
+    let mut tags = tags::to_purge(headers).map_err(|_| Error::InvalidTag)?;
+    if tags.is_empty() && path == EMBEDDINGS {
+        tags.push(Tag::all());
+    }
+    Ok(tags)
+}

@@ -1,0 +1,181 @@
+//! The whole service: every request on its way to whoever answers it.
+//!
+//! Requests for vectors are handed on here and not by a router: a hit in memory takes some
+//! microseconds, and layers that box and move each request would be a good part of them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Router};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, ready};
+use http::{HeaderMap, Method, Request};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::service::TowerToHyperService;
+
+use crate::gateway::app::App;
+use crate::gateway::observed_body::{ObservedBody, ResponseBody};
+use crate::gateway::routes::{embeddings, health, page, passthrough, purge};
+use crate::gateway::status::ErrorKind;
+use crate::http::error::Error;
+use crate::http::paths::EMBEDDINGS;
+use crate::http::{headers, probes};
+use crate::resolver::request_context::RequestContext;
+use crate::telemetry::request_record::EmbeddingOutcome;
+use crate::telemetry::{RequestRecord, Route, Trace};
+
+/// The service of an application.
+#[derive(Debug)]
+pub struct Gateway {
+    app: Arc<App>,
+    /// For kubelets, scrapers and people's browsers: they must get an answer however busy we
+    /// are, and nobody wants to read of them.
+    pages: TowerToHyperService<Router>,
+}
+
+impl Gateway {
+    /// The service of `app`.
+    pub fn new(app: Arc<App>) -> Arc<Self> {
+        let status = match app.status {
+            Some(_) => page::routes(),
+            None => Router::new(),
+        };
+        let pages = health::routes()
+            .merge(status)
+            .method_not_allowed_fallback(health::only_read)
+            .with_state(Arc::clone(&app));
+        Arc::new(Self {
+            app,
+            pages: TowerToHyperService::new(pages),
+        })
+    }
+
+    /// As [`crate::http::server`] drives it.
+    pub fn into_service(
+        self: Arc<Self>,
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = http::Response<ObservedBody>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + Sync
+    + 'static {
+        service_fn(move |request| self.answer(request).map(Ok))
+    }
+
+    /// Answers one request.
+    pub fn answer<B>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = http::Response<ObservedBody>> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        match self.route(&request) {
+            Some(route) => Either::Left(self.watch(route, request)),
+            None => {
+                let answer = self.pages.call(request);
+                Either::Right(Box::pin(async {
+                    let Ok(answer) = answer.await;
+                    answer.map(ObservedBody::unwatched)
+                }))
+            }
+        }
+    }
+
+    /// Where a request belongs; `None` if it is for one of the pages.
+    fn route<B>(&self, request: &Request<B>) -> Option<Route> {
+        match request.uri().path() {
+            _ if purge::is_purge(request.method()) => Some(Route::Purge),
+            EMBEDDINGS => Some(Route::Embeddings),
+            path if path.starts_with("/v1/") => Some(Route::Passthrough),
+            path if probes::PATHS.contains(&path) => None,
+            path if self.app.status.is_some() && page::is_of_page(path) => None,
+            _ => Some(Route::Other),
+        }
+    }
+
+    /// Answers a request, and watches it to its end.
+    fn watch<B>(
+        &self,
+        route: Route,
+        request: Request<B>,
+    ) -> impl Future<Output = http::Response<ObservedBody>> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        let app = Arc::clone(&self.app);
+        let is_head = request.method() == Method::HEAD;
+        let mut record = RequestRecord::begin(&app.metrics, app.tracer.as_ref(), route, &request);
+        let context = admit(&app, route, request.headers(), record.trace());
+        let permit = context
+            .as_ref()
+            .ok()
+            .and_then(|context| context.permit.clone());
+        hand_on(&app, route, request, context).map(move |(answer, outcome)| {
+            if let (Some(status), Some(kind)) = (&app.status, ErrorKind::of(&answer)) {
+                status.note(kind);
+            }
+            record.answer(answer.status(), outcome);
+            answer.map(|content| match is_head {
+                // Nobody polls what has no content.
+                true => ObservedBody::ended(content, record, permit),
+                false => ObservedBody::new(content, record, permit),
+            })
+        })
+    }
+}
+
+/// Lets a request in, if its headers fit and a place is free. A purge needs no place: it must
+/// come through.
+fn admit(
+    app: &App,
+    route: Route,
+    headers: &HeaderMap,
+    trace: &Trace,
+) -> Result<RequestContext, Error> {
+    let trace = trace.clone();
+    if route == Route::Purge {
+        let permit = None;
+        return Ok(RequestContext { permit, trace });
+    }
+    let limit = app.limits.header_bytes;
+    if headers::size(headers) > limit {
+        return Err(Error::HeadersTooLarge { limit });
+    }
+    let permit = Some(app.permits.acquire()?);
+    Ok(RequestContext { permit, trace })
+}
+
+/// Has a request answered by whom it is for. All but requests for vectors go into a box: whoever
+/// finds all in memory has no use for the room that the others take.
+fn hand_on<B>(
+    app: &Arc<App>,
+    route: Route,
+    request: Request<B>,
+    context: Result<RequestContext, Error>,
+) -> impl Future<Output = (http::Response<ResponseBody>, Option<EmbeddingOutcome>)> + Send + use<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    let (parts, body) = request.into_parts();
+    let app = Arc::clone(app);
+    let answer: BoxFuture<'static, Response> = match (context, route) {
+        (Ok(context), Route::Embeddings) => {
+            return Either::Left(embeddings::handle(app, parts, body, context));
+        }
+        (Ok(_), Route::Purge) => Box::pin(async move { purge::handle(&app, &parts).await }),
+        (Ok(context), Route::Passthrough | Route::Other) => Box::pin(async move {
+            let request = Request::from_parts(parts, Body::new(body));
+            passthrough::handle(&app, request, &context.trace).await
+        }),
+        (Err(error), _) => Box::pin(ready(error.into_response())),
+    };
+    Either::Right(answer.map(|answer| (answer.map(ResponseBody::Stream), None)))
+}

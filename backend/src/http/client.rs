@@ -1,0 +1,24 @@
+//! The HTTP client that the upstream, the store and the traces' collector are reached with.
+//!
+//! It follows no redirect, obeys no proxy of the environment, decompresses nothing and repeats
+//! nothing that could have reached the server.
+
+use crate::http::trust;
+
+/// What every connection to the outside has in common.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // The first caller installs it; whoever comes later finds it there.
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        tracing::trace!("the TLS provider was installed before");
+    }
+    reqwest::Client::builder()
+        .tls_certs_only(trust::public_authorities())
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .tcp_nodelay(true)
+}

@@ -1,0 +1,167 @@
+//! Who calls: the headers that make up a credential, and names for it that do not betray it.
+//!
+//! [`CREDENTIAL_HEADERS`] is the only list. The cache in front has the same in its key.
+
+use std::fmt;
+
+use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+
+/// What together makes up a caller's credential.
+pub const CREDENTIAL_HEADERS: [HeaderName; 5] = [
+    AUTHORIZATION,
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("openai-project"),
+];
+
+/// Keeps our digest of a credential apart from anybody else's SHA-256 of the same key.
+const DOMAIN: &[u8] = b"embedding-gateway credential 1";
+
+/// A credential's name among us: a one-way digest of all its headers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CredentialId([u8; 32]);
+
+/// A caller's credential: the headers as they came, marked as sensitive.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Its name.
+    pub id: CredentialId,
+    /// What goes upstream.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Credential {
+    /// Takes the credential out of a request's headers.
+    pub fn take(headers: &mut HeaderMap) -> Self {
+        let mut own = Vec::new();
+        let mut digest = Sha256::new_with_prefix(DOMAIN);
+        for name in CREDENTIAL_HEADERS {
+            let Entry::Occupied(found) = headers.entry(&name) else {
+                digest.update(0_u64.to_le_bytes());
+                continue;
+            };
+            digest.update((found.iter().count() as u64).to_le_bytes());
+            for mut value in found.remove_entry_mult().1 {
+                digest.update((value.len() as u64).to_le_bytes());
+                digest.update(value.as_bytes());
+                value.set_sensitive(true);
+                own.push((name.clone(), value));
+            }
+        }
+        Self {
+            id: CredentialId(digest.finalize().into()),
+            headers: own,
+        }
+    }
+
+    /// The key that the caller presents: the bearer token, or what stands in one of the
+    /// headers that are a key and nothing else.
+    pub fn key(&self) -> Option<&[u8]> {
+        let [authorization, api_key, x_api_key, _, _] = &CREDENTIAL_HEADERS;
+        let value = |wanted: &HeaderName| {
+            let mut found = self.headers.iter().filter(|(name, _)| name == wanted);
+            found.next().map(|(_, value)| value.as_bytes())
+        };
+        match value(authorization) {
+            Some(value) => bearer(value),
+            None => value(api_key).or_else(|| value(x_api_key)),
+        }
+    }
+}
+
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then(|| token.trim_ascii())
+}
+
+impl CredentialId {
+    /// 64 lower-case hex digits.
+    pub fn digits(&self) -> const_hex::Buffer<32> {
+        const_hex::Buffer::new().const_format(&self.0)
+    }
+}
+
+/// 64 lower-case hex digits.
+impl fmt::Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.digits().as_str())
+    }
+}
+
+impl fmt::Debug for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CredentialId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn credential(pairs: &[(HeaderName, &'static str)]) -> Credential {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        Credential::take(&mut headers)
+    }
+
+    #[test]
+    fn credentials_that_differ_in_one_part_have_different_names() {
+        let full: Vec<_> = CREDENTIAL_HEADERS
+            .into_iter()
+            .map(|name| (name, "a"))
+            .collect();
+        let mut names = vec![credential(&full).id, credential(&[]).id];
+        for (part, (header, _)) in full.iter().enumerate() {
+            let mut changed = full.clone();
+            changed[part].1 = "b";
+            names.push(credential(&changed).id);
+            changed.remove(part);
+            names.push(credential(&changed).id);
+            names.push(credential(&[(header.clone(), "a")]).id);
+            names.push(credential(&[(header.clone(), "a"), (header.clone(), "a")]).id);
+            names.push(credential(&[(header.clone(), "aa")]).id);
+            names.push(credential(&[(header.clone(), "")]).id);
+        }
+        let count = names.len();
+        names.sort_by_key(|id| id.0);
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn a_credential_leaves_the_headers_and_shows_nothing() {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer sk-secret"));
+        headers.insert("x-other", HeaderValue::from_static("1"));
+        let credential = Credential::take(&mut headers);
+        assert_eq!(headers.len(), 1);
+        assert!(!format!("{credential:?}").contains("sk-secret"));
+    }
+
+    #[test]
+    fn the_presented_key_is_found_in_each_place() {
+        let [authorization, api_key, x_api_key, ..] = CREDENTIAL_HEADERS;
+        assert_eq!(
+            credential(&[(authorization.clone(), "bEARER k")]).key(),
+            Some(&b"k"[..])
+        );
+        assert_eq!(credential(&[(api_key, "k")]).key(), Some(&b"k"[..]));
+        assert_eq!(
+            credential(&[(x_api_key.clone(), "k")]).key(),
+            Some(&b"k"[..])
+        );
+        assert_eq!(
+            credential(&[(authorization, "Basic k"), (x_api_key, "k")]).key(),
+            None
+        );
+        assert_eq!(credential(&[]).key(), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! What a caller is told when it gets no vectors: OpenAI's envelope, or the upstream's own words.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use serde_json::{Value, json};
+
+use crate::embeddings::answer::Unsound;
+
+/// Nothing but a sound answer may be kept by anybody.
+pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Callers are asked to come back after this many seconds when we are busy.
+pub(crate) const BUSY_RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// An answer without vectors. The variants are what the caller can do about it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Error {
+    #[error("The request body is not valid JSON in UTF-8.")]
+    NotJson,
+    #[error("The request body is larger than {limit} bytes.")]
+    BodyTooLarge { limit: usize },
+    #[error("The request's headers are larger than {limit} bytes.")]
+    HeadersTooLarge { limit: usize },
+    #[error("The request body did not arrive in time.")]
+    BodyTimeout,
+    #[error("The request body broke off.")]
+    BodyBroken,
+    #[error("The request holds {found} inputs; the limit is {limit}.")]
+    TooManyInputs { found: usize, limit: usize },
+    #[error("Input {index} is larger than {limit} bytes.")]
+    InputTooLarge { index: usize, limit: usize },
+    #[error("This path does not take this method.")]
+    MethodNotAllowed,
+    #[error("There is nothing at this path. The API is below /v1/.")]
+    NotFound,
+    #[error("The path must not hold dot segments.")]
+    DotSegments,
+    #[error("This route is not allowed here.")]
+    RouteNotAllowed,
+    #[error("Surrogate-Key must hold tags, and X-Purge-All true.")]
+    InvalidTag,
+    #[error("Purged here, but other gateways do not know of it. Try again.")]
+    PurgeNotSpread,
+    #[error("This model is not allowed here.")]
+    ModelNotAllowed,
+    #[error("The key is missing or not known here.")]
+    UnknownKey,
+    #[error("The answer is not in the cache.")]
+    NotCached,
+    #[error("Too many requests are running. Try again.")]
+    Busy,
+    #[error("The upstream cannot be reached.")]
+    Unreachable,
+    #[error("The upstream did not answer in time.")]
+    UpstreamTimeout,
+    #[error("The upstream's answer is unusable: {0}.")]
+    Unsound(#[source] Arc<Unsound>),
+    #[error("The upstream's answer broke off.")]
+    UpstreamBroken,
+    #[error("The gateway failed.")]
+    Internal,
+    /// The upstream answered, with an error: these are its own words.
+    #[error("The upstream answered {}.", .0.status)]
+    Refused(Arc<UpstreamRefusal>),
+}
+
+/// An [`Error`]'s code, left in the answer's extensions for whoever counts answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Code(pub &'static str);
+
+/// The code of every error that the upstream answered.
+pub const UPSTREAM_REFUSED: Code = Code("upstream_refused");
+
+/// An upstream's error, as it is passed on.
+#[derive(Debug)]
+pub struct UpstreamRefusal {
+    /// Its status.
+    pub status: StatusCode,
+    /// Those of its headers that are for the caller.
+    pub headers: HeaderMap,
+    /// Its body, untouched.
+    pub body: Bytes,
+}
+
+impl Error {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NotJson
+            | Self::BodyBroken
+            | Self::TooManyInputs { .. }
+            | Self::InputTooLarge { .. }
+            | Self::InvalidTag
+            | Self::DotSegments => StatusCode::BAD_REQUEST,
+            Self::UnknownKey => StatusCode::UNAUTHORIZED,
+            Self::RouteNotAllowed | Self::ModelNotAllowed => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unreachable | Self::Unsound(_) | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
+            Self::Busy | Self::PurgeNotSpread => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotCached | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Refused(refusal) => refusal.status,
+        }
+    }
+
+    /// A word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotJson => "invalid_json",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::HeadersTooLarge { .. } => "headers_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyBroken => "body_broken",
+            Self::TooManyInputs { .. } => "too_many_inputs",
+            Self::InputTooLarge { .. } => "input_too_large",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::NotFound => "not_found",
+            Self::DotSegments => "invalid_path",
+            Self::RouteNotAllowed => "route_not_allowed",
+            Self::InvalidTag => "invalid_tag",
+            Self::PurgeNotSpread => "purge_not_spread",
+            Self::ModelNotAllowed => "model_not_allowed",
+            Self::UnknownKey => "invalid_api_key",
+            Self::NotCached => "not_cached",
+            Self::Busy => "busy",
+            Self::Unreachable => "upstream_unreachable",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::Unsound(_) => "upstream_unusable",
+            Self::UpstreamBroken => "upstream_broken",
+            Self::Internal => "internal_error",
+            Self::Refused(_) => UPSTREAM_REFUSED.0,
+        }
+    }
+
+    fn envelope(&self) -> Bytes {
+        let param = match self {
+            Self::TooManyInputs { .. } | Self::InputTooLarge { .. } => Some("input"),
+            Self::ModelNotAllowed => Some("model"),
+            _ => None,
+        };
+        let error = object(self.status(), &self.to_string(), param, self.code());
+        json!({ "error": error }).to_string().into()
+    }
+}
+
+/// What stands under `error` in OpenAI's envelope.
+pub(crate) fn object(status: StatusCode, message: &str, param: Option<&str>, code: &str) -> Value {
+    let kind = match status {
+        StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN => "permission_error",
+        status if status.is_client_error() => "invalid_request_error",
+        _ => "server_error",
+    };
+    json!({ "message": message, "type": kind, "param": param, "code": code })
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (mut headers, body) = match &self {
+            Self::Refused(refusal) => (refusal.headers.clone(), refusal.body.clone()),
+            own => (own.headers(), own.envelope()),
+        };
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        let code = Extension(Code(self.code()));
+        // As a `Body`, because bytes would be given a content type if the upstream named none.
+        (self.status(), code, headers, Body::from(body)).into_response()
+    }
+}
+
+impl Error {
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self {
+            Self::MethodNotAllowed => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+            Self::Busy => {
+                headers.insert(RETRY_AFTER, BUSY_RETRY_AFTER);
+            }
+            _ => {}
+        }
+        headers
+    }
+}

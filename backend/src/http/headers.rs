@@ -1,0 +1,248 @@
+//! Header names, and what may cross from one side to the other.
+
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST,
+    HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
+};
+
+/// Lower-case hex SHA-256 of the request body, as the filter in front computed it.
+pub const X_BODY_HASH: HeaderName = HeaderName::from_static("x-body-hash");
+
+/// The caller's `Cache-Control`: a cache in front drops the original from what it fetches.
+pub const X_CLIENT_CACHE_CONTROL: HeaderName = HeaderName::from_static("x-client-cache-control");
+
+/// What this call cost, in tokens; `usage` in the body is what it is worth.
+pub const X_EMBEDDING_BILLED_TOKENS: HeaderName =
+    HeaderName::from_static("x-embedding-billed-tokens");
+
+/// How the answer came about (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Tags by which a cache in front can purge the answer.
+pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+
+/// The method that purges. No registry lists it; caches have long agreed on it.
+pub const PURGE: &str = "PURGE";
+
+/// `true` purges everything.
+pub const X_PURGE_ALL: HeaderName = HeaderName::from_static("x-purge-all");
+
+/// What concerns one connection only (RFC 9110, 7.6.1). `Trailer` announces what does cross.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// What the way to us is called, and what only we read: none of the upstream's business.
+const OURS: [HeaderName; 11] = [
+    HOST,
+    EXPECT,
+    VIA,
+    FORWARDED,
+    X_BODY_HASH,
+    X_CLIENT_CACHE_CONTROL,
+    SURROGATE_KEY,
+    X_PURGE_ALL,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+];
+
+/// Proxies' notes about themselves.
+const OUR_PREFIXES: [&str; 4] = ["x-forwarded-", "x-envoy-", "x-b3-", "x-varnish"];
+
+/// What of an upstream's answer to an embeddings call a caller gets to see.
+const FROM_UPSTREAM: [HeaderName; 5] = [
+    CONTENT_TYPE,
+    RETRY_AFTER,
+    WWW_AUTHENTICATE,
+    HeaderName::from_static("retry-after-ms"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// The same, by the beginning of the name.
+const FROM_UPSTREAM_PREFIXES: [&str; 2] = ["x-ratelimit-", "openai-"];
+
+/// What a request's `Cache-Control` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Directives {
+    /// Do not answer from a cache.
+    pub no_cache: bool,
+    /// Do not store anything of it.
+    pub no_store: bool,
+    /// Answer from a cache or not at all.
+    pub only_if_cached: bool,
+}
+
+impl Directives {
+    /// The union of what the caller and a cache in front say: the strictest counts.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut directives = Self::default();
+        let values = [CACHE_CONTROL, X_CLIENT_CACHE_CONTROL].map(|name| headers.get_all(name));
+        for value in values
+            .into_iter()
+            .flatten()
+            .filter_map(|value| value.to_str().ok())
+        {
+            for directive in value.split(',').map(str::trim) {
+                directives.no_cache |= directive.eq_ignore_ascii_case("no-cache");
+                directives.no_store |= directive.eq_ignore_ascii_case("no-store");
+                directives.only_if_cached |= directive.eq_ignore_ascii_case("only-if-cached");
+            }
+        }
+        directives
+    }
+}
+
+/// Removes what concerns one connection only, including what `Connection` itself names.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Few requests have any.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Removes what is between us and the proxies in front of us.
+pub fn remove_ours(headers: &mut HeaderMap) {
+    let prefixed = |name: &&HeaderName| OUR_PREFIXES.iter().any(|p| name.as_str().starts_with(p));
+    let named: Vec<HeaderName> = headers.keys().filter(prefixed).cloned().collect();
+    for name in named.iter().chain(&OURS) {
+        headers.remove(name);
+    }
+}
+
+/// Removes what could carry a caller's identity besides the credential headers.
+pub fn remove_cookies(headers: &mut HeaderMap) {
+    headers.remove(COOKIE);
+}
+
+/// The part of an upstream's answer to an embeddings call that is for the caller.
+pub fn for_caller(answer: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, value) in answer {
+        let prefixed = FROM_UPSTREAM_PREFIXES
+            .iter()
+            .any(|p| name.as_str().starts_with(p));
+        if prefixed || FROM_UPSTREAM.contains(name) {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}
+
+/// What headers take on the wire: name, colon, blank, value and the end of the line.
+pub fn size(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
+}
+
+/// The length that a body was announced with.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        headers.keys().map(HeaderName::as_str).collect()
+    }
+
+    #[test]
+    fn hop_by_hop_headers_go_and_so_does_what_connection_names() {
+        let mut given = headers(&[
+            ("connection", "close, X-Private"),
+            ("connection", "x-second"),
+            ("x-private", "1"),
+            ("x-second", "2"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "x"),
+            ("x-kept", "3"),
+        ]);
+        remove_hop_by_hop(&mut given);
+        assert_eq!(names(&given), ["x-kept"]);
+    }
+
+    #[test]
+    fn what_is_between_us_and_the_proxies_stays_here() {
+        let mut given = headers(&[
+            ("host", "gateway"),
+            ("x-body-hash", "0"),
+            ("x-client-cache-control", "no-store"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-envoy-attempt-count", "1"),
+            ("traceparent", "00-0"),
+            ("openai-beta", "assistants=v2"),
+        ]);
+        remove_ours(&mut given);
+        assert_eq!(names(&given), ["openai-beta"]);
+    }
+
+    #[test]
+    fn callers_see_rate_limits_but_no_cookies() {
+        let answer = headers(&[
+            ("set-cookie", "__cf_bm=1"),
+            ("x-ratelimit-remaining-tokens", "5"),
+            ("retry-after", "3"),
+            ("openai-processing-ms", "17"),
+            ("server", "cloudflare"),
+        ]);
+        let kept = for_caller(&answer);
+        let expected = [
+            "x-ratelimit-remaining-tokens",
+            "retry-after",
+            "openai-processing-ms",
+        ];
+        assert_eq!(names(&kept), expected);
+    }
+
+    #[test]
+    fn the_strictest_cache_control_counts() {
+        let given = headers(&[
+            ("cache-control", "max-age=5, No-Cache"),
+            ("x-client-cache-control", "no-store"),
+        ]);
+        let expected = Directives {
+            no_cache: true,
+            no_store: true,
+            only_if_cached: false,
+        };
+        assert_eq!(Directives::of(&given), expected);
+        assert_eq!(Directives::of(&HeaderMap::new()), Directives::default());
+        let only = headers(&[("cache-control", "only-if-cached")]);
+        assert!(Directives::of(&only).only_if_cached);
+    }
+}

@@ -1,0 +1,33 @@
+//! The answers that kubelets ask for, and the paths that they and scrapers ask at.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CACHE_CONTROL;
+
+use crate::http::error::NO_STORE;
+
+/// Whether the process lives.
+pub const HEALTHZ: &str = "/healthz";
+
+/// Whether the process takes requests.
+pub const READYZ: &str = "/readyz";
+
+/// What the process counted.
+pub const METRICS: &str = "/metrics";
+
+/// All three.
+pub const PATHS: [&str; 3] = [HEALTHZ, READYZ, METRICS];
+
+/// `GET /healthz`: the process answers. Nothing else is looked at: a restart mends no upstream.
+pub async fn healthz() -> Response {
+    ([(CACHE_CONTROL, NO_STORE)], "ok\n").into_response()
+}
+
+/// `GET /readyz`: 503 once the process shuts down.
+pub fn readiness(ready: bool) -> Response {
+    let (status, text) = match ready {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+    };
+    (status, [(CACHE_CONTROL, NO_STORE)], text).into_response()
+}

@@ -1,0 +1,116 @@
+//! One call to the upstream: made, judged, counted and traced.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::{Method, StatusCode};
+use opentelemetry::trace::SpanKind;
+use tokio::time::Instant;
+
+use super::fetch::LeaderInput;
+use super::{EmbeddingLookup, Resolver};
+use crate::embeddings::answer::{self, Answer, Question};
+use crate::embeddings::clock::unix_ms;
+use crate::embeddings::request::Input;
+use crate::embeddings::response;
+use crate::http::error::Error;
+use crate::telemetry::{Span, semantics};
+
+/// A sound answer.
+pub(super) struct Called {
+    pub(super) answer: Answer,
+    pub(super) headers: HeaderMap,
+    /// Whose vectors they are, if the order says otherwise.
+    pub(super) scope: Option<Arc<str>>,
+}
+
+impl Resolver {
+    /// Has some inputs embedded, and the answer judged. Between the two times it waited.
+    pub(super) async fn call(
+        &self,
+        lookup: &EmbeddingLookup,
+        claimed: Vec<LeaderInput>,
+    ) -> (Vec<LeaderInput>, (Instant, Instant), Result<Called, Error>) {
+        let inputs: Vec<Input> = claimed
+            .iter()
+            .map(|input| lookup.distinct[input.place].1.clone())
+            .collect();
+        let question = Question {
+            inputs: &inputs,
+            model: &lookup.request.model,
+            dimensions: lookup.request.dimensions,
+            asked_ms: unix_ms(),
+        };
+        let mut span = self.call_span(lookup, inputs.len());
+        let began = Instant::now();
+        let body = Bytes::from(response::write_call(&lookup.request, &inputs));
+        let mut headers = HeaderMap::from_iter(lookup.caller.upstream.iter().cloned());
+        span.tell(&mut headers);
+        let replied = self.upstream.embeddings(headers, body).await;
+        let ended = Instant::now();
+        let called = replied.and_then(|reply| {
+            let answer = answer::check(&reply.body, &question);
+            let answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
+            let model = &lookup.request.model;
+            let scope = self
+                .access
+                .accepted(&lookup.caller, model, began, &reply.headers);
+            Ok(Called {
+                answer,
+                headers: reply.headers,
+                scope,
+            })
+        });
+        self.note(lookup, &called, ended - began, &mut span);
+        (claimed, (began, ended), called)
+    }
+
+    fn call_span(&self, lookup: &EmbeddingLookup, inputs: usize) -> Span {
+        let name = || format!("embeddings {}", lookup.request.model);
+        let mut span = lookup.context.trace.span(SpanKind::Client, name);
+        span.describe(|| semantics::call(&Method::POST, &self.upstream.embeddings_url()));
+        span.describe(|| semantics::embeddings(&lookup.request));
+        span.describe(|| [semantics::count("embedding_gateway.inputs", inputs)]);
+        span
+    }
+
+    fn note(
+        &self,
+        lookup: &EmbeddingLookup,
+        called: &Result<Called, Error>,
+        duration: Duration,
+        span: &mut Span,
+    ) {
+        let result = match called {
+            Ok(called) => {
+                let (model, billed) = (&lookup.request.model, called.answer.billed_tokens);
+                self.metrics.models.count_billed(model, billed);
+                span.describe(|| semantics::charged(billed));
+                Cow::Borrowed(StatusCode::OK.as_str())
+            }
+            Err(Error::Refused(refusal)) => {
+                if matches!(
+                    refusal.status,
+                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+                ) {
+                    self.access.rejected(&lookup.caller);
+                }
+                Cow::Owned(refusal.status.as_str().to_owned())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the upstream gave no usable answer");
+                Cow::Borrowed(error.code())
+            }
+        };
+        if called.is_err() {
+            span.fail(&result);
+        }
+        if let Ok(status) = result.parse() {
+            span.describe(|| [semantics::status(status)]);
+        }
+        self.metrics.count_upstream(result, duration);
+    }
+}

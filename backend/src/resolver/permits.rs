@@ -1,0 +1,38 @@
+//! How many requests run at a time.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::http::error::Error;
+
+/// A place among the requests that run, held until the last work for the request has ended.
+pub type ConcurrencyPermit = Arc<OwnedSemaphorePermit>;
+
+/// The places of all requests.
+#[derive(Debug)]
+pub struct Permits {
+    limit: usize,
+    free: Arc<Semaphore>,
+}
+
+impl Permits {
+    /// Places for `limit` requests.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            free: Arc::new(Semaphore::new(limit)),
+        }
+    }
+
+    /// A place, if one is free.
+    pub fn acquire(&self) -> Result<ConcurrencyPermit, Error> {
+        let permit = Arc::clone(&self.free).try_acquire_owned();
+        Ok(Arc::new(permit.map_err(|_| Error::Busy)?))
+    }
+
+    /// Places that are taken.
+    pub fn in_use(&self) -> usize {
+        self.limit - self.free.available_permits()
+    }
+}
