@@ -187,7 +187,7 @@ mod tests {
     fn no_release_loses_the_cache_by_accident() {
         for line in GOLDEN.lines() {
             let line: Value = serde_json::from_str(line).unwrap();
-            let parts = [0, 1, 2].map(|part| line["key_scope"][part].as_str().unwrap());
+            let parts = [0, 1, 2].map(|part| line["realm"][part].as_str().unwrap());
             assert_eq!(
                 json!(keys(&key_scope(parts), line["body"].as_str().unwrap())),
                 line["keys"]
