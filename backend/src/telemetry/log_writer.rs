@@ -1,7 +1,7 @@
 //! Log lines on their way out: collected in memory and written by a thread of their own, so that
 //! a slow reader of our log slows down nobody's request.
 //!
-//! What waits is bounded. LogWriter that find no room are lost and counted.
+//! What waits is bounded. Lines that find no room are lost and counted.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// At the end, for what still waits: a reader that is stuck must not hold us up.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// LogWriter that were lost, in this process: it has one log.
+/// Lines that were lost, in this process: it has one log.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// How many lines were lost.
