@@ -1,4 +1,10 @@
 //! The folders of `src` stand in rows, and dependencies point down: `lib.rs` draws them.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
