@@ -54,9 +54,9 @@ def test_start_sh_knows_every_variable_that_it_is_given(dev: Manifests):
 
 
 def test_the_filter_knows_every_field_that_it_is_given(variant: Manifests):
-    source = (ROOT / "filter/src/config.rs").read_text()
-    names = set(re.findall(r'fields\.(?:required|optional)\("(\w+)"', source))
-    assert "role" in names
+    sources = [path.read_text() for path in (ROOT / "filter/src").rglob("*.rs")]
+    names = {name for source in sources for name in re.findall(r'fields\.(?:required|optional)\("(\w+)"', source)}
+    assert {"role", "header", "maxBodyBytes"} <= names
     configurations = [plugin["spec"]["pluginConfig"] for plugin in variant.of("WasmPlugin")]
     filters = str([each for each in variant.of("EnvoyFilter") if each["metadata"]["name"].startswith("body-hash")])
     configurations += [json.loads(each) for each in re.findall(r"'value': '(\{.*?\})'", filters)]
