@@ -53,7 +53,7 @@ class Envoy:
 
     def get(self, path: str) -> str:
         """The text of an admin page."""
-        with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=30) as answer:
             return answer.read().decode()
 
     def port(self, listener: str) -> int:

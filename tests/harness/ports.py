@@ -1,16 +1,41 @@
 """Ports of loopback for those who must be told where to listen."""
 
+import random
 import re
 import socket
+from collections import deque
+from pathlib import Path
+
+_FIRST = 10_000
+# Above, the kernel takes a port for a client's connection whenever it likes.
+_CLIENTS = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+# More ports than a test asks for before the first of them is listened on.
+_CLAIMED = 256
+# Not the random numbers of a test that wants the same ones every time.
+_random = random.SystemRandom()
+# Sockets whose names say which ports are given away: other sessions on this machine see them, and they end with this one.
+_claims: deque[socket.socket] = deque()
 
 
 def free_ports(count: int) -> list[int]:
-    """This many different ones that nobody listens on, as far as one can know."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """This many different ones that no other program listens on, no client gets by chance, and no other test is given meanwhile."""
+    return [_claimed() for _ in range(count)]
+
+
+def _claimed() -> int:
+    while True:
+        port = _random.randrange(_FIRST, _CLIENTS)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0free port {port} is claimed")
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        if len(_claims) > _CLAIMED:
+            _claims.popleft().close()
+        return port
 
 
 def free_port() -> int:

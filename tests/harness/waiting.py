@@ -4,9 +4,11 @@ import time
 
 # Short against everything that is waited for, long enough not to burden two cores.
 INTERVAL_SECONDS = 0.01
+# Longer than a busy machine takes for anything: a promise that names a time gives its own.
+TIMEOUT_SECONDS = 30.0
 
 
-def eventually(question, timeout: float = 5.0, what: str = "", interval: float = INTERVAL_SECONDS):
+def eventually(question, timeout: float = TIMEOUT_SECONDS, what: str = "", interval: float = INTERVAL_SECONDS):
     """The first truthy answer of `question`; AssertionError with its last answer when none comes in time."""
     deadline = time.monotonic() + timeout
     while True:

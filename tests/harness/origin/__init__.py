@@ -10,7 +10,7 @@ from ..received import Received
 from ..waiting import eventually
 from .answers import RECORD_PATH
 
-_START_SECONDS = 10
+_START_SECONDS = 30
 
 
 class Origin:
