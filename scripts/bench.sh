@@ -42,7 +42,7 @@ build_filter() {
 measure() {
   local part=$1
   shift
-  env "$@" PYTHONPATH="$ROOT/tests:$ROOT/tests/backend" "$ROOT/.tools/venv/bin/python" "$ROOT/scripts/bench/${part}_measure.py" >"$BUILDS/$part.md"
+  env "$@" PYTHONPATH="$ROOT/tests" "$ROOT/.tools/venv/bin/python" "$ROOT/scripts/bench/${part}_measure.py" >"$BUILDS/$part.md"
   "$ROOT/scripts/bench/report.py" "$part" "$* scripts/bench.sh $part" <"$BUILDS/$part.md"
 }
 

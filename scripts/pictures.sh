@@ -13,7 +13,7 @@ main() {
   case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
   "$ROOT/scripts/setup.sh" rust python envoy varnish browser prometheus
   cd "$ROOT/tests"
-  PYTHONPATH="$ROOT/tests:$ROOT/tests/chain:$ROOT/tests/observability" "$ROOT/.tools/venv/bin/python" observability/pictures.py
+  PYTHONPATH="$ROOT/tests:$ROOT/tests/observability" "$ROOT/.tools/venv/bin/python" observability/pictures.py
 }
 
 main "$@"

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from backend_bench import Bench
-from system import Gateway
+from harness.gateway import Gateway
 
 INPUTS = 20_000
 ONE_OFFS = 0.6

@@ -12,11 +12,12 @@ from pathlib import Path
 from statistics import median
 
 import wrk
+from harness.gateway import Gateway
 from harness.processes import Process
 from harness.programs import START_SECONDS
+from harness.standin import Standin
 from harness.waiting import eventually
 from measuring import BUILDS, MEASURED_CORES, OTHER_CORES, SECONDS
-from system import Gateway, Standin
 
 MODEL = "text-embedding-3-small"
 TEXT = "A customer asks how to return a parcel that arrived too late; this is passage number {} of the manual."

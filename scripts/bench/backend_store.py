@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from backend_bench import HEADERS, Bench, Sample, middle, on_cores, ratio, request, row
 from harness.client import send
 from harness.programs import START_SECONDS
+from harness.s3 import BUCKET, S3Server
 from harness.waiting import eventually
 from measuring import MEASURED_CORES, OTHER_CORES, SECONDS, rounds
-from system import BUCKET, S3Server
 
 BATCH = 64
 PATH = "/v1/embeddings"

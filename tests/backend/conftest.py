@@ -3,7 +3,9 @@
 import itertools
 
 import pytest
-from system import Gateway, S3Server, Standin
+from harness.gateway import Gateway
+from harness.s3 import S3Server
+from harness.standin import Standin
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import hashlib
 
 import pytest
 from harness import secrets
+from harness.client import send
 from harness.collector import Collector
 from harness.waiting import eventually
-from system import send
 
 CALLERS = [secrets.secret(name) for name in ("acme-1", "acme-2", "other")]
 GATEWAYS_KEY = secrets.secret("gateway")

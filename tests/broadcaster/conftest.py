@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from backend.system import Gateway, Standin
+from harness.gateway import Gateway
 from harness.secrets import secret
+from harness.standin import Standin
 from varnish import varnish
 
 from .broadcaster import Broadcaster, Hanging

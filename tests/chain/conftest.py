@@ -1,7 +1,7 @@
 """One chain for the session; each test finds its upstream well-behaved and its count at 0."""
 
 import pytest
-from chain import start_chain, stop_chain
+from harness.chain import start_chain, stop_chain
 
 
 @pytest.fixture(scope="session")

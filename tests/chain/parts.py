@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
-from backend.system import S3Server, Standin
 from harness import programs, secrets
 from harness.client import answers, send
 from harness.envoy import Envoy
 from harness.paths import ROOT
 from harness.ports import free_ports, moved
 from harness.processes import Process, children_of
+from harness.s3 import S3Server
+from harness.standin import Standin
 from harness.waiting import eventually
 from varnish import varnish
 

@@ -10,7 +10,7 @@ import urllib.request
 
 import openai
 import pytest
-from chain import RUN, environment, start_chain, stop_chain
+from harness.chain import RUN, environment, start_chain, stop_chain
 from harness.secrets import secret
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from chain import environment
 from harness import node
+from harness.chain import environment
 from harness.secrets import secret
 
 

@@ -8,8 +8,8 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from chain import Chain
 from harness import http1
+from harness.chain import Chain
 from harness.client import Answer, send
 from harness.secrets import secret
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 import load
-from chain import start_chain, stop_chain
 from dashboard import Watched, read
+from harness.chain import start_chain, stop_chain
 from stack import watching
 
 # Enough for a minute of repeats; what is stored first is found in the store after the restart.

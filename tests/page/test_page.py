@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from chain import environment, start_chain, stop_chain
 from harness import node
+from harness.chain import environment, start_chain, stop_chain
 from harness.secrets import secret
 
 

@@ -6,12 +6,12 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import programs, secrets
-from harness.client import Answer, send
-from harness.paths import ROOT
-from harness.ports import free_port
-from harness.processes import Process
-from harness.waiting import eventually
+from . import programs, secrets
+from .client import Answer, send
+from .paths import ROOT
+from .ports import free_port
+from .processes import Process
+from .waiting import eventually
 
 RUN = ROOT / "scripts/run.sh"
 # Builds that are up to date are checked within this time; a cold machine compiles them first.

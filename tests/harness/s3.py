@@ -1,0 +1,86 @@
+"""A real S3 server."""
+
+import json
+from pathlib import Path
+
+from . import secrets
+from .client import send
+from .paths import TOOLS
+from .ports import free_ports
+from .processes import Process
+from .programs import START_SECONDS
+from .waiting import eventually
+
+WEED = TOOLS / "venv/bin/weed"
+
+BUCKET = "vectors"
+ACCESS_KEY, SECRET_KEY = secrets.secret("s3-access"), secrets.secret("s3-secret")
+# Of a folder's mode at SeaweedFS's filer, and more than any folder there holds.
+DIRECTORY, MANY = 1 << 31, 1_000_000
+
+
+class S3Server:
+    """A SeaweedFS with one bucket; it may be stopped and started again on the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "data").mkdir(parents=True)
+        self.folder = folder
+        self.ports = free_ports(8)
+        identity = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
+        actions = ["Admin", "Read", "Write", "List"]
+        identities = [{"name": "gateway", "credentials": [identity], "actions": actions}]
+        secrets.given(folder / "s3.json", json.dumps({"identities": identities}))
+        self.process = None
+        self.start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.ports[6]}"
+
+    @property
+    def _filer(self) -> str:
+        return f"http://127.0.0.1:{self.ports[4]}"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def variables(self, **more: str) -> dict[str, str]:
+        """What a gateway needs to know."""
+        return {
+            "S3_ENDPOINT": self.endpoint,
+            "S3_BUCKET": BUCKET,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        } | more
+
+    def start(self) -> None:
+        names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc"]
+        names += ["filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"]
+        ports = [f"-{name}={port}" for name, port in zip(names, self.ports, strict=True)]
+        fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+        files = [f"-dir={self.data}", f"-s3.config={self.folder / 's3.json'}", "-master.volumeSizeLimitMB=64"]
+        # Of a large disk the hundredth that it wants to be free by default is more than it will ever need here.
+        files.append("-volume.minFreeSpace=64MiB")
+        self.process = Process([WEED, "server", *fixed, *ports, *files], self.folder / "weed.log", cwd=self.folder)
+        eventually(self._makes_bucket, START_SECONDS, "the bucket")
+
+    def _makes_bucket(self) -> bool:
+        try:
+            # The filer keeps a bucket as a folder, and takes one without a signature; 409 if it is there already.
+            made = send(self._filer, "POST", f"/buckets/{BUCKET}/").status in (201, 409)
+            # Who does not sign is refused; a server that is not there yet answers nothing, or 5xx.
+            return made and send(self.endpoint, "GET", f"/{BUCKET}").status == 403
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        # In its files they may be packed.
+        secrets.told(f"the names in the bucket of {self.folder}", "\n".join(self.names()).encode())
+        self.process.stop()
+
+    def names(self, folder: str = f"/buckets/{BUCKET}") -> list[str]:
+        """Of all objects, as the filer keeps them."""
+        page = send(self._filer, "GET", f"{folder}/?limit={MANY}", None, {"accept": "application/json"}).json
+        entries = {entry["FullPath"]: entry["Mode"] & DIRECTORY for entry in page["Entries"] or []}
+        return [name for path, inside in entries.items() for name in (self.names(path) if inside else [path])]
