@@ -18,22 +18,27 @@ RATE_SECONDS = 20 * SCRAPE_SECONDS
 STEP_SECONDS = 1.0
 
 
+# An increase over the whole range: what its counter's samples differ by, stretched by a guess of what happened before the first of them and after
+# the last.
+_INCREASE = re.compile(r"increase\((\w+{[^}]*})\[\$__range\]\)")
+
+# A legend and its (time, value) pairs.
+Series = tuple[str, list[tuple[float, float]]]
+
+
 @dataclass
 class Panel:
-    """One panel and what its queries brought: for each series its legend and its (time, value) pairs, and the queries that brought no number."""
+    """One panel, what its queries brought, and which of them brought no number."""
 
     definition: dict
-    series: list[tuple[str, list[tuple[float, float]]]]
+    series: list[Series]
+    # By its legend, what a figure is once its counters are compared sample with sample, without a guess.
+    counted: dict[str, float]
     unanswered: list[str]
 
     @property
     def title(self) -> str:
         return self.definition["title"]
-
-    @property
-    def last(self) -> dict[str, float]:
-        """The last value of each series, by its legend."""
-        return {legend: points[-1][1] for legend, points in self.series}
 
 
 @dataclass
@@ -54,26 +59,37 @@ def read(stack: Stack) -> list[Panel]:
     return [_asked(each, stack) for each in definitions() if each["type"] != "row"]
 
 
+def counted(expression: str, began: float) -> str:
+    """The expression with each increase over the whole range replaced by the difference of the samples at its ends."""
+    return _INCREASE.sub(rf"(\1 - \1 @ {began})", expression)
+
+
 def _asked(definition: dict, stack: Stack) -> Panel:
-    panel = Panel(definition, [], [])
+    panel = Panel(definition, [], {}, [])
     for target in definition["targets"]:
         series = _series(target, stack)
         panel.series.extend(series)
         if not any(math.isfinite(value) for _, points in series for _, value in points):
             panel.unanswered.append(target["expr"])
+        if target.get("instant"):
+            panel.counted |= {legend: points[-1][1] for legend, points in _instant(target, counted(target["expr"], stack.began), stack)}
     return panel
 
 
-def _series(target: dict, stack: Stack) -> list[tuple[str, list[tuple[float, float]]]]:
-    expression = _filled_in(target["expr"], stack)
+def _series(target: dict, stack: Stack) -> list[Series]:
     if target.get("instant"):
-        results = [(each["metric"], [each["value"]]) for each in stack.prometheus.query(expression, stack.ended)]
-    else:
-        ranged = stack.prometheus.query_range(expression, stack.began + RATE_SECONDS, stack.ended, STEP_SECONDS)
-        results = [(each["metric"], each["values"]) for each in ranged]
-    return [
-        (_legend(target["legendFormat"], labels), [(float(time), float(value)) for time, value in points]) for labels, points in results
-    ]
+        return _instant(target, target["expr"], stack)
+    ranged = stack.prometheus.query_range(_filled_in(target["expr"], stack), stack.began + RATE_SECONDS, stack.ended, STEP_SECONDS)
+    return _labelled(target, [(each["metric"], each["values"]) for each in ranged])
+
+
+def _instant(target: dict, expression: str, stack: Stack) -> list[Series]:
+    found = stack.prometheus.query(_filled_in(expression, stack), stack.ended)
+    return _labelled(target, [(each["metric"], [each["value"]]) for each in found])
+
+
+def _labelled(target: dict, results: list[tuple[dict, list]]) -> list[Series]:
+    return [(_legend(target["legendFormat"], labels), [(float(time), float(value)) for time, value in points]) for labels, points in results]
 
 
 def _filled_in(expression: str, stack: Stack) -> str:

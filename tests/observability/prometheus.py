@@ -34,7 +34,6 @@ class Prometheus:
     def __enter__(self) -> "Prometheus":
         try:
             eventually(self._answers, START_SECONDS, "Prometheus")
-            self.catch_up()
         except BaseException:
             self.__exit__()
             raise
@@ -43,12 +42,32 @@ class Prometheus:
     def __exit__(self, *_) -> None:
         self._process.stop()
 
-    def catch_up(self) -> float:
-        """Waits until every target was scraped after this moment; returns when that was seen."""
-        # Counters are read when a scrape begins, and `up` bears that time: one that began later has seen all.
-        scraped = f"count(timestamp(up) > {time.time()} and up == 1) == {self._targets}"
-        eventually(lambda: self.query(scraped, time.time()), START_SECONDS, "a scrape of every target")
-        return time.time()
+    def settle(self) -> float:
+        """Waits until every target was scraped after this call; returns a moment whose values are known and stay.
+
+        A value at that moment is from after all that happened before this call, and from before all that happens after it.
+        """
+        return eventually(self._settled_moment, START_SECONDS, "a good scrape of every target")
+
+    def _settled_moment(self) -> float | None:
+        moment = self._scraped_since(time.time())
+        # A target is scraped once at a time: with the next scrape seen, those that had begun by that moment have ended.
+        self._scraped_since(moment)
+        return moment if self._all_up(moment) else None
+
+    def _scraped_since(self, begin: float) -> float:
+        """Waits until every target answered a scrape that began later; returns when that was seen."""
+        # `up` bears the time at which its scrape began; counters are read after that.
+        scraped = f"count(timestamp(up) > {begin} and up == 1) == {self._targets}"
+
+        def seen() -> float | None:
+            now = time.time()
+            return now if self.query(scraped, now) else None
+
+        return eventually(seen, START_SECONDS, "a scrape of every target")
+
+    def _all_up(self, moment: float) -> bool:
+        return bool(self.query(f"count(up == 1) == {self._targets}", moment))
 
     def query(self, expression: str, at: float) -> list[dict]:
         return self._get("query", query=expression, time=at)["result"]

@@ -2,13 +2,12 @@
 
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chain import Chain
+from harness.chain import Chain
 from harness.paths import TOOLS
 from harness.ports import free_port
 from harness.processes import Process
@@ -17,7 +16,7 @@ from prometheus import Prometheus, job
 
 @dataclass
 class Stack:
-    """A Prometheus that watches a chain, and since when until when."""
+    """A Prometheus that watches a chain, and the settled moments between which it counts."""
 
     prometheus: Prometheus
     began: float
@@ -25,7 +24,7 @@ class Stack:
 
     def end(self) -> None:
         """Waits until everything that has happened was scraped, and takes this for the end."""
-        self.ended = self.prometheus.catch_up()
+        self.ended = self.prometheus.settle()
 
 
 @contextmanager
@@ -41,10 +40,7 @@ def watching(chain: Chain, folder: Path) -> Iterator[Stack]:
     exporter = _exporter(chain, port, folder)
     try:
         with Prometheus(jobs, folder / "prometheus") as prometheus:
-            began = time.time()
-            # What happens before the first sample within the range is in none of its differences.
-            prometheus.catch_up()
-            yield Stack(prometheus, began)
+            yield Stack(prometheus, prometheus.settle())
     finally:
         exporter.stop()
 

@@ -3,10 +3,7 @@
 import math
 
 import pytest
-from dashboard import PRICE, Watched, definitions
-
-# Prometheus's increase() extrapolates to the ends of its range, by up to one scrape.
-TOLERANCE = 0.01
+from dashboard import PRICE, Watched, counted, definitions
 
 
 def test_no_panel_is_empty(watched: Watched):
@@ -38,8 +35,16 @@ def expected(books) -> dict[str, dict[str, float]]:
 def test_every_count_is_the_load_generators_own(watched: Watched):
     wanted = expected(watched.books)
     assert min(min(counts.values()) for counts in wanted.values()) > 0, "a load that leaves out a kind proves nothing of it"
-    shown = {panel.title: panel.last for panel in watched.panels if panel.title in wanted}
-    assert shown == {title: pytest.approx(counts, rel=TOLERANCE) for title, counts in wanted.items()}
+    shown = {panel.title: panel.counted for panel in watched.panels if panel.title in wanted}
+    # To the last bits of a float.
+    assert shown == {title: pytest.approx(counts, rel=1e-9) for title, counts in wanted.items()}
+
+
+def test_every_figure_is_an_increase_over_the_whole_range_and_only_its_extrapolation_is_left_out(watched: Watched):
+    for panel in (panel for panel in watched.panels if panel.title in expected(watched.books)):
+        for target in panel.definition["targets"]:
+            assert target["expr"].count("increase(") == target["expr"].count("[$__range]") > 0
+            assert "[" not in counted(target["expr"], 0), "no range is left"
 
 
 def test_every_panel_that_shows_one_figure_is_compared_with_the_load_generators(watched: Watched):

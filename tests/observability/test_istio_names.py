@@ -1,7 +1,6 @@
 """In Istio the filter's reasons stay in the statistic's name: the PodMonitor's relabelling makes of them what envoy/*.yaml makes."""
 
 import re
-import time
 
 import yaml
 from harness import http1
@@ -33,8 +32,9 @@ def test_the_pod_monitor_makes_a_label_of_the_reason(tmp_path):
         assert http1.request(envoy.port("front"), "GET", "/").status == 200
         scraped = job("envoy", envoy.admin, metrics_path="/stats/prometheus", metric_relabel_configs=relabelling())
         with Prometheus([scraped], tmp_path / "prometheus") as prometheus:
-            found = prometheus.query("body_hash_skipped", time.time())
-            assert prometheus.query("body_hash_hashed", time.time())[0]["value"][1] == "0"
+            moment = prometheus.settle()
+            found = prometheus.query("body_hash_skipped", moment)
+            assert prometheus.query("body_hash_hashed", moment)[0]["value"][1] == "0"
     counts = {each["metric"]["reason"]: each["value"][1] for each in found}
     assert counts["no_body"] == "1"
     assert len(counts) == 10
