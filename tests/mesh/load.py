@@ -1,87 +1,62 @@
-"""Clients that never stop: honest ones, whose every answer is checked, and hostile ones, who claim another body's hash."""
+"""What clients ask of the mesh without a pause: honest ones, whose every answer is checked, and hostile ones, who claim another body's hash."""
 
 import json
-import threading
-import time
-from collections import Counter
-from dataclasses import dataclass, field
+import random
 
 from asking import body_of, embed, fresh, fresh_key, hash_of
-from cluster.waiting import until
+from cluster.gateway import HOST
+from harness import load
 from harness.client import TIMEOUT_SECONDS
+from harness.load import Question, Tally
 
 HONEST, HOSTILE = 4, 2
 TEXTS = 40
 REQUESTS_SECONDS = 120
 
 
-@dataclass
-class Tally:
-    """What the honest clients met."""
-
-    statuses: Counter = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    slowest: float = 0.0
-    hostile: int = 0
-
-
 class Load:
-    """Runs within its `with`; `tally` may be read after it. All use one credential, so that only the hash keeps them apart."""
+    """Runs within its `with`; `tally` is the honest clients'. All use one credential, so that only the hash keeps them apart."""
 
     def __init__(self, hostile: bool = False) -> None:
         self.key = fresh_key()
         self.texts = [fresh() for _ in range(TEXTS)]
-        # Whose hashes the hostile clients claim. Nobody asks for them before the load has ended.
+        # Whose hashes the hostile clients claim. No client asks for them before the load has ended.
         self.victims = [fresh("victim") for _ in range(TEXTS)]
-        self.tally = Tally()
-        self._vectors = {text: vector_of(embed(text, self.key).body) for text in self.texts}
-        self._ended = threading.Event()
-        clients = [self._be_honest] * HONEST + [self._be_hostile] * (HOSTILE if hostile else 0)
-        self._threads = [threading.Thread(target=client, args=(number,), daemon=True) for number, client in enumerate(clients)]
+        right = {text: [vector_of(embed(text, self.key).body)] for text in self.texts}
+        self._honest = [Question.of(body_of(text), self.key, vectors) for text, vectors in right.items()]
+        self._loads = [_clients(self._ask_honestly, HONEST)]
+        if hostile:
+            self._loads.append(_clients(self._claim_a_hash, HOSTILE))
+
+    @property
+    def tally(self) -> Tally:
+        return self._loads[0].tally
 
     def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
+        for each in self._loads:
+            each.__enter__()
         return self
 
-    def __exit__(self, *_) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
+    def __exit__(self, *details) -> None:
+        for each in self._loads:
+            each.__exit__(*details)
 
     def wait_for(self, requests: int) -> None:
-        """Until the honest clients have had so many more answers."""
-        enough = self.tally.statuses.total() + requests
-        until(lambda: self.tally.statuses.total() >= enough, REQUESTS_SECONDS, f"{requests} more requests")
+        """Until the honest clients have had so many more right answers."""
+        self._loads[0].wait_for(requests, REQUESTS_SECONDS)
 
-    def _be_honest(self, number: int) -> None:
-        while not self._ended.is_set():
-            for text in self.texts[number::HONEST]:
-                self._ask_and_check(text)
+    def _ask_honestly(self, chosen: random.Random) -> Question:
+        return chosen.choice(self._honest)
 
-    def _ask_and_check(self, text: str) -> None:
-        began = time.monotonic()
-        try:
-            answer = embed(text, self.key)
-        except OSError as failure:
-            self.tally.failures.append(repr(failure))
-            return
-        finally:
-            self.tally.slowest = max(self.tally.slowest, time.monotonic() - began)
-        self.tally.statuses[answer.status] += 1
-        if answer.status == 200 and vector_of(answer.body) != self._vectors[text]:
-            self.tally.wrong.append(text)
+    def _claim_a_hash(self, chosen: random.Random) -> Question:
+        """A body of its own under the hash of another, in the hope to be stored there."""
+        victim = chosen.choice(self.victims)
+        return Question.of(body_of(fresh("hostile")), self.key, None, x_body_hash=hash_of(body_of(victim)))
 
-    def _be_hostile(self, number: int) -> None:
-        """Bodies of its own under the hashes of others, in the hope to be stored there."""
-        while not self._ended.is_set():
-            for text in self.victims:
-                try:
-                    embed(fresh("hostile"), self.key, x_body_hash=hash_of(body_of(text)))
-                except OSError:
-                    continue
-                self.tally.hostile += 1
+
+def _clients(choose, count: int) -> load.Load:
+    # A new connection meets what was just configured.
+    return load.Load(f"http://{HOST}", choose, clients=count, keep_alive=False)
 
 
 def vector_of(body: bytes) -> list[float] | None:
@@ -94,8 +69,6 @@ def vector_of(body: bytes) -> list[float] | None:
 
 def assert_unharmed(tally: Tally) -> None:
     """No wrong answer, no error, no hang."""
-    assert tally.statuses.total() > 0
-    assert tally.wrong == []
-    assert tally.failures == []
-    assert set(tally.statuses) == {200}, tally.statuses
+    assert tally.right > 0
+    assert (tally.wrong, tally.failed) == ([], [])
     assert tally.slowest < TIMEOUT_SECONDS / 2, tally.slowest
