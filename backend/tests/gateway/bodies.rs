@@ -6,8 +6,9 @@ use http::StatusCode;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, post_raw};
-use crate::upstream::Upstream;
+use crate::support::Setup;
+use crate::support::gateway::post_raw;
+use crate::support::upstream::Upstream;
 
 /// What a malformed request may take.
 const AT_ONCE: Duration = Duration::from_millis(50);
@@ -48,7 +49,7 @@ fn arbitrary_bodies_are_answered() {
     let (upstream, gateway) = runtime.block_on(async {
         let upstream = Upstream::start().await;
         upstream.answers_json(StatusCode::BAD_REQUEST, json!({"error": {"message": "no"}}));
-        let gateway = Gateway::start(&upstream, &[]).await;
+        let gateway = Setup::new().before(&upstream).await;
         (upstream, gateway)
     });
     proptest!(ProptestConfig::with_cases(256), |(body in any_body())| {
@@ -69,7 +70,7 @@ async fn bad_input_is_answered_at_once_and_leaves_no_trace() {
     let store = format!("file://{}", directory.path().display());
     let upstream = Upstream::start().await;
     upstream.answers_json(StatusCode::BAD_REQUEST, json!({"error": {"message": "no"}}));
-    let gateway = Gateway::start(&upstream, &[("STORE", &store)]).await;
+    let gateway = Setup::new().with("STORE", &store).before(&upstream).await;
     let deep = "[".repeat(100_000);
     let open = format!(r#"{{"model":"m","input":{deep}"#);
     let closed = format!("{open}{}}}", "]".repeat(100_000));

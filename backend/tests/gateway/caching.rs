@@ -3,13 +3,13 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::gateway::{BILLED, Gateway, post, with};
-use crate::upstream::{Upstream, vectors};
+use crate::support::Setup;
+use crate::support::gateway::{BILLED, post, with};
+use crate::support::upstream::{Upstream, vectors};
 
 #[tokio::test]
 async fn the_same_input_is_paid_for_once() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let first = gateway.embed(json!({"model": "m", "input": "a"})).await;
     let second = gateway.embed(json!({"model": "m", "input": "a"})).await;
     assert_eq!(first.vectors(), vectors("m", &["a"]));
@@ -26,8 +26,7 @@ async fn the_same_input_is_paid_for_once() {
 
 #[tokio::test]
 async fn only_misses_go_upstream_and_repeats_go_once() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     gateway
         .embed(json!({"model": "m", "input": ["hit 1", "hit 2"]}))
         .await;
@@ -48,8 +47,7 @@ async fn only_misses_go_upstream_and_repeats_go_once() {
 
 #[tokio::test]
 async fn every_spelling_of_one_input_is_one_input() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     gateway.embed(json!({"model": "m", "input": "A"})).await;
     for body in [
         r#"{"model":"m","input":["A"]}"#,
@@ -57,7 +55,7 @@ async fn every_spelling_of_one_input_is_one_input() {
         r#"{"encoding_format":"base64","model":"m","input":"A"}"#,
         r#"{"model":"m","input":"A","encoding_format":null,"dimensions":null}"#,
     ] {
-        let answer = gateway.send(crate::gateway::post_raw(body)).await;
+        let answer = gateway.send(crate::support::gateway::post_raw(body)).await;
         assert_eq!(
             answer.header("cache-status"),
             "embedding-gateway; hit",
@@ -69,8 +67,7 @@ async fn every_spelling_of_one_input_is_one_input() {
 
 #[tokio::test]
 async fn whatever_may_change_the_vector_is_paid_for() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let bodies = [
         json!({"model": "m", "input": "hello"}),
         json!({"model": "n", "input": "hello"}),
@@ -95,13 +92,13 @@ async fn every_kind_of_store_survives_a_restart_of_the_memory() {
     let directory = tempfile::tempdir().unwrap();
     let store = format!("file://{}", directory.path().display());
     let upstream = Upstream::start().await;
-    let first = Gateway::start(&upstream, &[("STORE", &store)]).await;
+    let first = Setup::new().with("STORE", &store).before(&upstream).await;
     let paid = first
         .embed(json!({"model": "m", "input": ["a", "b"]}))
         .await;
     first.app.finish().await;
 
-    let second = Gateway::start(&upstream, &[("STORE", &store)]).await;
+    let second = Setup::new().with("STORE", &store).before(&upstream).await;
     second.warm_up().await;
     let calls = upstream.call_count();
     let hit = second
@@ -126,7 +123,7 @@ async fn an_altered_object_is_a_miss() {
     let directory = tempfile::tempdir().unwrap();
     let store = format!("file://{}", directory.path().display());
     let upstream = Upstream::start().await;
-    let first = Gateway::start(&upstream, &[("STORE", &store)]).await;
+    let first = Setup::new().with("STORE", &store).before(&upstream).await;
     first.embed(json!({"model": "m", "input": "a"})).await;
     first.app.finish().await;
     for object in objects(directory.path()) {
@@ -134,7 +131,7 @@ async fn an_altered_object_is_a_miss() {
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&object, bytes).unwrap();
     }
-    let second = Gateway::start(&upstream, &[("STORE", &store)]).await;
+    let second = Setup::new().with("STORE", &store).before(&upstream).await;
     second.warm_up().await;
     let answer = second.embed(json!({"model": "m", "input": "a"})).await;
     assert_eq!(answer.vectors(), vectors("m", &["a"]));
@@ -159,8 +156,7 @@ fn objects(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
 
 #[tokio::test]
 async fn vectors_of_different_lengths_never_stand_in_one_answer() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     upstream.answers_json(
         StatusCode::OK,
         json!({"data": [{"index": 0, "embedding": [1.0]}]}),
@@ -168,7 +164,7 @@ async fn vectors_of_different_lengths_never_stand_in_one_answer() {
     gateway.embed(json!({"model": "m", "input": "a"})).await;
     let billed = gateway.metric(BILLED);
     // The model behind the name was replaced by one with longer vectors.
-    upstream.answers(|call| std::future::ready(crate::upstream::embeddings(&call)));
+    upstream.answers(|call| std::future::ready(crate::support::upstream::embeddings(&call)));
     let answer = gateway
         .embed(json!({"model": "m", "input": ["a", "b"]}))
         .await;
@@ -185,8 +181,7 @@ async fn vectors_of_different_lengths_never_stand_in_one_answer() {
 
 #[tokio::test]
 async fn cache_control_of_a_request_is_honoured() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let request = || post(&json!({"model": "m", "input": "a"}));
     for name in ["cache-control", "x-client-cache-control"] {
         gateway.send(with(request(), name, "no-store")).await;
@@ -223,8 +218,7 @@ async fn cache_control_of_a_request_is_honoured() {
 
 #[tokio::test]
 async fn entries_may_have_a_maximum_age() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("ENTRY_MAX_AGE", "100ms")]).await;
+    let (_upstream, gateway) = Setup::new().with("ENTRY_MAX_AGE", "100ms").start().await;
     let request = || json!({"model": "m", "input": "a"});
     gateway.embed(request()).await;
     assert_eq!(
@@ -243,14 +237,13 @@ async fn entries_may_have_a_maximum_age() {
 async fn another_namespace_or_upstream_is_another_cache() {
     let directory = tempfile::tempdir().unwrap();
     let store = format!("file://{}", directory.path().display());
-    let upstream = Upstream::start().await;
     for variables in [
         [("CACHE_NAMESPACE", "")],
         [("CACHE_NAMESPACE", "two")],
         [("UPSTREAM_ID", "x")],
     ] {
         let all = [&variables[..], &[("STORE", &store)]].concat();
-        let gateway = Gateway::start(&upstream, &all).await;
+        let (_upstream, gateway) = Setup::new().with_all(&all).start().await;
         gateway.warm_up().await;
         let answer = gateway.embed(json!({"model": "m", "input": "a"})).await;
         assert_eq!(
@@ -265,9 +258,8 @@ async fn another_namespace_or_upstream_is_another_cache() {
 async fn on_second_use_a_vector_is_worth_a_place_in_the_store() {
     let directory = tempfile::tempdir().unwrap();
     let store = format!("file://{}", directory.path().display());
-    let upstream = Upstream::start().await;
     let variables = [("STORE", &*store), ("STORE_ADMISSION", "second-use")];
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let (_upstream, gateway) = Setup::new().with_all(&variables).start().await;
     gateway
         .embed(json!({"model": "m", "input": ["once", "twice"]}))
         .await;
@@ -281,9 +273,8 @@ async fn on_second_use_a_vector_is_worth_a_place_in_the_store() {
 async fn short_inputs_are_not_worth_a_place_in_the_store() {
     let directory = tempfile::tempdir().unwrap();
     let store = format!("file://{}", directory.path().display());
-    let upstream = Upstream::start().await;
     let variables = [("STORE", &*store), ("STORE_MIN_TOKENS", "4")];
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let (_upstream, gateway) = Setup::new().with_all(&variables).start().await;
     gateway
         .embed(json!({"model": "m", "input": [[1, 2, 3], [1, 2, 3, 4]]}))
         .await;

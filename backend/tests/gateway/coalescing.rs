@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::gateway::{Answer, BILLED, Gateway, post, with};
-use crate::upstream::{Call, Upstream, embeddings, json_answer, vectors};
+use crate::support::Setup;
+use crate::support::gateway::{Answer, BILLED, post, with};
+use crate::support::upstream::{Call, Upstream, embeddings, json_answer, vectors};
+use crate::support::waiting::until;
 
 /// Holds every call back until the test lets it go.
 struct Gate(Arc<Semaphore>);
@@ -41,17 +43,6 @@ impl Gate {
     }
 }
 
-async fn until(condition: impl Fn() -> bool) {
-    let wait = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), wait)
-        .await
-        .unwrap();
-}
-
 fn times_asked(upstream: &Upstream) -> HashMap<String, usize> {
     let mut times = HashMap::new();
     for input in upstream.inputs() {
@@ -62,8 +53,7 @@ fn times_asked(upstream: &Upstream) -> HashMap<String, usize> {
 
 #[tokio::test]
 async fn a_hundred_equal_requests_make_one_call() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let gate = Gate::before(&upstream, embeddings);
     let requests = (0..100).map(|_| gateway.embed(json!({"model": "m", "input": "a"})));
     let (answers, ()) = tokio::join!(join_all(requests), async {
@@ -90,8 +80,7 @@ async fn a_hundred_equal_requests_make_one_call() {
 
 #[tokio::test]
 async fn a_hundred_overlapping_batches_ask_for_each_input_once() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let texts: Vec<String> = (0..110).map(|n| format!("text {n}")).collect();
     let batch =
         |from: usize| -> Vec<&str> { texts[from..from + 10].iter().map(String::as_str).collect() };
@@ -107,7 +96,7 @@ async fn a_hundred_overlapping_batches_ask_for_each_input_once() {
 #[tokio::test]
 async fn batches_that_come_while_others_land_ask_for_nothing_twice() {
     let upstream = Upstream::start().await;
-    let gateway = Arc::new(Gateway::start(&upstream, &[]).await);
+    let gateway = Arc::new(Setup::new().before(&upstream).await);
     let mut running = JoinSet::new();
     for from in 0..200_usize {
         let gateway = Arc::clone(&gateway);
@@ -128,7 +117,7 @@ async fn batches_that_come_while_others_land_ask_for_nothing_twice() {
 #[tokio::test]
 async fn a_leader_that_hangs_up_strands_nobody() {
     let upstream = Upstream::start().await;
-    let gateway = Arc::new(Gateway::start(&upstream, &[]).await);
+    let gateway = Arc::new(Setup::new().before(&upstream).await);
     let gate = Gate::before(&upstream, embeddings);
     let mut leader = JoinSet::new();
     let leading = Arc::clone(&gateway);
@@ -161,8 +150,7 @@ fn fails_if_bad(status: StatusCode) -> impl Fn(&Call) -> Response {
 
 /// A batch with something bad in it, and its neighbour that wants only what is good of it.
 async fn neighbours(status: StatusCode) -> (Answer, Answer, usize) {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let gate = Gate::before(&upstream, fails_if_bad(status));
     let leader = gateway.embed(json!({"model": "m", "input": ["x", "bad"]}));
     let follower = async {
@@ -191,8 +179,7 @@ async fn another_requests_fault_is_not_the_waiters() {
 
 #[tokio::test]
 async fn a_request_that_asks_in_two_rounds_tells_what_both_of_them_cost() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let gate = Gate::before(&upstream, fails_if_bad(StatusCode::BAD_REQUEST));
     let leader = gateway.embed(json!({"model": "m", "input": ["x", "bad"]}));
     let follower = async {
@@ -228,8 +215,7 @@ async fn the_upstreams_trouble_is_shared_within_a_credential() {
 
 #[tokio::test]
 async fn no_error_is_remembered() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     for status in [400, 429, 500] {
         upstream.answers_json(StatusCode::from_u16(status).unwrap(), json!({"error": {}}));
         assert_eq!(
@@ -247,8 +233,7 @@ async fn no_error_is_remembered() {
 
 #[tokio::test]
 async fn a_crowd_that_all_fails_does_not_queue() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let at_once = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&at_once);
     upstream.answers(move |_| {
@@ -271,8 +256,7 @@ async fn a_crowd_that_all_fails_does_not_queue() {
 
 #[tokio::test]
 async fn in_a_shared_cache_a_waiter_is_not_told_of_another_credentials_limit() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("CACHE_SCOPE", "shared")]).await;
+    let (upstream, gateway) = Setup::new().with("CACHE_SCOPE", "shared").start().await;
     let request = |key: &'static str, input: Value| {
         let mut request = post(&json!({"model": "m", "input": input}));
         request.headers_mut().remove("authorization");
@@ -303,8 +287,7 @@ async fn in_a_shared_cache_a_waiter_is_not_told_of_another_credentials_limit() {
 
 #[tokio::test]
 async fn when_one_call_of_a_large_batch_fails_the_others_are_kept() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     upstream.answers(|call| std::future::ready(fails_if_bad(StatusCode::BAD_REQUEST)(&call)));
     let mut texts: Vec<String> = (0..4096).map(|n| format!("text {n}")).collect();
     texts[3000] = "bad".into();

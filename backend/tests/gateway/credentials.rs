@@ -7,8 +7,9 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::gateway::{Gateway, post, post_raw};
-use crate::upstream::Upstream;
+use crate::support::Setup;
+use crate::support::gateway::{post, post_raw};
+use crate::support::upstream::Upstream;
 
 const HIT: &str = "embedding-gateway; hit";
 const MISS: &str = "embedding-gateway; fwd=miss; stored";
@@ -29,8 +30,7 @@ fn body() -> Value {
 
 #[tokio::test]
 async fn credentials_that_differ_in_one_part_share_nothing() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let parts = [
         "authorization",
         "api-key",
@@ -62,8 +62,7 @@ async fn credentials_that_differ_in_one_part_share_nothing() {
 
 #[tokio::test]
 async fn in_a_shared_cache_every_credential_earns_its_hits_for_each_model() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("CACHE_SCOPE", "shared")]).await;
+    let (_upstream, gateway) = Setup::new().with("CACHE_SCOPE", "shared").start().await;
     let (first, second) = ([("api-key", "one")], [("api-key", "two")]);
     gateway.send(request(&body(), &first)).await;
     let other = json!({"model": "m", "input": "b"});
@@ -91,8 +90,7 @@ async fn in_a_shared_cache_every_credential_earns_its_hits_for_each_model() {
 
 #[tokio::test]
 async fn a_refused_credential_has_no_hits_any_more() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let credential = [("api-key", "one")];
     gateway.send(request(&body(), &credential)).await;
     let hit = gateway.send(request(&body(), &credential)).await;
@@ -115,8 +113,7 @@ async fn a_refused_credential_has_no_hits_any_more() {
 
 #[tokio::test]
 async fn acceptance_ends_with_its_time() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("CREDENTIAL_TTL", "1h")]).await;
+    let (upstream, gateway) = Setup::new().with("CREDENTIAL_TTL", "1h").start().await;
     let credential = [("api-key", "one")];
     gateway.send(request(&body(), &credential)).await;
     tokio::time::pause();
@@ -132,12 +129,11 @@ async fn acceptance_ends_with_its_time() {
 
 #[tokio::test]
 async fn with_a_key_of_its_own_the_gateway_drops_the_callers() {
-    let upstream = Upstream::start().await;
     let variables = [
         ("OPENAI_API_KEY", "sk-gateway"),
         ("ALLOW_ANONYMOUS", "true"),
     ];
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let (upstream, gateway) = Setup::new().with_all(&variables).start().await;
     let answer = gateway
         .send(request(
             &body(),
@@ -166,7 +162,6 @@ async fn with_a_key_of_its_own_the_gateway_drops_the_callers() {
 
 #[tokio::test]
 async fn with_a_key_of_its_own_the_gateway_serves_known_keys_on_allowed_routes_only() {
-    let upstream = Upstream::start().await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let digest: String = Sha256::digest("known")
         .iter()
@@ -175,7 +170,7 @@ async fn with_a_key_of_its_own_the_gateway_serves_known_keys_on_allowed_routes_o
     std::io::Write::write_all(&mut file, format!("{digest} team a\n").as_bytes()).unwrap();
     let path = file.path().to_str().unwrap();
     let variables = [("OPENAI_API_KEY", "sk-gateway"), ("CLIENT_KEYS_FILE", path)];
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let (upstream, gateway) = Setup::new().with_all(&variables).start().await;
 
     for credential in [
         &[][..],
@@ -217,7 +212,7 @@ async fn with_a_key_of_its_own_the_gateway_serves_known_keys_on_allowed_routes_o
 /// The upstream names the organisation "org-<first letter of the key>".
 fn names_organizations(upstream: &Upstream) {
     upstream.answers(|call| {
-        let mut answer = crate::upstream::embeddings(&call);
+        let mut answer = crate::support::upstream::embeddings(&call);
         let key = call.headers["api-key"].to_str().unwrap();
         let name = format!("org-{}", &key[..1]).parse().unwrap();
         answer.headers_mut().insert("openai-organization", name);
@@ -229,7 +224,10 @@ fn names_organizations(upstream: &Upstream) {
 async fn keys_of_one_organization_share_once_the_upstream_has_named_it() {
     let upstream = Upstream::start().await;
     names_organizations(&upstream);
-    let gateway = Gateway::start(&upstream, &[("CACHE_SCOPE", "organization")]).await;
+    let gateway = Setup::new()
+        .with("CACHE_SCOPE", "organization")
+        .before(&upstream)
+        .await;
     let embed = |key: &'static str, input: &'static str| {
         gateway.send(request(
             &json!({"model": "m", "input": input}),
@@ -256,7 +254,10 @@ async fn keys_of_one_organization_share_once_the_upstream_has_named_it() {
 async fn a_clients_word_for_its_organization_counts_for_nothing() {
     let upstream = Upstream::start().await;
     names_organizations(&upstream);
-    let gateway = Gateway::start(&upstream, &[("CACHE_SCOPE", "organization")]).await;
+    let gateway = Setup::new()
+        .with("CACHE_SCOPE", "organization")
+        .before(&upstream)
+        .await;
     let embed = |credential: &'static [(&str, &str)]| gateway.send(request(&body(), credential));
     embed(&[("api-key", "a1")]).await;
     let liar: &[_] = &[("api-key", "b1"), ("openai-organization", "org-a")];
@@ -269,11 +270,14 @@ async fn a_clients_word_for_its_organization_counts_for_nothing() {
 async fn without_a_named_organization_a_credential_is_alone() {
     let upstream = Upstream::start().await;
     upstream.answers(|call| {
-        let mut answer = crate::upstream::embeddings(&call);
+        let mut answer = crate::support::upstream::embeddings(&call);
         answer.headers_mut().remove("openai-organization");
         std::future::ready(answer)
     });
-    let gateway = Gateway::start(&upstream, &[("CACHE_SCOPE", "organization")]).await;
+    let gateway = Setup::new()
+        .with("CACHE_SCOPE", "organization")
+        .before(&upstream)
+        .await;
     for key in ["a1", "a2"] {
         let first = gateway.send(request(&body(), &[("api-key", key)])).await;
         assert_eq!(first.header("cache-status"), MISS);
@@ -284,8 +288,10 @@ async fn without_a_named_organization_a_credential_is_alone() {
 
 #[tokio::test]
 async fn only_allowed_models_are_asked() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("ALLOWED_EMBEDDING_MODELS", "m, other")]).await;
+    let (upstream, gateway) = Setup::new()
+        .with("ALLOWED_EMBEDDING_MODELS", "m, other")
+        .start()
+        .await;
     assert_eq!(gateway.embed(body()).await.status, StatusCode::OK);
     for refused in [
         r#"{"model":"n","input":"a"}"#,
@@ -309,7 +315,6 @@ async fn only_allowed_models_are_asked() {
 
 #[tokio::test]
 async fn the_file_of_client_keys_is_read_again_when_it_changes() {
-    let upstream = Upstream::start().await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys");
     let write = |key: &str| {
@@ -324,7 +329,7 @@ async fn the_file_of_client_keys_is_read_again_when_it_changes() {
         ("OPENAI_API_KEY", "sk-gateway"),
         ("CLIENT_KEYS_FILE", path.to_str().unwrap()),
     ];
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let (_upstream, gateway) = Setup::new().with_all(&variables).start().await;
     let status = async |key| {
         gateway
             .send(request(&body(), &[("api-key", key)]))

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::gateway::{Gateway, post, with};
-use crate::upstream::{Call, Upstream, json_answer};
+use crate::support::Setup;
+use crate::support::gateway::{Gateway, post, with};
+use crate::support::upstream::{Call, Upstream, json_answer};
 
 const CLIENTS: u64 = 200;
 const INPUTS: u64 = 40;
@@ -128,7 +129,10 @@ async fn crowd(scope: &str, variables: &[(&str, &str)]) {
         ("UPSTREAM_MAX_INPUTS", "3"),
         ("ALLOW_ANONYMOUS_PURGE", "true"),
     ];
-    let gateway = Gateway::start(&upstream, &[&common, variables].concat()).await;
+    let gateway = Setup::new()
+        .with_all(&[&common, variables].concat())
+        .before(&upstream)
+        .await;
     let gateway = Arc::new(gateway);
     let mut clients = JoinSet::new();
     for seed in 0..CLIENTS {

@@ -8,8 +8,9 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use crate::gateway::{Gateway, post};
-use crate::upstream::{Upstream, vector};
+use crate::support::Setup;
+use crate::support::gateway::post;
+use crate::support::upstream::vector;
 
 const DIMENSIONS: usize = 1536;
 
@@ -31,8 +32,7 @@ fn repeated(encoding: &str, times: usize) -> Request<Body> {
 
 #[tokio::test]
 async fn a_large_answer_is_given_piece_by_piece_and_holds_its_place_to_the_end() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     for (encoding, times, has_length) in ANSWERS {
         let mut answer = gateway.begin(repeated(encoding, times)).await.into_body();
         let length = answer.size_hint().exact();
@@ -52,8 +52,7 @@ async fn a_large_answer_is_given_piece_by_piece_and_holds_its_place_to_the_end()
 
 #[tokio::test]
 async fn a_large_answer_is_the_right_one() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let right = vector("m", &json!("a"), DIMENSIONS);
     let answer = gateway.send(repeated("float", 600)).await;
     let vectors = answer.vectors();

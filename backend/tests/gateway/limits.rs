@@ -1,19 +1,18 @@
 //! What is too much, and what an upstream does wrong: a clear error, and nothing stored.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use http::{Request, StatusCode};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::gateway::{Gateway, post, post_raw, with};
-use crate::upstream::{Upstream, embeddings_body, json_answer};
+use crate::support::Setup;
+use crate::support::gateway::{post, post_raw, with};
+use crate::support::upstream::{Upstream, embeddings_body, json_answer};
+use crate::support::waiting::until;
 
 #[tokio::test]
 async fn what_is_not_json_is_refused_by_us() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     for body in ["", "{", "not json", "{\"input\":\"\u{0}\"}", "{} {}"] {
         let answer = gateway.send(post_raw(body)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
@@ -24,8 +23,7 @@ async fn what_is_not_json_is_refused_by_us() {
 
 #[tokio::test]
 async fn json_that_we_do_not_understand_is_the_upstreams_to_judge() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let refusal = json!({"error": {"message": "you must provide a model parameter"}});
     upstream.answers_json(StatusCode::BAD_REQUEST, refusal.clone());
     for body in [
@@ -49,8 +47,7 @@ async fn json_that_we_do_not_understand_is_the_upstreams_to_judge() {
 
 #[tokio::test]
 async fn a_query_or_an_encoded_body_is_not_cached() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     for _ in 0..2 {
         let mut request = post(&json!({"model": "m", "input": "a"}));
         *request.uri_mut() = "/v1/embeddings?key=secret".parse().unwrap();
@@ -82,8 +79,7 @@ async fn a_query_or_an_encoded_body_is_not_cached() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("MAX_BODY_BYTES", "100")]).await;
+    let (upstream, gateway) = Setup::new().with("MAX_BODY_BYTES", "100").start().await;
     let long = json!({"model": "m", "input": "x".repeat(100)}).to_string();
     let chunked = futures_util::stream::iter([Ok::<_, std::io::Error>(long.clone())]);
     for body in [Body::from(long), Body::from_stream(chunked)] {
@@ -98,9 +94,8 @@ async fn a_body_over_the_limit_is_refused() {
 
 #[tokio::test]
 async fn too_many_or_too_large_inputs_are_refused() {
-    let upstream = Upstream::start().await;
     let variables = [("MAX_INPUTS", "2"), ("MAX_INPUT_BYTES", "5")];
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let (upstream, gateway) = Setup::new().with_all(&variables).start().await;
     let many = gateway
         .embed(json!({"model": "m", "input": ["a", "b", "c"]}))
         .await;
@@ -115,8 +110,7 @@ async fn too_many_or_too_large_inputs_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_not_waited_for() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let never = Body::from_stream(futures_util::stream::pending::<
         Result<String, std::io::Error>,
     >());
@@ -127,8 +121,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_wrong_method_and_an_unknown_path_are_refused() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     for method in ["GET", "PUT", "DELETE", "OPTIONS"] {
         let request = Request::builder().method(method).uri("/v1/embeddings");
         let answer = gateway.send(request.body(Body::empty()).unwrap()).await;
@@ -158,7 +151,7 @@ async fn an_upstream_that_is_down_is_502() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
-    let gateway = Gateway::start_at(&url, &[]).await;
+    let gateway = Setup::new().at(&url).await;
     let answer = gateway.embed(json!({"model": "m", "input": "a"})).await;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
     assert_eq!(answer.error_code(), "upstream_unreachable");
@@ -177,7 +170,7 @@ async fn an_upstream_that_hangs_is_504() {
         ("UPSTREAM_TIMEOUT", "50ms"),
         ("UPSTREAM_IDLE_TIMEOUT", "50ms"),
     ];
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let gateway = Setup::new().with_all(&variables).before(&upstream).await;
     let answer = gateway.embed(json!({"model": "m", "input": "a"})).await;
     assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(answer.error_code(), "upstream_timeout");
@@ -189,8 +182,7 @@ async fn an_upstream_that_hangs_is_504() {
 
 #[tokio::test]
 async fn an_unsound_answer_is_502_and_nothing_of_it_is_kept() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let good = json!({"index": 0, "embedding": [1.0]});
     let unsound = [
         json!({}),
@@ -223,16 +215,16 @@ async fn an_unsound_answer_is_502_and_nothing_of_it_is_kept() {
 
 #[tokio::test]
 async fn too_many_requests_at_a_time_are_refused_at_once() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("MAX_CONCURRENT_REQUESTS", "1")]).await;
+    let (upstream, gateway) = Setup::new()
+        .with("MAX_CONCURRENT_REQUESTS", "1")
+        .start()
+        .await;
     upstream.answers(|_| std::future::pending());
     let hanging = gateway.embed(json!({"model": "m", "input": "a"}));
     tokio::select! {
         _ = hanging => panic!("the upstream does not answer"),
         answer = async {
-            while upstream.call_count() == 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            until(|| upstream.call_count() > 0).await;
             gateway.embed(json!({"model": "m", "input": "b"})).await
         } => {
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);

@@ -11,14 +11,11 @@
 )]
 
 mod bodies;
-mod bucket;
 mod caching;
 mod coalescing;
-mod collector;
 mod credentials;
 mod crowd;
 mod documents;
-mod gateway;
 mod large_answers;
 mod limits;
 mod metrics;
@@ -29,11 +26,10 @@ mod purge;
 mod recordings;
 mod rounds;
 mod second_lock;
-mod secrets;
 mod slow_readers;
 mod sockets;
 mod store;
+mod support;
 mod traces;
 mod trust;
-mod upstream;
 mod varnish;

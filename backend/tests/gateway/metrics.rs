@@ -8,9 +8,10 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::bucket::Bucket;
-use crate::gateway::{Gateway, post, post_raw};
-use crate::upstream::{Upstream, embeddings};
+use crate::support::Setup;
+use crate::support::bucket::Bucket;
+use crate::support::gateway::{Gateway, post, post_raw};
+use crate::support::upstream::{Upstream, embeddings};
 
 /// The series of `name` (with its labels), 0 if it is not there.
 fn count(gateway: &Gateway, name: &str) -> u64 {
@@ -31,11 +32,17 @@ fn seconds(gateway: &Gateway, name: &str) -> f64 {
 #[tokio::test]
 async fn inputs_are_counted_by_what_became_of_them() {
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
-    let first = Gateway::start(&upstream, &bucket.variables()).await;
+    let first = Setup::new()
+        .with_all(&bucket.variables())
+        .before(&upstream)
+        .await;
     first.embed(json!({"model": "m", "input": "stored"})).await;
     first.app.finish().await;
 
-    let gateway = Gateway::start(&upstream, &bucket.variables()).await;
+    let gateway = Setup::new()
+        .with_all(&bucket.variables())
+        .before(&upstream)
+        .await;
     gateway.warm_up().await;
     let inputs = json!(["stored", "to be accepted", "new", "new", "newer"]);
     gateway.embed(json!({"model": "m", "input": inputs})).await;
@@ -51,7 +58,7 @@ async fn inputs_are_counted_by_what_became_of_them() {
 async fn refused_inputs_are_counted_nowhere() {
     let upstream = Upstream::start().await;
     upstream.answers_json(StatusCode::BAD_REQUEST, json!({"error": {}}));
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let gateway = Setup::new().before(&upstream).await;
     gateway
         .embed(json!({"model": "no-such-model", "input": ["a", "a"]}))
         .await;
@@ -64,8 +71,7 @@ async fn refused_inputs_are_counted_nowhere() {
 
 #[tokio::test]
 async fn tokens_are_nominal_billed_or_saved() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     for _ in 0..3 {
         gateway
             .embed(json!({"model": "m", "input": ["four", "four"]}))
@@ -80,8 +86,7 @@ async fn tokens_are_nominal_billed_or_saved() {
 
 #[tokio::test]
 async fn models_without_end_share_one_series() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     for n in 0..60 {
         gateway
             .embed(json!({"model": format!("m{n}"), "input": "four"}))
@@ -102,7 +107,7 @@ async fn added_latency_leaves_out_the_wait_for_the_upstream() {
         tokio::time::sleep(WAIT).await;
         embeddings(&call)
     });
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let gateway = Setup::new().before(&upstream).await;
     // Two that share a call wait for it both.
     let body = json!({"model": "m", "input": "a"});
     tokio::join!(gateway.embed(body.clone()), gateway.embed(body));
@@ -125,8 +130,7 @@ async fn added_latency_leaves_out_the_wait_for_the_upstream() {
 #[tokio::test]
 async fn added_latency_leaves_out_the_wait_for_a_slow_reader() {
     const WAIT: Duration = Duration::from_millis(300);
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let inputs = vec!["a"; 1000];
     let body = json!({
         "model": "m", "dimensions": 1536, "encoding_format": "base64", "input": inputs
@@ -151,7 +155,10 @@ async fn added_latency_leaves_out_the_wait_for_a_slow_reader() {
 async fn requests_are_counted_by_route_and_status() {
     let upstream = Upstream::start().await;
     upstream.answers_json(StatusCode::OK, json!({"data": []}));
-    let gateway = Gateway::start(&upstream, &[("ADMIN_TOKEN", "t")]).await;
+    let gateway = Setup::new()
+        .with("ADMIN_TOKEN", "t")
+        .before(&upstream)
+        .await;
     let request = |method: &str, path: &str| {
         let request = Request::builder().method(method).uri(path);
         request.body(Body::empty()).unwrap()
@@ -187,7 +194,7 @@ async fn a_client_that_goes_away_is_counted() {
         asked.lock().unwrap().take().map(|asked| asked.send(()));
         std::future::pending()
     });
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let gateway = Setup::new().before(&upstream).await;
     let request = post(&json!({"model": "m", "input": "a"}));
     tokio::select! {
         _ = gateway.send(request) => panic!("the upstream does not answer"),
@@ -202,7 +209,7 @@ async fn gauges_tell_how_full_everything_is() {
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
     let mut variables = bucket.variables();
     variables.push(("MEMORY_CACHE_BYTES", "1MiB"));
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let gateway = Setup::new().with_all(&variables).before(&upstream).await;
     assert_eq!(count(&gateway, "memory_entries"), 0);
     gateway
         .embed(json!({"model": "m", "input": ["a", "b"]}))
@@ -229,7 +236,7 @@ async fn gauges_tell_how_full_everything_is() {
 #[tokio::test]
 async fn the_build_is_named() {
     let upstream = Upstream::start().await;
-    let page = page(&Gateway::start(&upstream, &[]).await);
+    let page = page(&Setup::new().before(&upstream).await);
     let build = format!(
         "embedding_gateway_build_info{{version=\"{}\",commit=\"",
         env!("CARGO_PKG_VERSION")
@@ -239,8 +246,7 @@ async fn the_build_is_named() {
 
 #[tokio::test]
 async fn a_browser_gets_a_format_that_it_shows() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let newer = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let older = "text/plain; version=0.0.4; charset=utf-8";
     for (accept, expected) in [

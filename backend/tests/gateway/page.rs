@@ -4,8 +4,8 @@ use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::gateway::{Answer, Gateway, post_raw};
-use crate::upstream::Upstream;
+use crate::support::Setup;
+use crate::support::gateway::{Answer, Gateway, post_raw};
 
 const PATHS: [&str; 6] = [
     "/",
@@ -27,8 +27,7 @@ async fn figures(gateway: &Gateway) -> Value {
 
 #[tokio::test]
 async fn it_is_there_and_nothing_of_it_is_kept_or_framed() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     for path in PATHS {
         let answer = get(&gateway, path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
@@ -44,8 +43,7 @@ async fn it_is_there_and_nothing_of_it_is_kept_or_framed() {
 
 #[tokio::test]
 async fn it_is_only_looked_at() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     for path in PATHS.iter().chain(&["/metrics", "/healthz", "/readyz"]) {
         let head = Request::head(*path).body(Body::empty()).unwrap();
         let head = gateway.send(head).await;
@@ -64,8 +62,7 @@ async fn it_is_only_looked_at() {
 
 #[tokio::test]
 async fn turned_off_there_is_nothing() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("STATUS_PAGE", "false")]).await;
+    let (_upstream, gateway) = Setup::new().with("STATUS_PAGE", "false").start().await;
     for path in PATHS {
         let answer = get(&gateway, path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
@@ -75,8 +72,11 @@ async fn turned_off_there_is_nothing() {
 
 #[tokio::test]
 async fn its_figures_are_those_of_the_metrics() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("STORE", "memory:"), ("TOKEN_PRICE", "0.13")]).await;
+    let (_upstream, gateway) = Setup::new()
+        .with("STORE", "memory:")
+        .with("TOKEN_PRICE", "0.13")
+        .start()
+        .await;
     gateway.warm_up().await;
     let inputs = json!({"model": "m", "input": ["a", "b", "b"]});
     gateway.embed(inputs.clone()).await;
@@ -106,8 +106,7 @@ async fn its_figures_are_those_of_the_metrics() {
 
 #[tokio::test]
 async fn whoever_looks_is_not_counted() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     for path in PATHS {
         get(&gateway, path).await;
     }
@@ -117,8 +116,7 @@ async fn whoever_looks_is_not_counted() {
 
 #[tokio::test]
 async fn an_error_is_told_by_kind_and_never_in_words() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     assert_eq!(figures(&gateway).await["errors"], json!([]));
     for body in ["{secret words", "{other secret words"] {
         assert_eq!(
@@ -146,7 +144,7 @@ async fn an_error_is_told_by_kind_and_never_in_words() {
 
 #[tokio::test]
 async fn an_error_that_is_passed_on_is_the_upstreams() {
-    let gateway = Gateway::start_at("http://127.0.0.1:9/v1", &[]).await;
+    let gateway = Setup::new().at("http://127.0.0.1:9/v1").await;
     gateway.embed(json!({"model": "m", "input": "x"})).await;
     let errors = figures(&gateway).await["errors"].clone();
     assert_eq!(errors[0]["code"], "upstream_unreachable");
@@ -159,8 +157,7 @@ async fn an_error_that_is_passed_on_is_the_upstreams() {
 
 #[tokio::test]
 async fn an_upstream_that_refuses_clients_is_not_at_fault() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     for (status, faulty) in [(401, 0), (404, 0), (429, 1), (500, 2), (302, 3)] {
         upstream.answers_json(StatusCode::from_u16(status).unwrap(), json!({}));
         gateway.embed(json!({"model": "m", "input": "x"})).await;

@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::gateway::Gateway;
-use crate::upstream::Upstream;
+use crate::support::Setup;
+use crate::support::upstream::Upstream;
 
 fn answer_with(builder: http::response::Builder, body: &'static [u8]) -> Response {
     builder.body(Body::from(body)).unwrap()
@@ -22,8 +22,7 @@ fn answer_with(builder: http::response::Builder, body: &'static [u8]) -> Respons
 
 #[tokio::test]
 async fn requests_and_answers_cross_unchanged() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     upstream.answers(|_| {
         let builder = Response::builder()
             .status(StatusCode::IM_A_TEAPOT)
@@ -69,8 +68,7 @@ async fn requests_and_answers_cross_unchanged() {
 
 #[tokio::test]
 async fn paths_cannot_leave_the_base_url() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     for path in [
         "/v1/../admin",
         "/v1/%2e%2e/admin",
@@ -118,8 +116,7 @@ const CHAT: &[u8] = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-l
 
 #[tokio::test]
 async fn events_arrive_one_by_one() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let events = answers_piece_by_piece(&upstream);
     let (address, _serving) = gateway.serve().await;
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -146,8 +143,7 @@ async fn read_until(stream: &mut TcpStream, text: &str) {
 
 #[tokio::test]
 async fn request_bodies_are_streamed() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     upstream.answers(|_| std::future::ready(answer_with(Response::builder(), b"")));
     let piece = Bytes::from(vec![b'x'; 1 << 20]);
     let pieces = stream::iter(0..40).map(move |_| Ok::<_, std::io::Error>(piece.clone()));
@@ -160,8 +156,7 @@ async fn request_bodies_are_streamed() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_breaks_off() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let pieces = answers_piece_by_piece(&upstream);
     let (address, _serving) = gateway.serve().await;
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -182,8 +177,7 @@ async fn an_answer_that_breaks_off_breaks_off() {
 
 #[tokio::test]
 async fn a_hang_up_before_the_answer_cancels_the_call() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let (began, mut begins) = mpsc::channel::<()>(1);
     upstream.answers(move |_| {
         let began = began.clone();
@@ -206,8 +200,7 @@ async fn a_hang_up_before_the_answer_cancels_the_call() {
 
 #[tokio::test]
 async fn a_get_has_no_body() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     upstream.answers(|_| std::future::ready(answer_with(Response::builder(), b"")));
     gateway
         .send(Request::get("/v1/models").body(Body::empty()).unwrap())

@@ -9,13 +9,13 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::gateway::{Gateway, post};
-use crate::upstream::{Upstream, vectors};
+use crate::support::Setup;
+use crate::support::gateway::post;
+use crate::support::upstream::vectors;
 
 #[tokio::test]
 async fn both_encodings_come_from_one_entry_bit_for_bit() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let float = gateway.embed(json!({"model": "m", "input": "a"})).await;
     let base64 = gateway
         .embed(json!({"model": "m", "input": "a", "encoding_format": "base64"}))
@@ -36,8 +36,7 @@ async fn both_encodings_come_from_one_entry_bit_for_bit() {
 
 #[tokio::test]
 async fn the_upstreams_model_name_is_returned_on_hits_as_on_misses() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     for _ in 0..2 {
         let answer = gateway.embed(json!({"model": "ada", "input": "a"})).await;
         assert_eq!(answer.json()["model"], "ada-v2");
@@ -47,8 +46,7 @@ async fn the_upstreams_model_name_is_returned_on_hits_as_on_misses() {
 
 #[tokio::test]
 async fn an_upstreams_error_reaches_the_caller_verbatim_and_is_not_remembered() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let body = r#"{"error": {"message":"Rate limit reached", "type":"tokens"}} "#;
     upstream.answers(move |_| {
         std::future::ready(
@@ -84,8 +82,7 @@ async fn an_upstreams_error_reaches_the_caller_verbatim_and_is_not_remembered() 
 
 #[tokio::test]
 async fn a_miss_shows_the_calls_headers_and_a_hit_does_not() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let request = || post(&json!({"model": "m", "input": "a"}));
     let miss = gateway.send(request()).await;
     assert_eq!(miss.header("x-request-id"), "req_1");
@@ -104,8 +101,7 @@ async fn a_miss_shows_the_calls_headers_and_a_hit_does_not() {
 
 #[tokio::test]
 async fn only_listed_headers_go_upstream_on_the_cached_route() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let mut request = post(&json!({"model": "m", "input": "a"}));
     for name in [
         "x-secret-credential",
@@ -139,8 +135,7 @@ async fn only_listed_headers_go_upstream_on_the_cached_route() {
 
 #[tokio::test]
 async fn token_lists_are_embedded_like_text() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     let one = gateway
         .embed(json!({"model": "m", "input": [5, 6, 7]}))
         .await;
@@ -159,8 +154,7 @@ async fn a_large_batch_goes_in_several_calls() {
         (&[][..], 5000, [904, 2048, 2048]),
         (&[("UPSTREAM_MAX_INPUTS", "32")], 70, [6, 32, 32]),
     ] {
-        let upstream = Upstream::start().await;
-        let gateway = Gateway::start(&upstream, variables).await;
+        let (upstream, gateway) = Setup::new().with_all(variables).start().await;
         let texts: Vec<String> = (0..count).map(|n| format!("text {n}")).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let answer = gateway.embed(json!({"model": "m", "input": texts})).await;
@@ -174,8 +168,7 @@ async fn a_large_batch_goes_in_several_calls() {
 
 #[tokio::test]
 async fn health_and_readiness_are_told() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
     assert_eq!(gateway.send(get("/healthz")).await.status, StatusCode::OK);
     assert_eq!(gateway.send(get("/readyz")).await.status, StatusCode::OK);
@@ -214,7 +207,7 @@ async fn hangs_up_at_once() -> (String, std::sync::Arc<AtomicUsize>, JoinSet<()>
 #[tokio::test]
 async fn a_connection_that_fails_is_tried_once_more() {
     let (url, connections, _accepting) = hangs_up_at_once().await;
-    let gateway = Gateway::start_at(&url, &[]).await;
+    let gateway = Setup::new().at(&url).await;
     let answer = gateway.embed(json!({"model": "m", "input": "a"})).await;
     assert_eq!(answer.error_code(), "upstream_unreachable");
     assert_eq!(connections.load(Ordering::SeqCst), 2);
@@ -231,8 +224,7 @@ async fn a_connection_that_fails_is_tried_once_more() {
 #[tokio::test]
 async fn an_answer_is_never_tried_again() {
     for status in [408, 409, 429, 500, 502, 503] {
-        let upstream = Upstream::start().await;
-        let gateway = Gateway::start(&upstream, &[]).await;
+        let (upstream, gateway) = Setup::new().start().await;
         upstream.answers_json(StatusCode::from_u16(status).unwrap(), json!({"error": {}}));
         assert_eq!(
             gateway
@@ -247,8 +239,7 @@ async fn an_answer_is_never_tried_again() {
 
 #[tokio::test]
 async fn large_batches_are_answered_whole() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (upstream, gateway) = Setup::new().start().await;
     for count in [1_usize, 2048, 2049, 10_000] {
         let texts: Vec<String> = (0..count).map(|n| format!("{count} {n}")).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();

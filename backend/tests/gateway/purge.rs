@@ -6,9 +6,11 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use serde_json::json;
 
-use crate::bucket::{Bucket, Mood};
-use crate::gateway::{Answer, Gateway};
-use crate::upstream::Upstream;
+use crate::support::Setup;
+use crate::support::bucket::{Bucket, Mood};
+use crate::support::gateway::{Answer, Gateway};
+use crate::support::upstream::Upstream;
+use crate::support::waiting::until;
 
 const MISS: &str = "embedding-gateway; fwd=miss; stored";
 const HIT: &str = "embedding-gateway; hit";
@@ -24,14 +26,7 @@ async fn purge(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Answe
 
 /// Before it knows the purges of others, a gateway does not believe the store.
 async fn knows_purges(gateway: &Gateway) {
-    let known = async {
-        while !gateway.app.resolver.cache().purges().are_known() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), known)
-        .await
-        .unwrap();
+    until(|| gateway.app.resolver.cache().purges().are_known()).await;
 }
 
 async fn status(gateway: &Gateway, model: &str) -> String {
@@ -41,8 +36,7 @@ async fn status(gateway: &Gateway, model: &str) -> String {
 
 #[tokio::test]
 async fn a_tag_purges_what_carries_it_and_nothing_else() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[EVERYBODY]).await;
+    let (_upstream, gateway) = Setup::new().with_all(&[EVERYBODY]).start().await;
     for model in ["m", "mm"] {
         status(&gateway, model).await;
     }
@@ -56,8 +50,7 @@ async fn a_tag_purges_what_carries_it_and_nothing_else() {
 
 #[tokio::test]
 async fn the_scope_of_an_answer_purges_it() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[EVERYBODY]).await;
+    let (_upstream, gateway) = Setup::new().with_all(&[EVERYBODY]).start().await;
     let answer = gateway.embed(json!({"model": "m", "input": "a"})).await;
     let tags = answer.header("surrogate-key").to_owned();
     let scope = tags
@@ -70,8 +63,7 @@ async fn the_scope_of_an_answer_purges_it() {
 
 #[tokio::test]
 async fn everything_is_purged_by_header_or_by_the_one_path_that_is_cached() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[EVERYBODY]).await;
+    let (_upstream, gateway) = Setup::new().with_all(&[EVERYBODY]).start().await;
     status(&gateway, "m").await;
     assert_eq!(
         purge(&gateway, "/v1/models", &[]).await.json(),
@@ -92,8 +84,7 @@ async fn everything_is_purged_by_header_or_by_the_one_path_that_is_cached() {
 
 #[tokio::test]
 async fn what_is_no_tag_is_refused() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[EVERYBODY]).await;
+    let (_upstream, gateway) = Setup::new().with_all(&[EVERYBODY]).start().await;
     status(&gateway, "m").await;
     let no = purge(&gateway, "/", &[("x-purge-all", "no")]).await;
     assert_eq!(no.status, StatusCode::BAD_REQUEST);
@@ -108,13 +99,16 @@ async fn what_is_no_tag_is_refused() {
 #[tokio::test]
 async fn only_who_may_purge_purges() {
     let upstream = Upstream::start().await;
-    let closed = Gateway::start(&upstream, &[]).await;
+    let closed = Setup::new().before(&upstream).await;
     assert_eq!(
         purge(&closed, "/v1/embeddings", &[]).await.status,
         StatusCode::FORBIDDEN
     );
 
-    let gateway = Gateway::start(&upstream, &[("ADMIN_TOKEN", "token")]).await;
+    let gateway = Setup::new()
+        .with("ADMIN_TOKEN", "token")
+        .before(&upstream)
+        .await;
     for token in ["", "Bearer", "Bearer tokens", "Bearer Token", "token"] {
         let answer = purge(&gateway, "/v1/embeddings", &[("authorization", token)]).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{token}");
@@ -132,8 +126,8 @@ async fn another_gateway_on_the_same_bucket_sees_the_purge_in_memory_and_store()
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
     let mut variables = bucket.variables();
     variables.push(EVERYBODY);
-    let first = Gateway::start(&upstream, &variables).await;
-    let second = Gateway::start(&upstream, &variables).await;
+    let first = Setup::new().with_all(&variables).before(&upstream).await;
+    let second = Setup::new().with_all(&variables).before(&upstream).await;
     assert_eq!(status(&first, "m").await, MISS);
     first.app.finish().await;
     second.warm_up().await;
@@ -156,11 +150,11 @@ async fn a_gateway_that_starts_after_the_purge_does_not_serve_what_was_purged() 
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
     let mut variables = bucket.variables();
     variables.push(EVERYBODY);
-    let first = Gateway::start(&upstream, &variables).await;
+    let first = Setup::new().with_all(&variables).before(&upstream).await;
     status(&first, "m").await;
     purge(&first, "/v1/embeddings", &[]).await;
     first.app.finish().await;
-    let second = Gateway::start(&upstream, &variables).await;
+    let second = Setup::new().with_all(&variables).before(&upstream).await;
     second.warm_up().await;
     knows_purges(&second).await;
     assert_eq!(status(&second, "m").await, MISS);
@@ -171,7 +165,7 @@ async fn a_purge_that_cannot_spread_says_so() {
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
     let mut variables = bucket.variables();
     variables.push(EVERYBODY);
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let gateway = Setup::new().with_all(&variables).before(&upstream).await;
     status(&gateway, "m").await;
     bucket.set(Mood::Refusing);
     let answer = purge(&gateway, "/v1/embeddings", &[]).await;
@@ -182,8 +176,7 @@ async fn a_purge_that_cannot_spread_says_so() {
 
 #[tokio::test]
 async fn a_vector_asked_for_before_the_purge_is_not_shared_after_it() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[EVERYBODY]).await;
+    let (upstream, gateway) = Setup::new().with_all(&[EVERYBODY]).start().await;
     let (began, mut begins) = tokio::sync::mpsc::channel(2);
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let held = std::sync::Arc::clone(&gate);
@@ -192,7 +185,7 @@ async fn a_vector_asked_for_before_the_purge_is_not_shared_after_it() {
         async move {
             began.send(()).await.unwrap();
             held.acquire().await.unwrap().forget();
-            crate::upstream::embeddings(&call)
+            crate::support::upstream::embeddings(&call)
         }
     });
     let early = status(&gateway, "m");

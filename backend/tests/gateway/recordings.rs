@@ -15,8 +15,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::gateway::{Answer, Gateway};
-use crate::upstream::{Upstream, embeddings};
+use crate::support::Setup;
+use crate::support::gateway::{Answer, Gateway};
+use crate::support::upstream::{Upstream, embeddings};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/answers");
 
@@ -109,7 +110,7 @@ impl Recording {
         let upstream = Upstream::start().await;
         let recording = self.clone();
         upstream.answers(move |_| std::future::ready(recording.replay()));
-        let gateway = Gateway::start(&upstream, &[]).await;
+        let gateway = Setup::new().before(&upstream).await;
         (upstream, gateway)
     }
 

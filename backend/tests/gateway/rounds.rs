@@ -9,8 +9,9 @@ use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::gateway::Gateway;
-use crate::upstream::{Call, Upstream, embeddings, embeddings_body, json_answer, vectors};
+use crate::support::Setup;
+use crate::support::gateway::Gateway;
+use crate::support::upstream::{Call, Upstream, embeddings, embeddings_body, json_answer, vectors};
 
 const INPUTS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -213,7 +214,7 @@ fn strike(
     });
 }
 
-async fn ask(gateway: &Gateway, inputs: &[&str]) -> crate::gateway::Answer {
+async fn ask(gateway: &Gateway, inputs: &[&str]) -> crate::support::gateway::Answer {
     gateway.embed(json!({"model": "m", "input": inputs})).await
 }
 
@@ -230,9 +231,11 @@ async fn assert_nothing_wrong_was_kept(upstream: &Upstream, gateway: &Gateway, n
 async fn what_an_upstream_does_wrong_is_neither_served_nor_kept() {
     for (name, fault, status) in FAULTS {
         for calls in [1, 2] {
-            let upstream = Upstream::start().await;
             let most = (INPUTS.len() / calls).to_string();
-            let gateway = Gateway::start(&upstream, &[("UPSTREAM_MAX_INPUTS", &most)]).await;
+            let (upstream, gateway) = Setup::new()
+                .with("UPSTREAM_MAX_INPUTS", &most)
+                .start()
+                .await;
             let gateway = Arc::new(gateway);
             strike(&upstream, &gateway, calls as u64 - 1, fault);
             let answer = ask(&gateway, &INPUTS).await;
@@ -250,8 +253,7 @@ async fn what_an_upstream_does_wrong_is_neither_served_nor_kept() {
 /// Each vector of the second call is as good as another, but they do not fit those of the first.
 #[tokio::test]
 async fn of_calls_that_disagree_about_the_length_the_later_one_is_not_kept() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("UPSTREAM_MAX_INPUTS", "2")]).await;
+    let (upstream, gateway) = Setup::new().with("UPSTREAM_MAX_INPUTS", "2").start().await;
     let gateway = Arc::new(gateway);
     strike(&upstream, &gateway, 1, |call| {
         changed(call, |answer| {

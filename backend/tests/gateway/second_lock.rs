@@ -7,8 +7,9 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::gateway::{Answer, Gateway, post, with};
-use crate::upstream::{self, Upstream};
+use crate::support::Setup;
+use crate::support::gateway::{Answer, Gateway, post, with};
+use crate::support::upstream::{self, Upstream};
 
 fn body() -> Value {
     json!({"model": "m", "input": "a"})
@@ -51,7 +52,10 @@ async fn is_purged_on_the_way(
 
 async fn purgeable(upstream: &Upstream, variables: &[(&str, &str)]) -> Arc<Gateway> {
     let purge = ("ALLOW_ANONYMOUS_PURGE", "true");
-    let gateway = Gateway::start(upstream, &[&[purge], variables].concat()).await;
+    let gateway = Setup::new()
+        .with_all(&[&[purge], variables].concat())
+        .before(upstream)
+        .await;
     gateway.warm_up().await;
     Arc::new(gateway)
 }
@@ -91,8 +95,7 @@ async fn an_answer_that_is_purged_on_its_way_by_any_of_its_tags_is_not_storable(
 
 #[tokio::test]
 async fn the_right_hash_makes_an_answer_storable() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("RESPONSE_MAX_AGE", "10m")]).await;
+    let (_upstream, gateway) = Setup::new().with("RESPONSE_MAX_AGE", "10m").start().await;
     let answer = gateway
         .send(with(post(&body()), "x-body-hash", &hash(&body())))
         .await;
@@ -112,8 +115,7 @@ async fn the_right_hash_makes_an_answer_storable() {
 
 #[tokio::test]
 async fn a_false_hash_is_answered_counted_and_not_storable() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let other = hash(&json!({"model": "m", "input": "b"}));
     let answer = gateway
         .send(with(post(&body()), "x-body-hash", &other))
@@ -128,8 +130,7 @@ async fn a_false_hash_is_answered_counted_and_not_storable() {
 
 #[tokio::test]
 async fn without_a_hash_an_answer_is_not_storable() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let answer = gateway.embed(body()).await;
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(
@@ -140,8 +141,7 @@ async fn without_a_hash_an_answer_is_not_storable() {
 
 #[tokio::test]
 async fn no_store_wins_over_the_right_hash() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let request = with(post(&body()), "x-body-hash", &hash(&body()));
     let answer = gateway
         .send(with(request, "cache-control", "no-store"))

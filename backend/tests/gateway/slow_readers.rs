@@ -12,8 +12,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::gateway::{Gateway, KEY};
-use crate::upstream::Upstream;
+use crate::support::Setup;
+use crate::support::gateway::{Gateway, KEY};
+use crate::support::upstream::Upstream;
+use crate::support::waiting::until;
 
 const SHORT: [(&str, &str); 1] = [("HEADER_TIMEOUT", "200ms")];
 
@@ -24,21 +26,11 @@ fn large() -> Value {
 }
 
 async fn until_nobody_holds_a_place(gateway: &Gateway) {
-    let free = async {
-        while gateway.app.gauges().in_flight_requests > 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, free).await.unwrap();
+    until(|| gateway.app.gauges().in_flight_requests == 0).await;
 }
 
 async fn until_somebody_holds_a_place(gateway: &Gateway) {
-    let held = async {
-        while gateway.app.gauges().in_flight_requests == 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(PATIENCE, held).await.unwrap();
+    until(|| gateway.app.gauges().in_flight_requests > 0).await;
 }
 
 async fn ask_on_http_1(gateway: &Gateway, body: &Value) -> (TcpStream, JoinSet<()>) {
@@ -54,8 +46,7 @@ async fn ask_on_http_1(gateway: &Gateway, body: &Value) -> (TcpStream, JoinSet<(
 
 #[tokio::test]
 async fn who_reads_nothing_of_a_large_answer_is_cut_off() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &SHORT).await;
+    let (_upstream, gateway) = Setup::new().with_all(&SHORT).start().await;
     let (_client, _serving) = ask_on_http_1(&gateway, &large()).await;
     until_somebody_holds_a_place(&gateway).await;
     until_nobody_holds_a_place(&gateway).await;
@@ -63,8 +54,7 @@ async fn who_reads_nothing_of_a_large_answer_is_cut_off() {
 
 #[tokio::test]
 async fn who_opens_no_window_is_cut_off_however_small_the_answer_is() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &SHORT).await;
+    let (_upstream, gateway) = Setup::new().with_all(&SHORT).start().await;
     let (address, _serving) = gateway.serve().await;
     let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
@@ -85,8 +75,7 @@ async fn who_opens_no_window_is_cut_off_however_small_the_answer_is() {
 
 #[tokio::test]
 async fn who_reads_slowly_gets_it_all() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &SHORT).await;
+    let (_upstream, gateway) = Setup::new().with_all(&SHORT).start().await;
     let (mut client, _serving) = ask_on_http_1(&gateway, &large()).await;
     // Many times as long as a client may take nothing.
     let (mut seen, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
@@ -112,7 +101,7 @@ async fn who_waits_for_a_silent_stream_is_not_cut_off() {
         let body = axum::body::Body::from_stream(events);
         std::future::ready(axum::response::Response::new(body))
     });
-    let gateway = Gateway::start(&upstream, &SHORT).await;
+    let gateway = Setup::new().with_all(&SHORT).before(&upstream).await;
     let (address, _serving) = gateway.serve().await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let answer = client.get(format!("http://{address}/v1/events"));

@@ -1,37 +1,17 @@
 //! What only a socket shows: clients that dawdle, or send more than they should.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use crate::gateway::Gateway;
-use crate::upstream::Upstream;
-
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Sends text as it is and reads until the gateway closes the connection.
-async fn exchange(address: SocketAddr, sent: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    // The gateway may have heard enough before all is said.
-    let _sent = stream.write_all(sent.as_bytes()).await;
-    let mut seen = Vec::new();
-    let _closed = timeout(PATIENCE, stream.read_to_end(&mut seen))
-        .await
-        .unwrap();
-    String::from_utf8(seen).unwrap()
-}
+use crate::support::Setup;
+use crate::support::sockets::exchange;
+use crate::support::upstream::Upstream;
 
 #[tokio::test]
 async fn a_client_that_does_not_finish_its_headers_is_cut_off() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("HEADER_TIMEOUT", "100ms")]).await;
+    let (_upstream, gateway) = Setup::new().with("HEADER_TIMEOUT", "100ms").start().await;
     let (address, _serving) = gateway.serve().await;
     for begun in [
         "",
@@ -50,8 +30,7 @@ async fn a_client_that_does_not_finish_its_headers_is_cut_off() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_answered_with_408() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("BODY_TIMEOUT", "100ms")]).await;
+    let (_upstream, gateway) = Setup::new().with("BODY_TIMEOUT", "100ms").start().await;
     let (address, _serving) = gateway.serve().await;
     let begun = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
     let answer = exchange(address, begun).await;
@@ -61,8 +40,7 @@ async fn a_body_that_does_not_come_is_answered_with_408() {
 
 #[tokio::test]
 async fn an_announced_body_over_the_limit_is_answered_before_it_comes() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let (address, _serving) = gateway.serve().await;
     let begun = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 99999999\r\n\r\n";
     let answer = exchange(address, begun).await;
@@ -71,8 +49,7 @@ async fn an_announced_body_over_the_limit_is_answered_before_it_comes() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_may_be_sent_before_its_answer_is_read() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("MAX_BODY_BYTES", "4MiB")]).await;
+    let (_upstream, gateway) = Setup::new().with("MAX_BODY_BYTES", "4MiB").start().await;
     let (address, _serving) = gateway.serve().await;
     // More than the buffers of a connection hold.
     let body = "x".repeat(12 << 20);
@@ -90,7 +67,7 @@ async fn a_body_over_the_limit_may_be_sent_before_its_answer_is_read() {
 async fn headers_have_room_and_a_limit() {
     let upstream = Upstream::start().await;
     upstream.answers(|_| std::future::ready(Response::new(Body::empty())));
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let gateway = Setup::new().before(&upstream).await;
     let (address, _serving) = gateway.serve().await;
     let with = |bytes: usize| {
         let long = "x".repeat(bytes);
@@ -113,8 +90,10 @@ async fn headers_have_room_and_a_limit() {
 
 #[tokio::test]
 async fn a_stream_that_falls_silent_is_cut() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("UPSTREAM_IDLE_TIMEOUT", "100ms")]).await;
+    let (upstream, gateway) = Setup::new()
+        .with("UPSTREAM_IDLE_TIMEOUT", "100ms")
+        .start()
+        .await;
     upstream.answers(|_| {
         let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from("data: one\n\n"))]);
         let body = Body::from_stream(first.chain(stream::pending()));
@@ -131,8 +110,7 @@ async fn a_stream_that_falls_silent_is_cut() {
 
 #[tokio::test]
 async fn small_answers_have_a_length() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let (address, _serving) = gateway.serve().await;
     let body = r#"{"model":"m","input":"a"}"#;
     let head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
@@ -147,8 +125,7 @@ async fn small_answers_have_a_length() {
 
 #[tokio::test]
 async fn http_2_is_spoken_too() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[]).await;
+    let (_upstream, gateway) = Setup::new().start().await;
     let (address, _serving) = gateway.serve().await;
     let client = reqwest::Client::builder()
         .http2_prior_knowledge()

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::json;
 
-use crate::bucket::{Bucket, Mood};
-use crate::gateway::Gateway;
-use crate::upstream::{Upstream, vectors};
+use crate::support::Setup;
+use crate::support::bucket::{Bucket, Mood};
+use crate::support::gateway::Gateway;
+use crate::support::upstream::{Upstream, vectors};
+use crate::support::waiting::until;
 
 /// The deadline of a look-up in these tests, and generous time for everything else.
 const IN_TIME: Duration = Duration::from_millis(200 + 800);
@@ -21,12 +23,18 @@ fn operations(gateway: &Gateway, operation: &str, result: &str) -> u64 {
 /// A bucket that holds the vectors of "a" and "b", and a gateway that has not seen them yet.
 async fn stocked() -> (Upstream, Bucket, Gateway) {
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
-    let first = Gateway::start(&upstream, &bucket.variables()).await;
+    let first = Setup::new()
+        .with_all(&bucket.variables())
+        .before(&upstream)
+        .await;
     first
         .embed(json!({"model": "m", "input": ["a", "b"]}))
         .await;
     first.app.finish().await;
-    let gateway = Gateway::start(&upstream, &bucket.variables()).await;
+    let gateway = Setup::new()
+        .with_all(&bucket.variables())
+        .before(&upstream)
+        .await;
     gateway.warm_up().await;
     (upstream, bucket, gateway)
 }
@@ -119,14 +127,7 @@ async fn failing_writes_open_the_breaker_for_reads_too() {
     bucket.set(Mood::ReadOnly);
     let inputs: Vec<String> = (0..20).map(|n| format!("text {n}")).collect();
     gateway.embed(json!({"model": "m", "input": inputs})).await;
-    let wait = async {
-        while operations(&gateway, "put", "failed") < 8 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), wait)
-        .await
-        .unwrap();
+    until(|| operations(&gateway, "put", "failed") >= 8).await;
     gateway.embed(json!({"model": "m", "input": "a"})).await;
     assert_eq!(operations(&gateway, "get", "skipped"), 1);
 }
@@ -135,12 +136,15 @@ async fn failing_writes_open_the_breaker_for_reads_too() {
 async fn a_large_batch_is_found_whole() {
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
     let inputs: Vec<String> = (0..2048).map(|n| format!("text {n}")).collect();
-    let first = Gateway::start(&upstream, &bucket.variables()).await;
+    let first = Setup::new()
+        .with_all(&bucket.variables())
+        .before(&upstream)
+        .await;
     first.embed(json!({"model": "m", "input": inputs})).await;
     first.app.finish().await;
     let mut variables = bucket.variables();
     variables.push(("STORE_TIMEOUT", "60s"));
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let gateway = Setup::new().with_all(&variables).before(&upstream).await;
     gateway.warm_up().await;
     bucket.set(Mood::Unhurried);
     let answer = gateway.embed(json!({"model": "m", "input": inputs})).await;
@@ -152,7 +156,10 @@ async fn a_large_batch_is_found_whole() {
 async fn what_waits_at_the_end_is_written() {
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
     bucket.set(Mood::Unhurried);
-    let gateway = Gateway::start(&upstream, &bucket.variables()).await;
+    let gateway = Setup::new()
+        .with_all(&bucket.variables())
+        .before(&upstream)
+        .await;
     let inputs: Vec<String> = (0..5000).map(|n| format!("text {n}")).collect();
     gateway.embed(json!({"model": "m", "input": inputs})).await;
     assert!(bucket.objects().len() < 5000, "some must still wait");
@@ -166,7 +173,7 @@ async fn more_than_may_wait_is_dropped_and_counted() {
     bucket.set(Mood::Slow);
     let mut variables = bucket.variables();
     variables.push(("STORE_QUEUE", "10"));
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let gateway = Setup::new().with_all(&variables).before(&upstream).await;
     let inputs: Vec<String> = (0..100).map(|n| format!("text {n}")).collect();
     let answer = gateway.embed(json!({"model": "m", "input": inputs})).await;
     assert_eq!(answer.vectors().len(), 100);

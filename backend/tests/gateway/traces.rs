@@ -11,10 +11,12 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::bucket::Bucket;
-use crate::collector::{Collector, PROTOCOLS, attribute};
-use crate::gateway::{Gateway, post, with};
-use crate::upstream::{Upstream, embeddings, json_answer};
+use crate::support::Setup;
+use crate::support::bucket::Bucket;
+use crate::support::collector::{Collector, PROTOCOLS, attribute};
+use crate::support::gateway::{Gateway, post, with};
+use crate::support::upstream::{Upstream, embeddings, json_answer};
+use crate::support::waiting::until;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -37,7 +39,7 @@ async fn finish(gateway: &Gateway) {
 async fn start(upstream: &Upstream, collector: &Collector, variables: &[(&str, &str)]) -> Gateway {
     let mut all = collector.variables();
     all.extend(variables);
-    Gateway::start(upstream, &all).await
+    Setup::new().with_all(&all).before(upstream).await
 }
 
 fn traced(flags: &str) -> Request<Body> {
@@ -188,8 +190,7 @@ async fn the_sampler_decides() {
 
 #[tokio::test]
 async fn nothing_is_traced_without_an_endpoint() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, &[("TRACE_UPSTREAM", "true")]).await;
+    let (upstream, gateway) = Setup::new().with("TRACE_UPSTREAM", "true").start().await;
     assert!(gateway.app.tracer.is_none());
     gateway.send(traced("01")).await;
     assert!(!upstream.calls()[0].headers.contains_key("traceparent"));
@@ -325,13 +326,12 @@ async fn a_collector_that_is_dead_costs_nobody_anything() {
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", gone.local_addr().unwrap());
         drop(gone);
-        let upstream = Upstream::start().await;
         let variables = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &*url),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
             ("OTEL_BSP_SCHEDULE_DELAY", "1"),
         ];
-        let gateway = Gateway::start(&upstream, &variables).await;
+        let (_upstream, gateway) = Setup::new().with_all(&variables).start().await;
         for _ in 0..20 {
             assert_eq!(gateway.send(traced("01")).await.status, StatusCode::OK);
         }
@@ -360,12 +360,7 @@ async fn a_collector_that_does_not_answer_costs_spans_only() {
         ];
         let gateway = start(&upstream, &collector, &variables).await;
         gateway.send(traced("01")).await;
-        let first_export = async {
-            while collector.spans().is_empty() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, first_export).await.unwrap();
+        until(|| !collector.spans().is_empty()).await;
         let taken = collector.spans().len();
         for _ in 0..100 {
             assert_eq!(gateway.send(traced("01")).await.status, StatusCode::OK);

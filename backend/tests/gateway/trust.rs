@@ -18,9 +18,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use crate::collector::{Collector, PROTOCOLS};
-use crate::gateway::Gateway;
-use crate::upstream::Upstream;
+use crate::support::Setup;
+use crate::support::collector::{Collector, PROTOCOLS};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -89,13 +88,13 @@ async fn a_private_authority_is_trusted_if_a_file_names_it_and_only_then() {
     let (url, _serving) = serve(config).await;
     let request = json!({"model": "m", "input": "a"});
 
-    let wary = Gateway::start_at(&url, &[]).await;
+    let wary = Setup::new().at(&url).await;
     let refused = wary.embed(request.clone()).await;
     assert_eq!(refused.error_code(), "upstream_unreachable");
 
     let (_folder, file) = file_of(&pem);
     let variables = [("UPSTREAM_CA_FILE", &*file)];
-    let trusting = Gateway::start_at(&url, &variables).await;
+    let trusting = Setup::new().with_all(&variables).at(&url).await;
     assert_eq!(trusting.embed(request).await.vectors(), [[1.5]]);
 }
 
@@ -127,11 +126,10 @@ async fn terminate(mut config: ServerConfig, url: &str) -> (String, JoinSet<()>)
 /// How many spans come to `collector` from a gateway that is told of `url` and `own` in its place.
 async fn spans_of_a_request(collector: &Collector, url: &str, own: &[(&str, &str)]) -> usize {
     let before = collector.spans().len();
-    let upstream = Upstream::start().await;
     let mut variables = collector.variables();
     variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", url));
     variables.extend(own);
-    let gateway = Gateway::start(&upstream, &variables).await;
+    let (_upstream, gateway) = Setup::new().with_all(&variables).start().await;
     gateway.embed(json!({"model": "m", "input": "a"})).await;
     gateway.app.finish().await;
     gateway.app.finish_traces(Instant::now() + PATIENCE).await;

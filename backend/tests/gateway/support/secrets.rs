@@ -52,9 +52,9 @@ pub fn in_headers(headers: &HeaderMap) {
 }
 
 /// These variables give a key to a gateway.
-pub fn in_variables(variables: &[(&str, &str)]) {
+pub fn in_variables(variables: &[(String, String)]) {
     for (name, value) in variables {
-        if VARIABLES.contains(name) {
+        if VARIABLES.contains(&name.as_str()) {
             seek(name, value);
         }
     }

@@ -16,8 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::secrets;
-use crate::upstream::Upstream;
+use super::secrets;
 
 /// A key that the fake upstream accepts like any other.
 pub const KEY: &str = "Bearer sk-test-key-of-nobody";
@@ -39,18 +38,12 @@ pub struct Answer {
 }
 
 impl Gateway {
-    /// A gateway in front of `upstream`, with `variables` set.
-    pub async fn start(upstream: &Upstream, variables: &[(&str, &str)]) -> Self {
-        Self::start_at(&upstream.url, variables).await
-    }
-
-    pub async fn start_at(url: &str, variables: &[(&str, &str)]) -> Self {
+    /// [`super::Setup`] calls it.
+    pub(super) async fn start(variables: impl Iterator<Item = (String, String)>) -> Self {
         secrets::listen();
-        secrets::in_variables(variables);
-        let own = [("OPENAI_BASE_URL", url)];
-        let all = own.iter().chain(variables);
-        let config =
-            Config::from_variables(all.map(|&(name, value)| (name.into(), value.into()))).unwrap();
+        let variables: Vec<_> = variables.collect();
+        secrets::in_variables(&variables);
+        let config = Config::from_variables(variables).unwrap();
         let app = App::start(config).await.unwrap();
         let service = gateway::Gateway::new(Arc::clone(&app));
         let watched = Arc::clone(&app);

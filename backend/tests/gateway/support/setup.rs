@@ -1,0 +1,49 @@
+//! What a test starts with.
+
+use super::gateway::Gateway;
+use super::upstream::Upstream;
+
+/// The variables of a gateway that is yet to start; what it is not told has its default.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Setup {
+    variables: Vec<(String, String)>,
+}
+
+impl Setup {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more variable.
+    pub fn with(self, name: &str, value: &str) -> Self {
+        self.with_all(&[(name, value)])
+    }
+
+    /// More variables, as a fake names those by which it is reached.
+    pub fn with_all(mut self, variables: &[(&str, &str)]) -> Self {
+        let owned = variables
+            .iter()
+            .map(|&(name, value)| (name.into(), value.into()));
+        self.variables.extend(owned);
+        self
+    }
+
+    /// Starts an upstream that answers well, and a gateway in front of it.
+    pub async fn start(self) -> (Upstream, Gateway) {
+        let upstream = Upstream::start().await;
+        let gateway = self.before(&upstream).await;
+        (upstream, gateway)
+    }
+
+    /// Starts a gateway in front of this upstream.
+    pub async fn before(self, upstream: &Upstream) -> Gateway {
+        self.at(&upstream.url).await
+    }
+
+    /// Starts a gateway whose upstream has this base URL.
+    pub async fn at(self, url: &str) -> Gateway {
+        let own = [("OPENAI_BASE_URL".to_owned(), url.to_owned())];
+        Gateway::start(own.into_iter().chain(self.variables)).await
+    }
+}
