@@ -1,5 +1,5 @@
-//! Configuration: environment variables, read once, in one place, with all errors reported at
-//! once.
+//! Configuration: environment variables, read once, in one place, with all errors reported
+//! together.
 //!
 //! [`VARIABLES`] names every one of them; `--help` and `docs/configuration.md` come from it.
 
@@ -32,21 +32,21 @@ pub use self::variables::{VARIABLES, Variable};
 pub struct Config {
     /// Where to accept connections.
     pub listen: SocketAddr,
-    /// Who answers what the cache cannot.
+    /// The API behind the gateway.
     pub upstream: UpstreamConfig,
-    /// Whose requests are served, and with which credential.
+    /// Which callers are served, and with which credential.
     pub access: AccessConfig,
-    /// What is cached, where and for whom.
+    /// What is cached, where, and for which callers.
     pub cache: CacheConfig,
     /// Where vectors survive a restart.
     pub store: Option<StoreConfig>,
-    /// What is too much.
+    /// Bounds of requests.
     pub limits: Limits,
-    /// What people may see in a browser; `None` is nothing.
+    /// The page for people; `None` turns it off.
     pub status_page: Option<StatusPage>,
     /// Where traces go; `None` traces nothing.
     pub tracing: Option<Tracing>,
-    /// How long work may go on after SIGTERM.
+    /// How long requests and writes may go on after SIGTERM.
     pub shutdown_grace: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
@@ -54,18 +54,18 @@ pub struct Config {
     pub log_filter: String,
 }
 
-/// The upstream and our patience with it.
+/// The upstream, and how long the gateway waits for it.
 #[derive(Debug)]
 pub struct UpstreamConfig {
     /// Ends with the path that stands for `/v1`, without a slash.
     pub base_url: Url,
     /// The upstream's part of every key.
     pub id: String,
-    /// Authorities that it is trusted by, besides the public ones.
+    /// Authorities that may certify the upstream, besides the public ones.
     pub ca_file: Option<PathBuf>,
     /// Inputs of one embeddings call.
     pub max_inputs: usize,
-    /// To reach it at all.
+    /// For connecting to it.
     pub connect_timeout: Duration,
     /// For an embeddings call from start to end.
     pub timeout: Duration,
@@ -73,21 +73,21 @@ pub struct UpstreamConfig {
     pub idle_timeout: Duration,
 }
 
-/// Who may do what.
+/// What callers may do.
 #[derive(Debug)]
 pub struct AccessConfig {
     /// Whose credential goes upstream.
     pub rule: AccessRule,
-    /// The models that embeddings may be asked of; `None` allows all.
+    /// The models that callers may ask embeddings of; `None` allows all.
     pub models: Option<Vec<String>>,
 }
 
 /// Whose credential goes upstream.
 #[derive(Debug)]
 pub enum AccessRule {
-    /// The caller's own.
+    /// Each caller's own.
     PassThrough {
-        /// Who shares vectors with whom.
+        /// Which callers share vectors.
         scope: ScopeRule,
         /// How long a credential counts as accepted after the upstream accepted it.
         credential_ttl: Duration,
@@ -96,21 +96,21 @@ pub enum AccessRule {
     Gateway {
         /// The upstream's key.
         key: SecretString,
-        /// SHA-256 of the keys that callers may present; `None` lets everybody in.
+        /// SHA-256 of the keys that callers may present; `None` lets every caller in.
         client_keys: Option<PathBuf>,
         /// `METHOD /path` of what callers may use.
         allowed_routes: Vec<(http::Method, String)>,
     },
 }
 
-/// Who shares vectors with whom, while callers' credentials go upstream.
+/// Which callers share vectors, while callers' credentials go upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScopeRule {
-    /// Nobody: each credential has its own.
+    /// None: each credential has its own.
     Credential,
     /// Credentials of one organisation, as the upstream names it.
     Organization,
-    /// Everybody whom the upstream accepts.
+    /// All callers that the upstream accepts.
     Shared,
 }
 
@@ -125,20 +125,20 @@ pub struct CacheConfig {
     pub response_max_age: Duration,
     /// How old an entry may become; `None` is for ever.
     pub entry_max_age: Option<Duration>,
-    /// Who may purge; `None` is nobody.
+    /// Which operators may purge; `None` turns purging off.
     pub purge: Option<PurgeRule>,
 }
 
-/// Who may purge.
+/// Which operators may purge.
 #[derive(Debug)]
 pub enum PurgeRule {
-    /// Who presents this token.
+    /// Those that present this token.
     Token(SecretString),
-    /// Everybody: the network decides who may call.
-    Everybody,
+    /// All that reach the gateway: the network decides who may call.
+    Anonymous,
 }
 
-/// What is too much for one request, and for all of them together.
+/// Bounds of one request, and of all of them together.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Body of an embeddings request.
@@ -149,7 +149,7 @@ pub struct Limits {
     pub input_bytes: usize,
     /// All headers of a request together.
     pub header_bytes: usize,
-    /// Requests at a time.
+    /// Requests at the same time.
     pub concurrent_requests: usize,
     /// To receive a request's headers, and for a connection to stay idle.
     pub header_timeout: Duration,
@@ -160,7 +160,7 @@ pub struct Limits {
 /// The page for people.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusPage {
-    /// In dollars for a million tokens, until the viewer says otherwise.
+    /// In dollars for a million tokens, until the viewer sets another price.
     pub token_price: f64,
 }
 

@@ -1,5 +1,5 @@
-//! The command line of our programs: they are told by the environment, so it only asks. And the
-//! status that they end with.
+//! The command line of both programs, and their exit status. The environment configures them, so
+//! the command line only asks for help or the version.
 
 use std::error::Error;
 use std::fmt::{Display, Write as _};
@@ -24,8 +24,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Answers what the command line asks; if that is nothing, runs with what `configure` makes of
-    /// the environment.
+    /// Answers what the command line asks. If it asks nothing, runs with the configuration that
+    /// `configure` reads from the environment.
     pub fn start<C, E: AsRef<dyn Error>>(
         &self,
         configure: impl FnOnce() -> Result<C, Vec<Problem>>,
@@ -47,7 +47,7 @@ impl Program {
         }
     }
 
-    /// `None`: nothing was asked.
+    /// `None`: the command line asks nothing.
     fn answer(&self, argument: Option<&str>) -> Option<ExitCode> {
         match argument {
             None => None,
@@ -87,7 +87,7 @@ impl Program {
     }
 }
 
-/// Names all that is wrong with the environment.
+/// Reports every problem of the environment.
 fn refuse(problems: &[Problem]) -> ExitCode {
     for problem in problems {
         complain(problem);
@@ -107,7 +107,7 @@ fn in_full(error: &dyn Error) -> String {
     said
 }
 
-/// To standard output. It may be a full disk, or a pipe that nobody reads any more.
+/// Writes to standard output, which may be a full disk or a pipe whose reader is gone.
 fn say(text: &str) -> ExitCode {
     let mut output = std::io::stdout();
     match output
@@ -122,7 +122,7 @@ fn say(text: &str) -> ExitCode {
     }
 }
 
-/// To standard error, if it takes anything: the status tells whoever cannot read.
+/// Writes to standard error. If that fails, the exit status still tells the operator.
 fn complain(of: impl Display) {
     _ = writeln!(std::io::stderr(), "{of}");
 }

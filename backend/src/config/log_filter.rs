@@ -1,27 +1,27 @@
-//! `RUST_LOG`, so that nobody turns the log off by a slip of the pen.
+//! `RUST_LOG`, checked so that a typing error cannot turn the log off.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Targets of the log lines of the programs in this package. Libraries may warn, but not say
-/// more: at trace level they print headers.
+/// Targets of the log lines of the programs in this package. Libraries may only warn: at trace
+/// level they print headers.
 pub(crate) const OWN_TARGETS: [&str; 2] = ["embedding_gateway", "endpoint_broadcaster"];
 
-/// A filter that says something of our own lines. In `RUST_LOG` a word that is no level is the
-/// name of a target, and whatever has another name is silent: `inof` would mean no log at all.
+/// A filter that names a level for the program's own lines. In `RUST_LOG` a word that is no level
+/// is the name of a target, and all other targets are silent: `inof` would mean no log at all.
 pub(crate) fn parse(value: &str) -> Result<String, String> {
     value
         .parse::<EnvFilter>()
         .map_err(|error| error.to_string())?;
     let directives = || value.split(',');
-    if directives().any(|directive| is_word(directive) && !is_for_us(directive)) {
+    if directives().any(|directive| is_word(directive) && !is_for_program(directive)) {
         return Err(
             "holds a word that is neither a level (off, error, warn, info, debug, trace) \
                     nor a target of this program"
                 .into(),
         );
     }
-    match directives().any(is_for_us) {
+    match directives().any(is_for_program) {
         true => Ok(value.to_owned()),
         false => {
             Err("says nothing of this program: put a level in front, as in info,hyper=off".into())
@@ -34,8 +34,8 @@ fn is_word(directive: &str) -> bool {
     !directive.is_empty() && !directive.contains(['=', '['])
 }
 
-/// A level for everything, or a target that is a part of us, or that we are a part of.
-fn is_for_us(directive: &str) -> bool {
+/// A level for everything, or a target inside the program's or around it.
+fn is_for_program(directive: &str) -> bool {
     let target = directive.split(['=', '[']).next().unwrap_or_default();
     let ours = |own: &&str| own.starts_with(target) || target.starts_with(*own);
     !target.is_empty() && (directive.parse::<LevelFilter>().is_ok() || OWN_TARGETS.iter().any(ours))

@@ -1,4 +1,4 @@
-//! How each part of the configuration is read from its variables.
+//! Reads each part of the configuration from its variables.
 
 use super::reader::Reader;
 use super::variables as var;
@@ -52,7 +52,7 @@ impl AccessConfig {
         match (&client_keys, anonymous?) {
             (None, false) => reader.refuse(
                 &var::OPENAI_API_KEY,
-                "everybody could spend this key: also set CLIENT_KEYS_FILE, or \
+                "every caller could spend this key: also set CLIENT_KEYS_FILE, or \
                  ALLOW_ANONYMOUS=true if the network decides who may call",
             ),
             (Some(_), true) => reader.refuse(
@@ -93,20 +93,20 @@ impl CacheConfig {
 }
 
 impl PurgeRule {
-    /// `None` is nobody.
+    /// `None` turns purging off.
     pub(crate) fn read(
         reader: &mut Reader<'_>,
         token: &Variable,
         anonymous: &Variable,
     ) -> Option<Self> {
         let secret = reader.optional(token, value::secret);
-        let everybody = reader.read(anonymous, value::boolean)?;
-        if secret.is_some() && everybody {
+        let is_anonymous = reader.read(anonymous, value::boolean)?;
+        if secret.is_some() && is_anonymous {
             let reason = format!("contradicts {}: set one of them", token.name);
             reader.refuse(anonymous, &reason);
         }
         let rule = secret.map(Self::Token);
-        rule.or(everybody.then_some(Self::Everybody))
+        rule.or(is_anonymous.then_some(Self::Anonymous))
     }
 }
 
@@ -132,7 +132,7 @@ impl Limits {
 }
 
 impl StatusPage {
-    /// `Some(None)`: there is to be no page.
+    /// `Some(None)`: the operator turned the page off.
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<Self>> {
         let wanted = reader.read(&var::STATUS_PAGE, value::boolean);
         let token_price = reader.read(&var::TOKEN_PRICE, price)?;

@@ -1,11 +1,11 @@
-//! Reads variables one by one and remembers everything that is wrong with them.
+//! Reads variables one by one and collects every problem.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 
 use super::variables::Variable;
 
-/// One variable with an impossible value. The value itself is not shown: it may be a secret.
+/// One variable with an impossible value. The value itself stays out: it may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {reason}")]
 pub struct Problem {
@@ -15,17 +15,17 @@ pub struct Problem {
     pub reason: String,
 }
 
-/// The variables as they were given, and the problems found so far.
+/// The variables as the operator set them, and the problems found so far.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     pub(crate) given: &'a HashMap<String, String>,
     pub(crate) problems: Vec<Problem>,
 }
 
-/// Has `read` make a configuration of the given variables. An empty value counts as absent.
+/// Makes a configuration of the given variables by `read`. An empty value counts as absent.
 ///
-/// It should read all of them before its first `?`: whoever fixes one error should see all the
-/// others too.
+/// `read` should read all variables before its first `?`, so that the operator sees all problems
+/// at once.
 pub(crate) fn configured<T>(
     variables: impl IntoIterator<Item = (String, String)>,
     read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
@@ -51,7 +51,7 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 impl Reader<'_> {
-    /// The variable's value, or its default. `None` only after a problem was noted.
+    /// The variable's value, or its default. `None` after a problem only.
     pub(crate) fn read<T>(
         &mut self,
         variable: &Variable,
@@ -64,7 +64,7 @@ impl Reader<'_> {
         self.parse(variable, value, parse)
     }
 
-    /// The variable's value, if it was given and makes sense.
+    /// The variable's value, if it is set and valid.
     pub(crate) fn optional<T>(
         &mut self,
         variable: &Variable,
@@ -74,7 +74,7 @@ impl Reader<'_> {
         self.parse(variable, value, parse)
     }
 
-    /// The variable's value; that it is absent is a problem.
+    /// The variable's value; its absence is a problem.
     pub(crate) fn required<T>(
         &mut self,
         variable: &Variable,

@@ -1,4 +1,4 @@
-//! `STORE`, and what of it the S3 variables may say instead.
+//! `STORE`, and the S3 variables that may stand in for it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::variables as var;
 
 const AWS_PREFIX: &str = "AWS_";
 
-/// Where vectors survive a restart.
+/// The store: where vectors survive a restart.
 #[derive(Debug)]
 pub struct StoreConfig {
     /// What kind of store, and where.
@@ -32,7 +32,7 @@ pub struct StoreConfig {
 pub enum StoreAdmission {
     /// All, as soon as they are paid for.
     Always,
-    /// Those that are asked for a second time.
+    /// Those that clients ask for a second time.
     SecondUse,
 }
 
@@ -45,19 +45,19 @@ pub enum StorePlace {
         bucket: String,
         /// In front of every object name; may be empty.
         prefix: String,
-        /// Another server than AWS.
+        /// The URL of an S3 server other than AWS.
         endpoint: Option<String>,
         /// The standard `AWS_*` variables.
         settings: AwsSettings,
     },
     /// A local directory.
     Directory(PathBuf),
-    /// Nothing that survives: for tests.
+    /// Memory, which survives nothing: for tests.
     Memory,
 }
 
 impl StorePlace {
-    /// One word for it.
+    /// The kind in one word, for logs and the page.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::S3 { .. } => "s3",
@@ -67,7 +67,7 @@ impl StorePlace {
     }
 }
 
-/// `AWS_*` variables by name; secrets among them, so they are not shown.
+/// `AWS_*` variables by name. Some are secrets, so `Debug` shows none.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AwsSettings(pub Vec<(String, String)>);
 
@@ -80,7 +80,7 @@ impl fmt::Debug for AwsSettings {
 }
 
 impl StoreConfig {
-    /// `Some(None)`: configured, and there is none.
+    /// `Some(None)`: the operator set up no store.
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<Self>> {
         let bucket = reader.optional(&var::S3_BUCKET, bucket);
         let endpoint = reader.optional(&var::S3_ENDPOINT, endpoint);

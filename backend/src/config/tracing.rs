@@ -1,6 +1,6 @@
 //! The standard variables of `OpenTelemetry`, as far as traces go.
 //!
-//! We read them ourselves, because its libraries take what they do not understand for absent.
+//! Read here, because the libraries treat a value that they do not understand as absent.
 
 mod batching;
 
@@ -16,36 +16,36 @@ use super::reader::Reader;
 use super::value;
 use super::variables::{self as var, Variable};
 
-/// What `OpenTelemetry` adds to an endpoint that is not for traces alone.
+/// The path that `OpenTelemetry` adds to an endpoint for all signals.
 const TRACES_PATH: &str = "/v1/traces";
 
-/// The name of us among the attributes.
+/// The resource attribute that names the service.
 const SERVICE_NAME: &str = "service.name";
 
-/// Where traces go, and which.
+/// Which traces go where.
 #[derive(Debug)]
 pub struct Tracing {
-    /// Who takes them.
+    /// The collector.
     pub endpoint: Url,
-    /// How.
+    /// The form of an export.
     pub protocol: OtlpProtocol,
-    /// What goes along with each export. Keys among it, marked as sensitive.
+    /// Headers of each export, marked as sensitive: some hold keys.
     pub headers: HeaderMap,
-    /// For one export.
+    /// How long one export may take.
     pub timeout: Duration,
-    /// Authorities that the collector is trusted by, besides the public ones.
+    /// Authorities that may certify the collector, besides the public ones.
     pub ca_file: Option<PathBuf>,
-    /// What traces say of us.
+    /// Resource attributes: how traces describe the gateway.
     pub attributes: Vec<(String, String)>,
     /// Which requests are traced.
     pub sampling: Sampling,
     /// How spans are exported together.
     pub batching: Batching,
-    /// Whether the upstream learns of our traces.
+    /// Whether calls tell the upstream their trace.
     pub tells_upstream: bool,
 }
 
-/// The two ways of OTLP.
+/// The two transports of OTLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtlpProtocol {
     /// Protobuf in the body of a POST.
@@ -57,13 +57,13 @@ pub enum OtlpProtocol {
 /// Which requests are traced.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// Of those that do not belong to a trace yet, or of all.
+    /// For requests without a trace of their own; for all, unless `by_parent`.
     pub root: RootSampler,
-    /// Whether those that do are traced as their caller is.
+    /// Whether the client's `traceparent` decides, if there is one.
     pub by_parent: bool,
 }
 
-/// Which of all requests are traced.
+/// Which requests are traced, whatever their `traceparent` says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RootSampler {
     /// All.
@@ -75,7 +75,7 @@ pub enum RootSampler {
 }
 
 impl Tracing {
-    /// The outer `None` stands for a problem that was noted, the inner one for no traces.
+    /// `None` after a problem; `Some(None)` if the operator turned traces off.
     #[expect(clippy::option_option, reason = "as all parts are read")]
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<Self>> {
         let protocol = own_or_general(
@@ -124,7 +124,7 @@ impl Tracing {
     }
 }
 
-/// The variable for traces alone, else the one for everything, with its default.
+/// The variable for traces alone, else the one for all signals, with its default.
 fn own_or_general<T>(
     reader: &mut Reader<'_>,
     own: &Variable,
@@ -165,7 +165,7 @@ fn attributes(reader: &mut Reader<'_>) -> Option<Vec<(String, String)>> {
         true => reader.optional(&var::OTEL_SERVICE_NAME, value::text),
         false => reader.read(&var::OTEL_SERVICE_NAME, value::text),
     };
-    // The variable of its own counts more.
+    // `OTEL_SERVICE_NAME` wins over the attribute.
     if let Some(name) = name {
         attributes.retain(|(other, _)| other != SERVICE_NAME);
         attributes.push((SERVICE_NAME.into(), name));

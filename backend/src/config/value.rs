@@ -1,4 +1,4 @@
-//! What values look like: durations, sizes, addresses. An error says what would have been right.
+//! Parses values: durations, sizes, addresses. An error says what would have been right.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::{LogFormat, ScopeRule, StoreAdmission};
 
-/// hyper refuses a smaller buffer for a request's head.
+/// hyper takes no smaller buffer for a request's head.
 const MIN_HEADER_BYTES: usize = 8192;
 
 pub(crate) fn parsed<T: FromStr<Err: ToString>>(value: &str) -> Result<T, String> {
@@ -90,7 +90,7 @@ pub(crate) fn header_size(value: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("must be at least {MIN_HEADER_BYTES}"))
 }
 
-/// An upstream's base URL without what would make two spellings of one upstream.
+/// An upstream's base URL, normalised: two spellings of one upstream must not make two keys.
 pub(crate) fn base_url(value: &str) -> Result<Url, String> {
     let mut url: Url = value
         .parse()
@@ -188,7 +188,7 @@ pub(crate) fn pairs(value: &str) -> Result<Vec<(String, String)>, String> {
     pairs.ok_or_else(|| "must be of the form name=value,name=value".into())
 }
 
-/// Headers whose values nobody logs.
+/// Headers whose values are marked as sensitive, so that no log shows them.
 pub(crate) fn headers(value: &str) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs(value)? {

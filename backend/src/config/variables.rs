@@ -1,4 +1,4 @@
-//! The table of all variables: group, name, default, meaning. Nothing else knows a variable's name.
+//! The table of all variables: group, name, default, meaning. Only this file knows their names.
 
 /// One environment variable.
 #[derive(Debug)]
@@ -7,14 +7,14 @@ pub struct Variable {
     pub group: &'static str,
     /// Its name.
     pub name: &'static str,
-    /// What counts when it is absent or empty; empty if its absence means something.
+    /// The value when the variable is absent or empty; empty if absence has a meaning of its own.
     pub default: &'static str,
     /// What it decides, in one line.
     pub meaning: &'static str,
 }
 
-/// The table of one program: a constant for each variable, and all of them together, in order. A
-/// name that Rust does not take as a constant's is written out behind `as`.
+/// The table of one program: a constant for each variable, and all of them in order. A name that is
+/// no Rust identifier stands behind `as`.
 macro_rules! variables {
     (
         $(#[$doc:meta])* $all:ident;
@@ -35,7 +35,7 @@ macro_rules! variables {
 }
 pub(crate) use variables;
 
-/// What the environment calls a variable.
+/// A variable's name in the environment.
 macro_rules! spelling {
     ($name:ident) => {
         stringify!($name)

@@ -12,14 +12,14 @@ use super::entry::{self, Entry, MAX_MODEL_BYTES};
 use super::request::{Input, InputKind};
 use super::usage;
 
-/// What was asked, as far as the answer must fit it.
+/// What the call asked for, as far as the answer must fit it.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The inputs that were sent, in order.
     pub inputs: &'a [Input],
-    /// The model that was asked for: named in the answer if the upstream names none.
+    /// The model of the call: the answer's own name for it counts more, if the upstream sends one.
     pub model: &'a str,
-    /// The wished length of the vectors.
+    /// The length of the vectors that the call asks for.
     pub dimensions: Option<u32>,
     /// When the call began, in Unix milliseconds.
     pub asked_ms: u64,

@@ -15,11 +15,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Names `inputs` and collapses the repeats among them.
-    pub fn new(namer: &KeyBuilder, inputs: Vec<Input>) -> Self {
-        // A single one repeats nothing, and needs no table.
+    /// Computes the keys of `inputs` and collapses the repeats among them.
+    pub fn new(keys: &KeyBuilder, inputs: Vec<Input>) -> Self {
+        // A single input repeats nothing, so it needs no table.
         if let [input] = &inputs[..] {
-            let distinct = vec![(namer.key(input), input.clone())];
+            let distinct = vec![(keys.key(input), input.clone())];
             let places = vec![0];
             return Self { distinct, places };
         }
@@ -27,7 +27,7 @@ impl Batch {
         let mut places = Vec::with_capacity(inputs.len());
         let mut first = HashMap::with_capacity(inputs.len());
         for input in inputs {
-            let key = namer.key(&input);
+            let key = keys.key(&input);
             let place = *first.entry(key).or_insert_with(|| {
                 distinct.push((key, input));
                 distinct.len() - 1

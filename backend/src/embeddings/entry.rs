@@ -23,10 +23,10 @@ use super::key::Key;
 const MAGIC: [u8; 4] = *b"EGV1";
 const CHECKSUM_BYTES: usize = 32;
 
-/// Longer names of answering models are cut off by nobody: such an answer is refused before.
+/// `answer::check` drops longer names of answering models, so an object's length field holds all.
 pub const MAX_MODEL_BYTES: usize = 1024;
 
-/// A vector and what is to be said about it.
+/// A vector, and what answers say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The model's name as the upstream answered it.
@@ -42,7 +42,7 @@ pub struct Entry {
 /// Why bytes from a store are not the wanted entry. Each reads as a miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Not ours, of another version, cut off or altered.
+    /// Another program's object, another version, cut off or altered.
     #[error("damaged")]
     Damaged,
     /// A whole entry, of another key.

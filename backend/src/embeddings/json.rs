@@ -9,11 +9,11 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Deeper values are not canonicalised: the recursion must be bounded, and no embeddings
-/// parameter that we know of is nested more than twice.
+/// Bounds the recursion: deeper values are not canonicalised. No known embeddings parameter nests
+/// more than twice.
 const MAX_DEPTH: usize = 16;
 
-/// Up to so many names are compared with each other, without a table.
+/// Up to this many names are compared pairwise; more go into a table.
 const FEW: usize = 8;
 
 /// The members of one JSON object in the order in which they were written.
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// What `Cow` alone does not do: to borrow where that is possible.
+/// Borrows where possible, which serde does not do for a bare `Cow`.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);

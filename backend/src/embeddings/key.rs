@@ -1,5 +1,4 @@
-//! The name of a vector: SHA-256 over everything that decides which numbers an upstream
-//! answers.
+//! The key of a vector: SHA-256 over everything that decides which numbers an upstream answers.
 //!
 //! Each part is preceded by its length, so no letter can move from one part to its neighbour.
 //! The input comes last: all that a batch shares is hashed once.
@@ -11,32 +10,32 @@ use sha2::{Digest, Sha256};
 
 use super::request::{EmbeddingRequest, Input, InputKind, tokens};
 
-/// Changes when the meaning of any part below changes. It starts an empty cache for everybody.
+/// Changes when the meaning of any part below changes. Each new value starts an empty cache.
 const KEY_VERSION: &[u8] = b"embedding-gateway key 1";
 
-/// What a request does not say itself.
+/// The parts of a key that the request does not hold.
 #[derive(Clone, Debug)]
 pub struct KeyScope {
     /// The operator's name for this cache; another name is another, empty cache.
     pub namespace: Arc<str>,
-    /// Who answers: the normalised base URL, or the operator's name for it.
+    /// The upstream: its normalised base URL, or the operator's name for it.
     pub upstream: Arc<str>,
-    /// Who shares the vectors.
+    /// The scope of the callers that share the vectors.
     pub scope: Arc<str>,
 }
 
-/// The name of one vector.
+/// The key of one vector.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
 
-/// Names the inputs of one request.
+/// Computes the keys of one request's inputs.
 #[derive(Clone, Debug)]
 pub struct KeyBuilder {
     shared: Sha256,
 }
 
 impl KeyScope {
-    /// The same, but shared with others.
+    /// The same key scope, with vectors shared in `scope`.
     #[must_use]
     pub fn with_scope(&self, scope: &Arc<str>) -> Self {
         Self {
@@ -75,7 +74,7 @@ impl fmt::Debug for Key {
 impl KeyBuilder {
     /// The keys of the inputs of `request` in `scope`.
     pub fn new(scope: &KeyScope, request: &EmbeddingRequest) -> Self {
-        // `user` and the encoding do not change the vector; the inputs are named one by one.
+        // `user` and the encoding do not change the vector; each input enters its own key.
         let EmbeddingRequest {
             model,
             dimensions,
@@ -100,7 +99,7 @@ impl KeyBuilder {
         Self { shared }
     }
 
-    /// The name of one input's vector.
+    /// The key of one input's vector.
     pub fn key(&self, input: &Input) -> Key {
         let mut hash = self.shared.clone();
         match input.kind {
@@ -166,11 +165,11 @@ mod tests {
     fn keys(key_scope: &KeyScope, body: &str) -> Vec<String> {
         match request::parse(&Bytes::copy_from_slice(body.as_bytes())) {
             Ok(Parsed::Understood(request)) => {
-                let namer = KeyBuilder::new(key_scope, &request);
+                let keys = KeyBuilder::new(key_scope, &request);
                 request
                     .inputs
                     .iter()
-                    .map(|input| namer.key(input).to_string())
+                    .map(|input| keys.key(input).to_string())
                     .collect()
             }
             other => panic!("{body}: {other:?}"),

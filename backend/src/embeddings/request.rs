@@ -1,8 +1,8 @@
 //! An embeddings request as far as the gateway understands it.
 //!
-//! Whatever it does not fully understand (an unknown shape of `input`, a repeated name, a lone
-//! surrogate) it calls [`Parsed::Foreign`]: such a body goes to the upstream as it is and never
-//! near the cache, because a guess could name another text's vector.
+//! A body that it does not fully understand (an unknown shape of `input`, a repeated name, a lone
+//! surrogate) is [`Parsed::Foreign`]: it goes to the upstream as it is and never near the cache,
+//! because a guess could name another text's vector.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::json::{self, Members};
 
-/// Longer model names are foreign: they would end up in keys, tags and metrics, and nobody could
-/// purge by a tag that long.
+/// Longer model names are foreign: they would end up in keys, tags and metrics, and no operator
+/// could purge by a tag that long.
 pub const MAX_MODEL_BYTES: usize = 250;
 
 /// Bound on the unknown fields together: they are hashed and re-written for every call.
@@ -21,9 +21,9 @@ const MAX_EXTRA_BYTES: usize = 64 * 1024;
 /// What a body turned out to be.
 #[derive(Debug)]
 pub enum Parsed {
-    /// Every part of it has one meaning that we know.
+    /// Every part of it has one known meaning.
     Understood(EmbeddingRequest),
-    /// JSON, and the upstream's to judge.
+    /// JSON that the upstream must judge.
     Foreign,
 }
 
@@ -31,7 +31,7 @@ pub enum Parsed {
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotJson;
 
-/// How the caller wants vectors written. Absent and `null` mean [`Encoding::Float`].
+/// How the client wants vectors written. Absent and `null` mean [`Encoding::Float`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// A JSON list of numbers.
@@ -46,13 +46,13 @@ pub enum Encoding {
 /// it names another vector.
 #[derive(Clone, Debug)]
 pub struct EmbeddingRequest {
-    /// The model that was asked for.
+    /// The model that the client asks for.
     pub model: Arc<str>,
-    /// The wished length of the vectors.
+    /// The length of the vectors that the client asks for.
     pub dimensions: Option<u32>,
     /// How to write the vectors.
     pub encoding: Encoding,
-    /// The caller's name for its end user: a JSON string as it was written.
+    /// The client's name for its end user: a JSON string as it was written.
     pub user: Option<Bytes>,
     /// What to embed, in order; never empty.
     pub inputs: Vec<Input>,
@@ -60,7 +60,7 @@ pub struct EmbeddingRequest {
     pub extra: String,
 }
 
-/// One thing to embed. It keeps the caller's spelling, because that is what goes upstream.
+/// One thing to embed. It keeps the client's spelling, because that is what goes upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// The JSON value as it was written, validated.

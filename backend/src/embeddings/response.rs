@@ -1,7 +1,7 @@
-//! What goes out: the body of an answer to a caller, and the body of a call to the upstream.
+//! Writes the body of an answer to a client, and the body of a call to the upstream.
 //!
-//! Both are written straight into one buffer. A vector is never a tree of numbers in between. An
-//! answer that would be large is written in [`Pieces`] instead, as its reader takes them.
+//! Both go straight into one buffer; no vector becomes a tree of numbers in between. A large answer
+//! is written in [`Pieces`] instead, at the speed at which the client reads them.
 
 mod pieces;
 
@@ -24,16 +24,16 @@ const FRAME_BYTES: usize = 192;
 /// Most `f32`s of a unit vector take 11 to 13 characters and a comma.
 const FLOAT_BYTES: usize = 14;
 
-/// A piece of an answer takes no more room, however large the answer is and however slowly it is
-/// read; a longer answer is written piece by piece.
+/// The most memory that a piece takes. Longer answers are written piece by piece, so that a client
+/// that reads slowly holds no more than this.
 pub const PIECE_BYTES: usize = 256 * 1024;
 
-/// The length of an answer in floats is known only when it is written, and caches in front store
-/// no answer without a length. So these are written in one go if a cache might store them: if they
-/// have up to 8 MiB, for which we keep this much room.
+/// The length of an answer in floats is known only when it is written, and Varnish stores no
+/// answer without a length. So answers that Varnish may store, of up to 8 MiB, are written at once
+/// into this much memory.
 const WHOLE_FLOAT_BYTES: usize = 10 * 1024 * 1024;
 
-/// Whether an answer is to be written in one go.
+/// Whether an answer is written at once rather than in pieces.
 pub fn is_written_whole(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> bool {
     let limit = match encoding {
         Encoding::Float => WHOLE_FLOAT_BYTES,
@@ -55,8 +55,8 @@ pub fn write_answer(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding
     body
 }
 
-/// The body of a call for `inputs` alone: `request` with everything but its inputs kept, and
-/// always for base64, which is a third of the size and loses nothing.
+/// The body of a call for `inputs`: all of `request` but its own inputs and encoding. It asks for
+/// base64, which is a third of the size and loses nothing.
 pub fn write_call<'a>(
     request: &EmbeddingRequest,
     inputs: impl IntoIterator<Item = &'a Input>,
@@ -87,7 +87,7 @@ pub fn write_call<'a>(
     body
 }
 
-/// What an answer is worth: what the upstream would have charged for all of it.
+/// What the upstream would have charged for the whole answer.
 pub fn nominal_tokens(entries: &[Arc<Entry>], places: &[usize]) -> u64 {
     let tokens = |&place: &usize| u64::from(entries[place].tokens);
     places.iter().map(tokens).sum()
@@ -155,7 +155,7 @@ fn push_integer(body: &mut Vec<u8>, number: u64) {
 }
 
 fn push_string(body: &mut Vec<u8>, text: &str) {
-    // Writing a string to memory cannot fail; an empty one is what is left if it did.
+    // Writing a string to memory cannot fail; if it did, an empty string would stand here.
     let begin = body.len();
     if serde_json::to_writer(&mut *body, text).is_err() {
         body.truncate(begin);

@@ -1,4 +1,4 @@
-//! Who used how many tokens, when the upstream names only the sum of a call.
+//! How many tokens each input used, when the upstream names only the sum of a call.
 
 /// Shares `total` out in proportion to `weights`: the shares always add up to `total`, and no
 /// share is a whole token away from its exact part.

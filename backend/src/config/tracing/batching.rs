@@ -5,17 +5,17 @@ use std::time::Duration;
 use crate::config::reader::Reader;
 use crate::config::variables as var;
 
-/// Spans that may wait for their export. Room for all of them is taken at the start.
+/// Spans that may wait for their export. The queue reserves memory for all of them at the start.
 const MAX_SPANS: usize = 100_000;
 
 /// How spans are exported together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// Spans that may wait.
+    /// Spans that may wait for an export.
     pub queue: usize,
     /// Spans of one export.
     pub export: usize,
-    /// Between two exports.
+    /// Pause between two exports.
     pub delay: Duration,
 }
 
@@ -32,7 +32,7 @@ impl Batching {
     }
 }
 
-/// None at all would mean to export without a pause, or to wait for no answer.
+/// At least 1: with 0 the exporter would not pause, or would not wait for the collector.
 pub(super) fn milliseconds(value: &str) -> Result<Duration, String> {
     let number = value.parse().ok().filter(|&number| number > 0);
     number

@@ -1,8 +1,8 @@
 //! A large answer, piece by piece.
 //!
-//! A short request can ask for a very long answer: one input that is repeated thousands of times
-//! has one vector, and that vector is written out thousands of times. So it is written when its
-//! reader has room for it, and whoever reads slowly holds vectors that others share, and one piece.
+//! A short request can ask for a very long answer: an input that a client repeats thousands of
+//! times has one vector, written out thousands of times. Each piece is written when the client has
+//! room for it, so a client that reads slowly holds one piece, and vectors that others share.
 
 use std::sync::Arc;
 
@@ -19,15 +19,15 @@ pub struct Pieces {
     entries: Vec<Arc<Entry>>,
     places: Vec<usize>,
     encoding: Encoding,
-    /// The next place to be written.
+    /// The next place to write.
     next: usize,
     ended: bool,
-    /// The bytes that are left, if that can be told.
+    /// The bytes that are left, if the encoding fixes them.
     length: Option<u64>,
 }
 
 impl Pieces {
-    /// All of the answer that [`super::write_answer`] would write.
+    /// The pieces of the answer that [`super::write_answer`] would write.
     pub fn new(entries: Vec<Arc<Entry>>, places: Vec<usize>, encoding: Encoding) -> Self {
         let length = length(&entries, &places, encoding);
         Self {
@@ -40,7 +40,7 @@ impl Pieces {
         }
     }
 
-    /// How many bytes are left, if that can be told.
+    /// How many bytes are left, if the encoding fixes them.
     pub fn length(&self) -> Option<u64> {
         self.length
     }
