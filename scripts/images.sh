@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the images, pushes them, and sets their names and tags in kustomize/components/images: in base and in every overlay.
+# Builds the images, pushes them, and sets their names and tags in kustomize/components/images.
 #
 # usage: REGISTRY=registry.example.com/team [TAG=...] [TOOL=docker] scripts/images.sh [backend] [filter]     (no name: both)
 #        scripts/images.sh file     no image: the module for the component body-hash-file
@@ -7,7 +7,7 @@
 #   TAG       the commit by default, with -dirty if what is built differs from it
 #   TOOL      docker, podman or buildah; the first that is there by default
 # For skaffold, which names the image itself:
-#   IMAGE     the whole name of the one image; only the filter's is set in kustomize/, skaffold knows where the other stands
+#   IMAGE     the whole name of the one image; only the filter's is set in kustomize/, skaffold sets the other
 #   PUSH_IMAGE  false: it stays with the tool
 set -euo pipefail
 

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs the whole chain on this machine:
-#   Envoy with the body-hash filter → Varnish → embedding-gateway → OpenAI, or its offline stand-in
+#   Envoy with the body-hash filter → Varnish → embedding-gateway → OpenAI, another server, or the stand-in
 #   and the endpoint-broadcaster, which purges
 #
-# usage: [PORT=8080] [OPENAI_API_KEY=sk-...] [RUN_DIR=.run] scripts/run.sh
+# usage: [PORT=8080] [OPENAI_API_KEY=sk-...] [OPENAI_BASE_URL=http://...] [RUN_DIR=.run] scripts/run.sh
 #   PORT             where Envoy listens on 127.0.0.1; everything else takes free ports
-#   OPENAI_API_KEY   set: upstream is OpenAI (OPENAI_BASE_URL to change it), and callers bring their own key;
-#                    not set: the stand-in, whose vectors mean nothing
+#   OPENAI_API_KEY   set: upstream is OpenAI, or OPENAI_BASE_URL; callers bring their own key
+#   OPENAI_BASE_URL  set: this is the upstream, with or without a key: http://127.0.0.1:11434/v1 for Ollama
+#                    neither set: the stand-in, whose vectors mean nothing
 #   RUN_DIR          logs, and the vectors that were paid for: they survive a restart
-# Every other variable of docs/configuration.md is the backend's: STORE=s3://bucket, S3_ENDPOINT, MEMORY_CACHE_BYTES and so on.
+#   BUILD_PROFILE    cargo's profile: laptop, which is built soon, or release, which is what ships
+# Every other variable of docs/configuration.md is the backend's: STORE=s3://bucket, S3_ENDPOINT and so on.
 #
 # Ctrl-C or SIGTERM ends all that it started.
 set -euo pipefail
@@ -16,14 +18,26 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly PORT=${PORT:-8080}
+readonly PROFILE=${BUILD_PROFILE:-laptop}
+# Where the programs are looked for, whatever the caller's environment says.
+export CARGO_TARGET_DIR="$ROOT/target"
+readonly PROGRAMS="$CARGO_TARGET_DIR/$PROFILE"
+readonly MODULE="target/wasm32-wasip1/$PROFILE/body_hash_filter.wasm"
 readonly VARNISH="$ROOT/kustomize/overlays/dev/varnish"
 # A cold machine needs seconds to compile the module and the VCL.
 readonly START_SECONDS=30
 # The backend drains its pending writes within this time.
 readonly STOP_SECONDS=30
 
+# shellcheck source=scripts/run/upstream.sh
+source "$ROOT/scripts/run/upstream.sh"
+
 say() { printf '%s\n' "$*"; }
 fail() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
+
+check_profile() {
+  [[ $PROFILE =~ ^(laptop|release)$ ]] || fail "BUILD_PROFILE: '$PROFILE' is neither laptop nor release"
+}
 
 check_port() {
   if ! [[ $PORT =~ ^[1-9][0-9]{0,4}$ ]] || ((PORT > 65535)); then
@@ -34,17 +48,26 @@ check_port() {
   fi
 }
 
-prepare() {
-  say "setting up (the first time this takes some minutes)"
-  "$ROOT/scripts/setup.sh" rust envoy varnish
-  cd "$ROOT"
-  cargo build --release --locked --quiet --target wasm32-wasip1
-  # Apart, so that what the stand-in needs of libraries does not get into the programs.
-  cargo build --release --locked --quiet --package embedding-gateway --bins
-  cargo build --release --locked --quiet --package openai-standin
+# step TEXT COMMAND...: says what runs, lets it show its progress, and says how long it took.
+step() {
+  local text=$1 started=$SECONDS
+  shift
+  say "$text ..."
+  "$@"
+  say "$text: done in $((SECONDS - started)) s"
 }
 
-# Ports that nobody listens on, all different.
+prepare() {
+  say "preparing (the first time this takes some minutes)"
+  cd "$ROOT"
+  step "tools" scripts/setup.sh rust envoy varnish
+  step "filter" cargo build --profile "$PROFILE" --locked --target wasm32-wasip1
+  step "gateway and broadcaster" cargo build --profile "$PROFILE" --locked --package embedding-gateway --bins
+  # Apart, so that what the stand-in needs of libraries does not get into the programs.
+  has_own_upstream || step "stand-in" cargo build --profile "$PROFILE" --locked --package openai-standin
+}
+
+# Free ports, all different.
 free_ports() {
   python3 - "$1" <<'PYTHON'
 import socket, sys
@@ -55,7 +78,7 @@ print(*[s.getsockname()[1] for s in sockets])
 PYTHON
 }
 
-# start NAME COMMAND...: in a session of its own, so that Ctrl-C ends it in our order; it dies with this script.
+# start NAME COMMAND...: in a session of its own, so that stop_all decides the order on Ctrl-C. It dies with this script.
 start() {
   local name=$1
   shift
@@ -64,7 +87,7 @@ start() {
   started+=($!)
 }
 
-# await NAME URL: of the one that was started last.
+# await NAME URL: until the program that was started last answers there.
 await() {
   local name=$1 url=$2 pid=${started[-1]} deadline=$((SECONDS + START_SECONDS))
   until curl -fsS -m 2 -o /dev/null "$url" 2>/dev/null; do
@@ -81,7 +104,7 @@ died() {
 }
 
 # shellcheck disable=SC2317 # the trap calls it
-# First who takes requests, last who answers them, so that what runs can finish.
+# Ends Envoy first and the upstream last, so that requests that run can finish.
 stop_all() {
   trap - EXIT INT TERM
   local index pid deadline
@@ -97,12 +120,12 @@ stop_all() {
 }
 
 start_upstream() {
-  if [ -n "${OPENAI_API_KEY:-}" ]; then
+  if has_own_upstream; then
     upstream=${OPENAI_BASE_URL:-https://api.openai.com/v1}
     upstream_id=
     return
   fi
-  start standin target/release/openai-standin --listen "127.0.0.1:$standin_port"
+  start standin "$PROGRAMS/openai-standin" --listen "127.0.0.1:$standin_port"
   await standin "http://127.0.0.1:$standin_port/stats"
   upstream="http://127.0.0.1:$standin_port/v1"
   # Its port changes from run to run; the vectors that it gave do not.
@@ -112,16 +135,16 @@ start_upstream() {
 start_backend() {
   local store=${STORE:-}
   [ -n "$store${S3_BUCKET:-}" ] || store="file://$RUN/store"
-  # The callers' own keys go upstream: with this machine's key in the gateway, anybody on it could spend it.
+  # Callers' own keys go upstream: with this machine's key in the gateway, every program on it could spend it.
   start backend env -u OPENAI_API_KEY \
     LISTEN="127.0.0.1:$backend_port" STORE="$store" ALLOW_ANONYMOUS_PURGE=true \
     OPENAI_BASE_URL="$upstream" ${upstream_id:+UPSTREAM_ID="$upstream_id"} \
-    target/release/embedding-gateway
+    "$PROGRAMS/embedding-gateway"
   await backend "http://127.0.0.1:$backend_port/readyz"
 }
 
 start_varnish() {
-  # Started by root, varnishd compiles its VCL as another user, who may not read our folders.
+  # Started by root, varnishd compiles its VCL as another user, which may not be able to read this checkout.
   varnish_dir=$(mktemp -d)
   chmod 755 "$varnish_dir"
   cp "$VARNISH"/*.vcl "$VARNISH/start.sh" "$varnish_dir"
@@ -135,30 +158,33 @@ start_broadcaster() {
   start broadcaster env \
     LISTEN="127.0.0.1:$broadcaster_port" ALLOW_ANONYMOUS_PURGE=true \
     BACKEND_SERVICE="127.0.0.1:$backend_port" VARNISH_SERVICE="127.0.0.1:$varnish_port" \
-    target/release/endpoint-broadcaster
+    "$PROGRAMS/endpoint-broadcaster"
   await broadcaster "http://127.0.0.1:$broadcaster_port/readyz"
 }
 
 start_envoy() {
-  sed -e "s/\b8080\b/$PORT/" -e "s/\b6081\b/$varnish_port/" -e "s/\b9901\b/$admin_port/" envoy/gateway.yaml >"$RUN/envoy.yaml"
+  sed -e "s/\b8080\b/$PORT/" -e "s/\b6081\b/$varnish_port/" -e "s/\b9901\b/$admin_port/" \
+    -e "s|target/wasm32-wasip1/release/body_hash_filter.wasm|$MODULE|" envoy/gateway.yaml >"$RUN/envoy.yaml"
   start envoy .tools/bin/envoy --config-path "$RUN/envoy.yaml" --use-dynamic-base-id --log-level warning
   await envoy "http://127.0.0.1:$PORT/healthz"
 }
 
 ready() {
-  local key=demo
+  local key=demo model
   [ -z "${OPENAI_API_KEY:-}" ] || key="\$OPENAI_API_KEY"
+  model=$(example_model "$upstream")
+  [ "$model" != MODEL ] || say "$upstream did not say which models it has: put the name of one in place of MODEL"
   cat <<TEXT
 ready: http://127.0.0.1:$PORT
 
 Twice the same call; the second answer comes from Varnish (Cache-Status: ... Varnish; hit):
   curl -si http://127.0.0.1:$PORT/v1/embeddings -H "Authorization: Bearer $key" -H 'Content-Type: application/json' \\
-    -d '{"model":"text-embedding-3-small","input":"hello"}' | grep -i -E '^(HTTP|cache-status|x-embedding)'
+    -d '{"model":"$model","input":"hello"}' | grep -i -E '^(HTTP|cache-status|x-embedding)'
 
 Any OpenAI SDK, unchanged (pip install openai):
   OPENAI_BASE_URL=http://127.0.0.1:$PORT/v1 OPENAI_API_KEY=$key python3 -c '
 from openai import OpenAI
-print(OpenAI().embeddings.create(model="text-embedding-3-small", input=["hello", "world"]).data[1].embedding[:3])'
+print(OpenAI().embeddings.create(model="$model", input=["hello", "world"]).data[1].embedding[:3])'
 
 Forget everything, in Varnish and in the backend:
   curl -s -X PURGE http://127.0.0.1:$broadcaster_port/v1/embeddings
@@ -179,7 +205,9 @@ main() {
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) fail "takes no argument, only variables; see --help" ;;
   esac
+  check_profile
   check_port
+  check_upstream
   prepare
   RUN=$(mkdir -p "${RUN_DIR:-$ROOT/.run}" && cd "${RUN_DIR:-$ROOT/.run}" && pwd)
   LOGS="$RUN/logs"

@@ -1,4 +1,4 @@
-"""What `scripts/run.sh` promises to whoever types it."""
+"""What `scripts/run.sh` promises on the command line."""
 
 import re
 import signal
@@ -10,7 +10,7 @@ import urllib.request
 
 import openai
 import pytest
-from harness.chain import RUN, environment, start_chain, stop_chain
+from harness.chain import PROFILE, RUN, environment, start_chain, stop_chain
 from harness.secrets import secret
 
 
@@ -23,7 +23,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
 def test_help_names_the_variables():
     answer = run("--help")
     assert answer.returncode == 0
-    assert all(name in answer.stdout for name in ("PORT", "OPENAI_API_KEY", "RUN_DIR"))
+    assert all(name in answer.stdout for name in ("PORT", "OPENAI_API_KEY", "OPENAI_BASE_URL", "RUN_DIR", "BUILD_PROFILE"))
 
 
 def test_a_taken_port_is_a_clear_error():
@@ -41,6 +41,18 @@ def test_what_is_no_port_is_a_clear_error(port):
     answer = run(PORT=port)
     assert answer.returncode == 1
     assert "is not a port" in answer.stderr
+
+
+def test_what_is_no_profile_is_a_clear_error():
+    answer = run(BUILD_PROFILE="debug")
+    assert answer.returncode == 1
+    assert "BUILD_PROFILE: 'debug' is neither laptop nor release" in answer.stderr
+
+
+def test_each_step_says_how_long_it_took_and_cargo_what_it_builds(chain):
+    steps = re.findall(r"^([a-z ,-]+) \.\.\.\n(?:.*\n)*?\1: done in \d+ s$", chain.output, re.MULTILINE)
+    assert steps == ["tools", "filter", "gateway and broadcaster", "stand-in"]
+    assert chain.output.count(f"Finished `{PROFILE}` profile") == 3
 
 
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
