@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from harness.paths import ENVOY_VERSION, OTHER_ENVOY_VERSIONS, ROOT
+from test_prose import NO_ACTORS
 
 README = (ROOT / "README.md").read_text()
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
@@ -128,3 +129,9 @@ def pinned(name: str) -> str:
 def test_a_script_shows_its_header_when_it_is_asked_for_help(script):
     done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=30, check=True)
     assert re.search(rf"^usage: .*scripts/{script.name}", done.stdout, re.MULTILINE)
+
+
+def test_the_scripts_name_who_acts():
+    files = [path for path in (ROOT / "scripts").rglob("*") if path.suffix in {".sh", ".py"}]
+    vague = [f"{path.relative_to(ROOT)}: {word}" for path in files for word in NO_ACTORS.findall(path.read_text())]
+    assert vague == []
