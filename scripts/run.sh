@@ -62,9 +62,16 @@ prepare() {
   cd "$ROOT"
   step "tools" scripts/setup.sh rust envoy varnish
   step "filter" cargo build --profile "$PROFILE" --locked --target wasm32-wasip1
-  step "gateway and broadcaster" cargo build --profile "$PROFILE" --locked --package embedding-gateway --bins
-  # Apart, so that what the stand-in needs of libraries does not get into the programs.
-  has_own_upstream || step "stand-in" cargo build --profile "$PROFILE" --locked --package openai-standin
+  local packages=(--package embedding-gateway --bins) standin=(--package openai-standin)
+  if has_own_upstream; then
+    standin=()
+  elif [ "$PROFILE" = laptop ]; then
+    # One call builds each library once.
+    packages+=("${standin[@]}") standin=()
+  fi
+  step "programs" cargo build --profile "$PROFILE" --locked "${packages[@]}"
+  # Apart, so that what the stand-in needs of libraries does not get into the programs as they ship.
+  [ ${#standin[@]} -eq 0 ] || step "stand-in" cargo build --profile "$PROFILE" --locked "${standin[@]}"
 }
 
 # Free ports, all different.
