@@ -1,5 +1,5 @@
-//! What services and clients of HTTP have in common: the accept loop, the client, headers and
-//! what they name, the error envelope.
+//! What the HTTP services and clients share: the accept loop, the client, headers, tags and
+//! credentials, the error envelope.
 
 pub mod client;
 pub mod credentials;

@@ -1,5 +1,4 @@
-//! What can be seen from outside: counters and log lines. Neither ever holds an input, a vector
-//! or a key.
+//! Counters, log lines and traces. None ever holds an input, a vector or a key.
 
 #[cfg(test)]
 mod captured;

@@ -1,13 +1,13 @@
-//! The HTTP client that the upstream, the store and the traces' collector are reached with.
+//! The HTTP client for the upstream, the store and the collector of traces.
 //!
 //! It follows no redirect, obeys no proxy of the environment, decompresses nothing and repeats
 //! nothing that could have reached the server.
 
 use crate::http::trust;
 
-/// What every connection to the outside has in common.
+/// The settings that all outgoing connections share.
 pub fn http_client() -> reqwest::ClientBuilder {
-    // The first caller installs it; whoever comes later finds it there.
+    // The first call installs the provider; later calls find it installed.
     if rustls::crypto::ring::default_provider()
         .install_default()
         .is_err()

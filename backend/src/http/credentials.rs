@@ -1,13 +1,13 @@
-//! Who calls: the headers that make up a credential, and names for it that do not betray it.
+//! The headers that make up a caller's credential, and digests that name it without revealing it.
 //!
-//! [`CREDENTIAL_HEADERS`] is the only list. The cache in front has the same in its key.
+//! [`CREDENTIAL_HEADERS`] is the only list. Varnish has the same in its key.
 
 use std::fmt;
 
 use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
-/// What together makes up a caller's credential.
+/// The headers that together make up a caller's credential.
 pub const CREDENTIAL_HEADERS: [HeaderName; 5] = [
     AUTHORIZATION,
     HeaderName::from_static("api-key"),
@@ -16,10 +16,10 @@ pub const CREDENTIAL_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("openai-project"),
 ];
 
-/// Keeps our digest of a credential apart from anybody else's SHA-256 of the same key.
+/// Domain separation: another program's SHA-256 of the same key is no credential's name here.
 const DOMAIN: &[u8] = b"embedding-gateway credential 1";
 
-/// A credential's name among us: a one-way digest of all its headers.
+/// A credential's name inside the gateway: a one-way digest of all its headers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CredentialId([u8; 32]);
 
@@ -28,7 +28,7 @@ pub struct CredentialId([u8; 32]);
 pub struct Credential {
     /// Its name.
     pub id: CredentialId,
-    /// What goes upstream.
+    /// The headers that go upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -56,8 +56,8 @@ impl Credential {
         }
     }
 
-    /// The key that the caller presents: the bearer token, or what stands in one of the
-    /// headers that are a key and nothing else.
+    /// The key that the caller presents: the bearer token, or the value of a header that holds
+    /// nothing but a key.
     pub fn key(&self) -> Option<&[u8]> {
         let [authorization, api_key, x_api_key, _, _] = &CREDENTIAL_HEADERS;
         let value = |wanted: &HeaderName| {

@@ -1,4 +1,4 @@
-//! What a caller is told when it gets no vectors: OpenAI's envelope, or the upstream's own words.
+//! Answers without vectors: OpenAI's error envelope, or the upstream's own words.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use crate::embeddings::answer::Unsound;
 
-/// Nothing but a sound answer may be kept by anybody.
+/// The `Cache-Control` of every error: caches may store sound answers only.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// Callers are asked to come back after this many seconds when we are busy.
+/// The seconds after which a client should retry when the gateway is busy.
 pub(crate) const BUSY_RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// An answer without vectors. The variants are what the caller can do about it.
+/// An answer without vectors. Each variant is one thing that the client can do about it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Error {
@@ -66,24 +66,24 @@ pub enum Error {
     UpstreamBroken,
     #[error("The gateway failed.")]
     Internal,
-    /// The upstream answered, with an error: these are its own words.
+    /// The upstream answered with an error, which the client gets unchanged.
     #[error("The upstream answered {}.", .0.status)]
     Refused(Arc<UpstreamRefusal>),
 }
 
-/// An [`Error`]'s code, left in the answer's extensions for whoever counts answers.
+/// An [`Error`]'s code, in the answer's extensions, where `gateway::service` counts it.
 #[derive(Clone, Copy, Debug)]
 pub struct Code(pub &'static str);
 
 /// The code of every error that the upstream answered.
 pub const UPSTREAM_REFUSED: Code = Code("upstream_refused");
 
-/// An upstream's error, as it is passed on.
+/// An upstream's error, as the client gets it.
 #[derive(Debug)]
 pub struct UpstreamRefusal {
     /// Its status.
     pub status: StatusCode,
-    /// Those of its headers that are for the caller.
+    /// Those of its headers that the client may see.
     pub headers: HeaderMap,
     /// Its body, untouched.
     pub body: Bytes,
@@ -114,7 +114,7 @@ impl Error {
         }
     }
 
-    /// A word for programs.
+    /// The error's code in the envelope, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotJson => "invalid_json",
@@ -154,7 +154,7 @@ impl Error {
     }
 }
 
-/// What stands under `error` in OpenAI's envelope.
+/// The value of `error` in OpenAI's envelope.
 pub(crate) fn object(status: StatusCode, message: &str, param: Option<&str>, code: &str) -> Value {
     let kind = match status {
         StatusCode::UNAUTHORIZED => "authentication_error",
@@ -173,7 +173,7 @@ impl IntoResponse for Error {
         };
         headers.insert(CACHE_CONTROL, NO_STORE);
         let code = Extension(Code(self.code()));
-        // As a `Body`, because bytes would be given a content type if the upstream named none.
+        // As a `Body`: for bytes axum would set a content type where the upstream sent none.
         (self.status(), code, headers, Body::from(body)).into_response()
     }
 }

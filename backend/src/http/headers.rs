@@ -1,4 +1,4 @@
-//! Header names, and what may cross from one side to the other.
+//! Header names, and which headers cross between client and upstream.
 
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST,
@@ -6,20 +6,20 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
 };
 
-/// Lower-case hex SHA-256 of the request body, as the filter in front computed it.
+/// Lower-case hex SHA-256 of the request body, computed by the filter in the proxy in front.
 pub const X_BODY_HASH: HeaderName = HeaderName::from_static("x-body-hash");
 
-/// The caller's `Cache-Control`: a cache in front drops the original from what it fetches.
+/// The client's `Cache-Control`, copied by Varnish, which drops the original from its fetches.
 pub const X_CLIENT_CACHE_CONTROL: HeaderName = HeaderName::from_static("x-client-cache-control");
 
-/// What this call cost, in tokens; `usage` in the body is what it is worth.
+/// The tokens that the upstream charged for this request; `usage` in the body is nominal.
 pub const X_EMBEDDING_BILLED_TOKENS: HeaderName =
     HeaderName::from_static("x-embedding-billed-tokens");
 
 /// How the answer came about (RFC 9211).
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Tags by which a cache in front can purge the answer.
+/// Tags by which Varnish purges the answer.
 pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
 /// The method that purges. No registry lists it; caches have long agreed on it.
@@ -28,7 +28,7 @@ pub const PURGE: &str = "PURGE";
 /// `true` purges everything.
 pub const X_PURGE_ALL: HeaderName = HeaderName::from_static("x-purge-all");
 
-/// What concerns one connection only (RFC 9110, 7.6.1). `Trailer` announces what does cross.
+/// Headers of one connection (RFC 9110, 7.6.1). `Trailer` announces what does cross.
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     PROXY_AUTHENTICATE,
@@ -40,7 +40,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// What the way to us is called, and what only we read: none of the upstream's business.
+/// Headers of the way to the gateway, or for the gateway alone; the upstream gets none of them.
 const OURS: [HeaderName; 11] = [
     HOST,
     EXPECT,
@@ -55,10 +55,10 @@ const OURS: [HeaderName; 11] = [
     HeaderName::from_static("baggage"),
 ];
 
-/// Proxies' notes about themselves.
+/// Headers that proxies in front add.
 const OUR_PREFIXES: [&str; 4] = ["x-forwarded-", "x-envoy-", "x-b3-", "x-varnish"];
 
-/// What of an upstream's answer to an embeddings call a caller gets to see.
+/// Headers of the upstream's answer to an embeddings call that the client gets.
 const FROM_UPSTREAM: [HeaderName; 5] = [
     CONTENT_TYPE,
     RETRY_AFTER,
@@ -67,22 +67,22 @@ const FROM_UPSTREAM: [HeaderName; 5] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// The same, by the beginning of the name.
+/// More such headers, by their prefix.
 const FROM_UPSTREAM_PREFIXES: [&str; 2] = ["x-ratelimit-", "openai-"];
 
-/// What a request's `Cache-Control` asks for.
+/// The directives of a request's `Cache-Control`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Directives {
     /// Do not answer from a cache.
     pub no_cache: bool,
-    /// Do not store anything of it.
+    /// Do not store any of the answer.
     pub no_store: bool,
     /// Answer from a cache or not at all.
     pub only_if_cached: bool,
 }
 
 impl Directives {
-    /// The union of what the caller and a cache in front say: the strictest counts.
+    /// The union of the client's directives and Varnish's: the strictest counts.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut directives = Self::default();
         let values = [CACHE_CONTROL, X_CLIENT_CACHE_CONTROL].map(|name| headers.get_all(name));
@@ -101,9 +101,9 @@ impl Directives {
     }
 }
 
-/// Removes what concerns one connection only, including what `Connection` itself names.
+/// Removes the headers of one connection, including those that `Connection` names.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    // Few requests have any.
+    // Fast path: few requests have any.
     if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         return;
     }
@@ -119,7 +119,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what is between us and the proxies in front of us.
+/// Removes the headers that only the gateway and the proxies in front of it need.
 pub fn remove_ours(headers: &mut HeaderMap) {
     let prefixed = |name: &&HeaderName| OUR_PREFIXES.iter().any(|p| name.as_str().starts_with(p));
     let named: Vec<HeaderName> = headers.keys().filter(prefixed).cloned().collect();
@@ -128,12 +128,12 @@ pub fn remove_ours(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what could carry a caller's identity besides the credential headers.
+/// Removes cookies: they could carry an identity besides the credential headers.
 pub fn remove_cookies(headers: &mut HeaderMap) {
     headers.remove(COOKIE);
 }
 
-/// The part of an upstream's answer to an embeddings call that is for the caller.
+/// The headers of the upstream's answer to an embeddings call that the client gets.
 pub fn for_caller(answer: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::new();
     for (name, value) in answer {
@@ -147,7 +147,7 @@ pub fn for_caller(answer: &HeaderMap) -> HeaderMap {
     kept
 }
 
-/// What headers take on the wire: name, colon, blank, value and the end of the line.
+/// The bytes of headers on the wire: name, colon, blank, value and the end of the line.
 pub fn size(headers: &HeaderMap) -> usize {
     headers
         .iter()
@@ -155,7 +155,7 @@ pub fn size(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-/// The length that a body was announced with.
+/// The length that the sender announced for the body.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! The answers that kubelets ask for, and the paths that they and scrapers ask at.
+//! The answers to the kubelet's probes, and the paths for the kubelet and for Prometheus.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -12,13 +12,13 @@ pub const HEALTHZ: &str = "/healthz";
 /// Whether the process takes requests.
 pub const READYZ: &str = "/readyz";
 
-/// What the process counted.
+/// The counters of the process.
 pub const METRICS: &str = "/metrics";
 
 /// All three.
 pub const PATHS: [&str; 3] = [HEALTHZ, READYZ, METRICS];
 
-/// `GET /healthz`: the process answers. Nothing else is looked at: a restart mends no upstream.
+/// `GET /healthz`: the process answers. It checks nothing else: a restart mends no upstream.
 pub async fn healthz() -> Response {
     ([(CACHE_CONTROL, NO_STORE)], "ok\n").into_response()
 }

@@ -1,7 +1,7 @@
 //! The accept loop: connections with time-outs, and an orderly end.
 //!
 //! `axum::serve` installs no timer, so a client that never finishes its headers would stay for
-//! ever; hence a loop of our own.
+//! ever. Hence this loop.
 
 mod stall_guard;
 mod timer;
@@ -30,15 +30,15 @@ use self::stall_guard::StallGuard;
 use self::timer::ReusedTimer;
 use crate::config::Limits;
 
-/// After a failed accept (no file descriptor left, say) the next one is not tried at once.
+/// Pause after a failed accept: while no file descriptor is free, the next one fails too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a connection may take.
+/// Bounds of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// All headers of a request together.
     pub header_bytes: usize,
-    /// To receive a request's headers, to stay idle, and to take nothing of an answer.
+    /// For receiving a request's headers, for staying idle, and for reading none of an answer.
     pub header_timeout: Duration,
 }
 
@@ -51,7 +51,7 @@ impl From<&Limits> for ConnectionLimits {
     }
 }
 
-/// What every connection needs.
+/// What all connections share.
 struct Connections<S> {
     builder: Builder<TokioExecutor>,
     service: S,
@@ -59,7 +59,7 @@ struct Connections<S> {
     stopping: CancellationToken,
 }
 
-/// Serves until `stop` names a deadline; running requests may finish before it. Returns it.
+/// Serves until `stop` resolves to a deadline, by which running requests may finish. Returns it.
 pub async fn serve<S, B>(
     listener: TcpListener,
     service: S,
@@ -103,7 +103,7 @@ where
     deadline
 }
 
-/// Waits for SIGTERM or SIGINT, calls `start_draining`, and says until when all must be finished.
+/// Waits for SIGTERM or SIGINT, calls `start_draining`, and resolves to the deadline for all work.
 pub fn stop_signal(
     grace: Duration,
     start_draining: impl FnOnce(),
@@ -136,7 +136,7 @@ where
         let (service, begins) = (self.service.clone(), Arc::clone(&begun));
         let reading = Arc::clone(&reader);
         let service = service_fn(move |request| {
-            // Of the first request only.
+            // Fails for all but the first request, which is the one that counts.
             let _known = begins.set(());
             let reader = Arc::clone(&reading);
             let answer = service.call(request);
@@ -165,8 +165,8 @@ where
     }
 }
 
-/// Returns if no request begins in time. Telling HTTP/1 from HTTP/2 has no time-out of its own,
-/// and a client may stop in the middle of its first line.
+/// Returns if no request begins in time: hyper tells HTTP/1 from HTTP/2 without a time-out, and a
+/// client may stop in the middle of its first line.
 async fn runs_out(patience: Duration, begun: &SetOnce<()>) {
     if timeout(patience, begun.wait()).await.is_ok() {
         std::future::pending().await

@@ -1,8 +1,8 @@
 //! `Surrogate-Key`: the tags by which answers and vectors are purged.
 //!
-//! A tag holds letters, digits and [`PUNCTUATION`] only, so that it can stand in a ban
-//! expression of the cache in front. Any other character of a name becomes `_`: two names may
-//! then share a tag, and a purge takes one too many rather than one too few.
+//! A tag holds letters, digits and [`PUNCTUATION`] only, so that it can stand in a ban expression
+//! of Varnish. Any other character of a name becomes `_`: two names may then share a tag, and a
+//! purge takes one too many rather than one too few.
 
 mod answer;
 
@@ -15,7 +15,7 @@ use http::header::{HeaderMap, HeaderValue};
 pub use self::answer::{of_answer, of_credential};
 use crate::http::headers::{SURROGATE_KEY, X_PURGE_ALL};
 
-/// What a tag may hold besides letters and digits. The cache in front has the same list.
+/// What a tag may hold besides letters and digits. Varnish has the same list.
 pub const PUNCTUATION: &str = "_.:/@%=~-";
 
 /// The kind of the tag of a model.
@@ -27,8 +27,7 @@ pub(crate) const SCOPE: &str = "scope";
 /// The kind and the name of the tag of everything.
 pub(crate) const ALL: &str = "all";
 
-/// Longer tags are refused: they could not be a header's or an object's name everywhere. The cache
-/// in front refuses them too.
+/// Longer tags are refused: not every store takes longer object names. Varnish refuses them too.
 pub const MAX_TAG_BYTES: usize = 256;
 
 /// One tag: a kind and a name, both in their safe spelling.
@@ -62,22 +61,22 @@ impl Tag {
         Self::new(SCOPE, scope)
     }
 
-    /// The tag of everything there is.
+    /// The tag of everything.
     pub fn all() -> Self {
         Self::new(ALL, ALL)
     }
 
-    /// What stands before the colon.
+    /// The part before the colon.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// What stands behind it.
+    /// The part after the colon.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Both.
+    /// Kind and name.
     pub fn into_parts(self) -> (String, String) {
         (self.kind, self.name)
     }
@@ -124,7 +123,7 @@ pub(crate) fn safe(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// What the headers of a PURGE name. A header that is there and names nothing is a mistake.
+/// The tags that a PURGE names. A header that is present and names none is an error.
 pub fn to_purge(headers: &HeaderMap) -> Result<Vec<Tag>, NoTag> {
     let mut tags = Vec::new();
     for value in headers.get_all(X_PURGE_ALL) {

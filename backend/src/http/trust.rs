@@ -1,4 +1,4 @@
-//! Whom our TLS connections trust: the public authorities, and those that a file names.
+//! The certificate authorities for outgoing TLS: the public ones, and those that a file names.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub fn authorities_in(file: &Path) -> Result<Vec<Certificate>, CaFileError> {
     parse(&std::fs::read(file)?)
 }
 
-/// The same as they stand there, in PEM.
+/// The authorities in a file, as PEM.
 pub fn pem_in(file: &Path) -> Result<Vec<u8>, CaFileError> {
     let pem = std::fs::read(file)?;
     parse(&pem)?;

@@ -1,4 +1,4 @@
-//! The text format that Prometheus had before `OpenMetrics`, for scrapers that ask for it.
+//! Prometheus's text format, older than `OpenMetrics`, for scrapers that ask for it.
 //!
 //! Samples look alike in both. The older format names a counter with its suffix, knows neither
 //! units nor `info`, and has no end.

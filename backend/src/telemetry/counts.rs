@@ -1,5 +1,5 @@
-//! Counters and histograms over closed sets of labels: to count is one atomic addition, without
-//! a lock and without a look-up.
+//! Counters and histograms over closed sets of labels: counting is one atomic addition, without a
+//! lock and without a look-up.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl<L: Label> Counts<L> {
         self.counters[label.index()].fetch_add(count, Ordering::Relaxed);
     }
 
-    /// What one counter says.
+    /// The value of one counter.
     pub fn get(&self, label: L) -> u64 {
         self.counters[label.index()].load(Ordering::Relaxed)
     }
@@ -107,7 +107,7 @@ impl Timings {
     /// Adds one duration.
     pub fn observe(&self, duration: Duration) {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        // One after the other: most of what there is to observe is short.
+        // A linear search: most durations are in the first buckets.
         let bucket = BOUNDS_US.iter().position(|us| nanoseconds <= us * 1000);
         let bucket = bucket.unwrap_or(BOUNDS_US.len());
         self.0.buckets[bucket].fetch_add(1, Ordering::Relaxed);

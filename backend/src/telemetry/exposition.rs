@@ -1,4 +1,4 @@
-//! `GET /metrics`: the page of counters, in the format that the scraper asks for.
+//! `GET /metrics`: all metrics, in the format that the scraper asks for.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -10,7 +10,7 @@ use crate::http::error::NO_STORE;
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
-/// The text format before it.
+/// Prometheus's older text format.
 const CLASSIC: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// Answers with `page`, which is `OpenMetrics`. A client that accepts text and not `OpenMetrics`

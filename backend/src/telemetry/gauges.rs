@@ -1,4 +1,4 @@
-//! What is so at the moment. Read when somebody asks, kept by nobody for that purpose.
+//! Gauges: read from their owners at each scrape, never kept as copies.
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -22,18 +22,18 @@ pub struct Gauges {
 /// How full the memory tier is. All zero if there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryGauges {
-    /// What its entries take.
+    /// The bytes that its entries take.
     pub bytes: u64,
-    /// What they may take.
+    /// The bound of `bytes`.
     pub limit_bytes: u64,
-    /// How many there are.
+    /// The number of entries.
     pub entries: usize,
 }
 
-/// How the store does.
+/// The state of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreGauges {
-    /// Whether it is used.
+    /// Whether the gateway uses the store.
     pub breaker: BreakerState,
     /// Writes that have not ended.
     pub writes_pending: usize,

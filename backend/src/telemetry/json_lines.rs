@@ -1,4 +1,4 @@
-//! Log lines as JSON, an object a line, written straight into the line: the library's own
+//! Log lines as JSON, one object a line, written straight into the line: `tracing-subscriber`'s own
 //! formatter goes through a serialiser.
 
 use std::fmt::{self, Debug, Write};
@@ -37,7 +37,7 @@ where
     }
 }
 
-/// Writes a whole line. Names and targets stand in source code, and need no escapes.
+/// Writes a whole line. Names and targets come from source code, so they need no escapes.
 #[inline(always)]
 pub(super) fn write_object(
     line: &mut LogLine,
@@ -56,12 +56,12 @@ pub(super) fn write_object(
     line.push("\"}\n");
 }
 
-/// The members of an object that has one already.
+/// Writes further members of an object.
 #[derive(Debug)]
 pub(super) struct Members<'a>(&'a mut LogLine);
 
 impl Members<'_> {
-    /// Writes a name; the value is written next.
+    /// Writes a name, which the value must follow.
     #[inline(always)]
     pub(super) fn name(&mut self, name: &str) -> &mut LogLine {
         self.0.push(",\"");
@@ -113,14 +113,14 @@ impl Visit for Members<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.name(field.name()).push("\"");
-        // What cannot be shown to its end is shown as far as it can.
+        // A value whose `Debug` fails is shown up to there.
         write!(Escaping(self.0), "{value:?}").unwrap_or_default();
         self.0.push("\"");
     }
 }
 
-/// Pushes the inside of a JSON string (RFC 8259, 7). What a terminal would obey, or not show, is
-/// escaped too: people read logs there, and a path is whatever a client likes.
+/// Pushes the inside of a JSON string (RFC 8259, 7). It also escapes what a terminal would obey or
+/// not show: operators read logs there, and clients choose their paths.
 fn push_escaped(line: &mut LogLine, text: &str) {
     if is_plain(text) {
         return line.push(text);
@@ -142,7 +142,7 @@ fn push_escaped(line: &mut LogLine, text: &str) {
     }
 }
 
-/// [`push_escaped`] for what comes in pieces.
+/// [`push_escaped`] for text that comes in pieces.
 struct Escaping<'a>(&'a mut LogLine);
 
 impl Write for Escaping<'_> {

@@ -1,5 +1,5 @@
-//! The label values of our metrics. All sets but statuses and models are closed, so that every
-//! series is there from the start and a rate misses no first event.
+//! The label values of the metrics. All sets but statuses and models are closed, so that every
+//! series exists from the start and a rate misses no first event.
 
 use std::fmt::Debug;
 
@@ -13,7 +13,7 @@ pub trait Label: Copy + Debug + Send + Sync + 'static {
     /// Its place among all values.
     fn index(self) -> usize;
 
-    /// How it is written.
+    /// Its spelling in the exposition.
     fn value(self) -> &'static str;
 }
 
@@ -61,59 +61,59 @@ label! {
         Passthrough = "passthrough",
         /// `PURGE` of any path.
         Purge = "purge",
-        /// What there is nothing for.
+        /// Unknown paths.
         Other = "other",
     }
 }
 
 label! {
-    /// What becomes of an input.
+    /// Where an input's vector came from.
     "outcome" pub Outcome {
         /// Memory had its vector.
         Memory = "memory",
         /// The store had its vector.
         Store = "store",
-        /// Paid for.
+        /// The upstream charged for it.
         Miss = "miss",
-        /// Somebody else's call brought its vector.
+        /// Another request's call brought its vector.
         Collapsed = "collapsed",
-        /// It stands twice in its request.
+        /// It repeats another input of its request.
         Repeat = "repeat",
     }
 }
 
 label! {
-    /// What a request's `X-Body-Hash` is worth.
+    /// How a request's `X-Body-Hash` compares with its body.
     "verdict" pub HashVerdict {
         /// It is the hash of the body that arrived.
         Match = "match",
-        /// There is none.
+        /// The request has none.
         Absent = "absent",
-        /// It is the hash of something else.
+        /// It is not the hash of the body that arrived.
         Mismatch = "mismatch",
     }
 }
 
 label! {
-    /// What a store does for us.
+    /// The operations of a store.
     "operation" pub StoreOperation {
-        /// To look one entry up.
+        /// Looks up one entry.
         Get = "get",
-        /// To write one entry.
+        /// Writes one entry.
         Put = "put",
     }
 }
 
 label! {
-    /// How an operation of the store ends.
+    /// How an operation of the store ended.
     "result" pub StoreResult {
         /// Found, or written.
         Ok = "ok",
-        /// Not there.
+        /// The store has no such object.
         Absent = "absent",
-        /// There, and not what it should be.
+        /// The store has an object, but a damaged or misplaced one.
         Unusable = "unusable",
-        /// Not in time.
+        /// The store did not answer in time.
         Timeout = "timeout",
         /// The store refused or could not be reached.
         Failed = "failed",
@@ -123,11 +123,11 @@ label! {
 }
 
 label! {
-    /// Whether the store is used.
+    /// Whether the gateway uses the store.
     "state" pub BreakerState {
-        /// It is.
+        /// All operations go through.
         Closed = "closed",
-        /// It is left alone.
+        /// No operation goes through.
         Open = "open",
         /// One operation tries whether it works again.
         HalfOpen = "half_open",

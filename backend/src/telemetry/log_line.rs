@@ -1,4 +1,4 @@
-//! One line of the log while it is written. Each thread has the room for one.
+//! One line of the log, in a buffer that each thread reuses.
 
 use std::cell::Cell;
 use std::fmt::{Arguments, Write};
@@ -11,19 +11,19 @@ thread_local! {
     static LAST: Cell<LogLine> = Cell::default();
 }
 
-/// Text that grows. What is short and has a known length is copied fastest where it is pushed, so
-/// all that pushes it is inlined.
+/// A growing text. All that pushes to it is inlined: short texts of a known length are copied
+/// fastest that way.
 #[derive(Debug, Default)]
 pub(super) struct LogLine {
     text: String,
-    /// The last second in which a line began, and how it is written, which takes long to find.
+    /// The last second in which a line began, and its spelling: formatting it anew is slow.
     second: (u64, String),
 }
 
 impl LogLine {
-    /// Has a line written and hands it on.
+    /// Lets `write` fill a line, then passes it to `hand_on`.
     pub(super) fn with<T>(write: impl FnOnce(&mut Self), hand_on: impl FnOnce(&str) -> T) -> T {
-        // Taken, not borrowed: a value may log while it is written.
+        // Taken, not borrowed: a value's `Debug` may log, too.
         let mut line = LAST.take();
         line.text.clear();
         write(&mut line);
@@ -37,7 +37,7 @@ impl LogLine {
         self.text.push_str(text);
     }
 
-    /// Pushes a value as far as it can be shown.
+    /// Pushes a value, up to where its formatting fails.
     pub(super) fn push_shown(&mut self, value: Arguments<'_>) {
         self.text.write_fmt(value).unwrap_or_default();
     }
@@ -55,7 +55,7 @@ impl LogLine {
         self.push_last_digits::<3>(value.subsec_micros());
     }
 
-    /// Pushes a time as RFC 3339 has it, in microseconds.
+    /// Pushes a time by RFC 3339, with microseconds.
     pub(super) fn push_time(&mut self, time: SystemTime) {
         let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (second, written) = &mut self.second;
@@ -82,8 +82,8 @@ impl LogLine {
     }
 }
 
-/// Whether a text between quotes needs no escapes. Most need none, and to look at all of one is
-/// faster than to go letter by letter.
+/// Whether a text needs no escapes between quotes. Most need none, and one pass over the whole text
+/// is faster than a decision for each letter.
 pub(super) fn is_plain(text: &str) -> bool {
     let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     text.bytes().fold(true, |all, byte| all & plain(byte))

@@ -1,7 +1,7 @@
-//! Log lines on their way out: collected in memory and written by a thread of their own, so that
-//! a slow reader of our log slows down nobody's request.
+//! Buffers log lines in memory and writes them on a thread of its own, so that a slow reader of
+//! standard error slows down no request.
 //!
-//! What waits is bounded. Lines that find no room are lost and counted.
+//! The buffer is bounded in bytes. Lines that do not fit are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,24 +13,24 @@ use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes that may wait: some ten thousand lines.
+/// Bound of the buffer: some ten thousand lines.
 const MAX_WAITING: usize = 4 << 20;
 
-/// Between two writes, so that many lines go out at once.
+/// Pause between two writes, so that many lines go out together.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// At the end, for what still waits: a reader that is stuck must not hold us up.
+/// How long the end of the program waits for the last lines: the reader may be stuck.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// Lines that were lost, in this process: it has one log.
+/// Lines that were dropped. One counter for the process, because it has one log.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// How many lines were lost.
+/// How many lines were dropped.
 pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Where lines are put.
+/// The buffer's input.
 #[derive(Clone, Debug, Default)]
 pub struct LogWriter(Arc<Shared>);
 
@@ -43,11 +43,11 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
-    /// Whether lines that waited are being written.
+    /// Whether the thread is writing lines that it took out.
     writing: bool,
 }
 
-/// To be kept to the end of the program: its drop waits, within bounds, until all is written.
+/// The program keeps it to its end: its drop waits, within bounds, until all lines are written.
 #[derive(Debug)]
 pub struct LastLines(LogWriter);
 
@@ -62,7 +62,7 @@ impl LogWriter {
         Ok((lines.clone(), LastLines(lines)))
     }
 
-    /// Puts a line to those that wait.
+    /// Adds a line to the buffer.
     pub(super) fn add(&self, line: &str) {
         self.0.add(line.as_bytes());
     }
@@ -124,18 +124,18 @@ impl Drop for LastLines {
 }
 
 impl<'a> MakeWriter<'a> for LogWriter {
-    type Writer = LogLine<'a>;
+    type Writer = LineSink<'a>;
 
-    fn make_writer(&'a self) -> LogLine<'a> {
-        LogLine(&self.0)
+    fn make_writer(&'a self) -> LineSink<'a> {
+        LineSink(&self.0)
     }
 }
 
-/// Takes one line, in one write.
+/// Takes one line from `tracing-subscriber`, in one write.
 #[derive(Debug)]
-pub struct LogLine<'a>(&'a Shared);
+pub struct LineSink<'a>(&'a Shared);
 
-impl Write for LogLine<'_> {
+impl Write for LineSink<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.add(line);
         Ok(line.len())
@@ -168,10 +168,10 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Hands on what is written, and waits until somebody takes it.
-    struct Reader(SyncSender<Vec<u8>>);
+    /// A reader that takes lines only when the test does.
+    struct SlowReader(SyncSender<Vec<u8>>);
 
-    impl Write for Reader {
+    impl Write for SlowReader {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
             self.0.send(bytes.into()).map_err(gone)?;
@@ -185,7 +185,7 @@ mod tests {
 
     fn start() -> (LogWriter, LastLines, Receiver<Vec<u8>>) {
         let (sender, receiver) = sync_channel(0);
-        let (lines, last) = LogWriter::start(Reader(sender)).unwrap();
+        let (lines, last) = LogWriter::start(SlowReader(sender)).unwrap();
         (lines, last, receiver)
     }
 
@@ -208,13 +208,13 @@ mod tests {
         let (lines, last, _read) = start();
         let line = [b'x'; 1 << 16];
         let before = lost();
-        // Twice what may wait, beside what the thread has taken.
+        // Twice the buffer's bound, and as much as the thread has taken out.
         for _ in 0..3 * MAX_WAITING / line.len() {
             lines.make_writer().write_all(&line).unwrap();
         }
         assert!(lost() - before >= (MAX_WAITING / line.len()) as u64);
         assert!(lines.0.state().waiting.len() <= MAX_WAITING);
-        // Returns, although nobody ever reads.
+        // Returns, although the test never reads.
         drop(last);
     }
 

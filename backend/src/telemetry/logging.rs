@@ -12,7 +12,7 @@ use super::request_line;
 use crate::config::LogFormat;
 use crate::config::log_filter::OWN_TARGETS;
 
-/// Logging cannot begin.
+/// Logging cannot start.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Unloggable {
@@ -22,7 +22,7 @@ pub enum Unloggable {
     Started(#[from] TryInitError),
 }
 
-/// Starts logging to standard error. Keep what it returns to the end of the program.
+/// Starts logging to standard error. The program must keep the result to its end.
 pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unloggable> {
     let ceiling = Targets::new()
         .with_targets(OWN_TARGETS.map(|target| (target, LevelFilter::TRACE)))

@@ -1,4 +1,4 @@
-//! What the gateway counts, and under which names.
+//! The gateway's metrics and their names.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,32 +19,32 @@ use super::models::{ByModel, Models};
 use crate::config::build::{COMMIT, VERSION};
 use crate::http::error::Error;
 
-/// In front of every name.
+/// The prefix of every name.
 pub(super) const PREFIX: &str = "embedding_gateway";
 
-/// Statuses that come sooner or later, to callers and from the upstream.
+/// Error statuses whose series exist from the start.
 const ERRORS: [u16; 9] = [400, 401, 403, 404, 429, 500, 502, 503, 504];
 
-/// What comes in place of an upstream's status.
+/// Errors that stand in for an upstream's status.
 const NO_ANSWER: [Error; 3] = [
     Error::Unreachable,
     Error::UpstreamTimeout,
     Error::UpstreamBroken,
 ];
 
-/// What the gateway counts.
+/// The gateway's metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Inputs of answered requests by what became of them.
+    /// Inputs of answered requests by where their vectors came from.
     pub inputs: Counts<Outcome>,
-    /// Embeddings requests by what their `X-Body-Hash` was worth.
+    /// Embeddings requests by how their `X-Body-Hash` compares with their body.
     pub body_hashes: Counts<HashVerdict>,
     /// Tokens by model.
     pub models: Arc<Models>,
     /// Time from an embeddings request to its answer without the waits for the upstream.
     pub added_latency: Timings,
-    /// Writes to the store that were given up.
+    /// Writes to the store that were dropped.
     pub writes_dropped: Counter,
     requests: Family<RequestLabels, Counter>,
     durations: TimingsBy<Route>,
@@ -101,7 +101,7 @@ impl Metrics {
         let written = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &gauges.registry()))
             .and_then(|()| encode_eof(&mut text));
-        // Writing to a string does not fail; if it did, half a page would be worse than none.
+        // Writing to a string does not fail. If it did, an empty page is better than half a page.
         if written.is_err() {
             text.clear();
         }
@@ -116,7 +116,7 @@ impl Metrics {
         self.durations.observe(route, duration);
     }
 
-    /// Counts an embeddings call to the upstream: a status, or a word for what happened instead.
+    /// Counts an embeddings call to the upstream by its status, or by the error's code without one.
     pub fn count_upstream(&self, result: Cow<'static, str>, duration: Duration) {
         self.upstream_calls
             .get_or_create(&UpstreamLabels { result })
@@ -124,7 +124,7 @@ impl Metrics {
         self.upstream_durations.observe(duration);
     }
 
-    /// Counts an operation of the store. `duration` is absent if nothing was tried.
+    /// Counts an operation of the store. `duration` is absent if the breaker skipped it.
     pub fn count_store(
         &self,
         operation: StoreOperation,
@@ -143,8 +143,8 @@ impl Metrics {
             .inc_by(count);
     }
 
-    /// Series that are sure to be asked for: a counter that appears with its first event hides
-    /// that event from every rate.
+    /// Creates the series of common errors: a counter that appears with its first event hides that
+    /// event from every rate.
     fn begin_series(&self) {
         for &route in Route::ALL {
             self.requests
@@ -191,7 +191,7 @@ impl Metrics {
         registry.register("inputs", help, self.inputs.clone());
         let help = "Embeddings requests by what their X-Body-Hash was worth";
         registry.register("body_hashes", help, self.body_hashes.clone());
-        let help = "Log lines that were lost, because whoever reads them is too slow, or gone";
+        let help = "Log lines that were dropped, because the log's reader is too slow, or gone";
         registry.register("log_lines_dropped", help, Lost);
         let build = Info::new(vec![("version", VERSION), ("commit", COMMIT)]);
         registry.register("build", "The program that answers", build);

@@ -7,17 +7,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// Models that have series of their own. An upstream that takes any name at all must not make
-/// series without end.
+/// Models with series of their own. An upstream that takes any name must not cause an unbounded
+/// number of series.
 const MAX_MODELS: usize = 50;
 
-/// What all further models are called together.
+/// The label value for all further models.
 const OTHER: &str = "other";
 
 /// The tokens of one model.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    /// What the answers would have cost without a cache.
+    /// What answers would have cost without a cache.
     pub nominal: AtomicU64,
     /// What the upstream charged.
     pub billed: AtomicU64,
@@ -25,14 +25,14 @@ pub struct Tokens {
     pub saved: AtomicU64,
 }
 
-/// The tokens of all models. Only models that the upstream accepted may be asked for here.
+/// The tokens of all models. Callers pass only models that the upstream accepted.
 #[derive(Debug, Default)]
 pub struct Models {
     known: RwLock<BTreeMap<Box<str>, Arc<Tokens>>>,
 }
 
 impl Models {
-    /// The tokens of one model, or of all that there is no room for.
+    /// The tokens of one model, or of all further models together.
     pub fn tokens(&self, model: &str) -> Arc<Tokens> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(tokens) = known.get(model) {
@@ -47,7 +47,7 @@ impl Models {
         Arc::clone(known.entry(name.into()).or_default())
     }
 
-    /// Counts an answer: what it is worth, and what it cost.
+    /// Counts an answer: its nominal tokens, and those that the upstream charged.
     pub fn count_answer(&self, model: &str, nominal: u64, billed: u64) {
         let tokens = self.tokens(model);
         tokens.nominal.fetch_add(nominal, Ordering::Relaxed);

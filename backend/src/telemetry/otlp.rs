@@ -1,4 +1,4 @@
-//! The way to a collector: OTLP over HTTP or gRPC.
+//! Exports traces to a collector: OTLP over HTTP or gRPC.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use crate::config::{OtlpProtocol, Tracing};
 use crate::http::client::http_client;
 use crate::http::trust::{self, CaFileError};
 
-/// Bound on a collector's answer: it counts what it refused, and says why.
+/// Bound on a collector's answer, which says how many spans it rejected, and why.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Traces cannot be exported as the configuration says.
@@ -31,7 +31,7 @@ pub enum Unexportable {
     Client(#[from] reqwest::Error),
 }
 
-/// The exporter that is configured. Must be called within the runtime.
+/// The exporter as configured. Needs the runtime's context.
 pub(super) fn exporter(config: &Tracing) -> Result<SpanExporter, Unexportable> {
     let (endpoint, timeout) = (config.endpoint.as_str(), config.timeout);
     Ok(match config.protocol {
@@ -51,7 +51,7 @@ pub(super) fn exporter(config: &Tracing) -> Result<SpanExporter, Unexportable> {
     })
 }
 
-/// Whom gRPC trusts, should the endpoint speak TLS. The library's own choice is nobody.
+/// The authorities for gRPC over TLS: tonic trusts none by default.
 fn tls(config: &Tracing) -> Result<ClientTlsConfig, CaFileError> {
     let own = config.ca_file.as_deref().map(trust::pem_in).transpose()?;
     let own = own.map(Certificate::from_pem);
@@ -60,7 +60,7 @@ fn tls(config: &Tracing) -> Result<ClientTlsConfig, CaFileError> {
         .ca_certificates(own))
 }
 
-/// Our own client for the exporter, whose thread is none of the runtime's.
+/// The gateway's HTTP client for the exporter, whose thread is outside the runtime.
 #[derive(Debug)]
 struct Poster {
     client: reqwest::Client,

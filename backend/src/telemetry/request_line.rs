@@ -1,7 +1,7 @@
-//! The line of each request in the log.
+//! Each request's line in the log.
 //!
-//! A hit in memory takes some microseconds, so its line must not take one. It goes to the log
-//! directly: `tracing` would hand over each field by itself.
+//! A hit in memory takes some microseconds, so its line must take less than one. The line goes to
+//! the log directly: `tracing` would visit its fields one by one.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -14,26 +14,26 @@ use super::log_writer::LogWriter;
 use super::request_record::EmbeddingOutcome;
 use crate::config::LogFormat;
 
-/// Of its own, so that these lines can be left out: `embedding_gateway::request=off`.
+/// A target of its own, so that `embedding_gateway::request=off` turns these lines off.
 const TARGET: &str = "embedding_gateway::request";
 
 const LEVEL: Level = Level::INFO;
 
-/// What the lines say beside their fields.
+/// The message of every line.
 const MESSAGE: &str = "request";
 
-/// The log of this process, if it wants these lines.
+/// The process's log, if `RUST_LOG` asks for these lines.
 static LOG: OnceLock<(LogFormat, LogWriter)> = OnceLock::new();
 
-/// From now on the lines go here. To be called when `tracing` knows what is wanted.
+/// Sends the lines to `lines` from now on. Call it after `tracing` has its filter.
 pub(super) fn write_to(format: LogFormat, lines: LogWriter) {
     if tracing::enabled!(target: TARGET, LEVEL) {
-        // The first one stays, as with `tracing`.
+        // The first log stays, as with `tracing`.
         LOG.get_or_init(|| (format, lines));
     }
 }
 
-/// What is told of a request.
+/// The fields of one request.
 #[derive(Debug)]
 pub(super) struct RequestLine<'a> {
     pub method: &'a str,
@@ -47,13 +47,13 @@ pub(super) struct RequestLine<'a> {
 }
 
 impl RequestLine<'_> {
-    /// Writes the line, if it is wanted.
+    /// Writes the line, if `RUST_LOG` asks for it.
     pub(super) fn log(&self) {
         match LOG.get() {
             Some((format, lines)) => {
                 LogLine::with(|line| self.write(line, *format), |line| lines.add(line));
             }
-            // Either nobody wants it, or whoever has started this program listens by himself.
+            // `RUST_LOG` leaves these lines out, or a test has a subscriber of its own.
             None => tracing::info!(target: TARGET, "{}", self.text()),
         }
     }
@@ -111,9 +111,9 @@ impl RequestLine<'_> {
     }
 }
 
-/// A format of fields.
+/// Writes fields in one format.
 trait Fields {
-    /// Writes a name; the value is written next.
+    /// Writes a name, which the value must follow.
     fn name(&mut self, name: &'static str) -> &mut LogLine;
 
     fn text(&mut self, name: &'static str, value: &str);
@@ -281,7 +281,7 @@ mod tests {
         }
     }
 
-    /// Like all other lines of the log: whoever reads it sees no difference.
+    /// These lines look like all other lines of the log.
     #[test]
     fn text_is_framed_as_tracing_does() {
         let log = Captured::default();

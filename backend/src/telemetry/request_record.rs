@@ -17,7 +17,7 @@ use crate::telemetry::Tally;
 /// What nginx logs for a client that went away before it got an answer.
 const CLIENT_GONE: u16 = 499;
 
-/// A request that is being answered. Its end is its drop.
+/// A running request. Its drop ends it.
 #[derive(Debug)]
 pub struct RequestRecord {
     metrics: Arc<Metrics>,
@@ -33,23 +33,23 @@ pub struct RequestRecord {
     complete: bool,
 }
 
-/// What an answer with vectors tells about itself: a member of its extensions.
+/// What the log, the metrics and the trace say about an answer with vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EmbeddingOutcome {
     /// Its different inputs by where their vectors came from.
     pub tally: Tally,
     /// Inputs that only repeat another one.
     pub repeats: usize,
-    /// What it is worth.
+    /// What it would have cost without a cache.
     pub nominal_tokens: u64,
-    /// What it cost.
+    /// What the upstream charged.
     pub billed_tokens: u64,
-    /// How long the request waited for the upstream, and for its reader.
+    /// How long the request waited for the upstream and for the client.
     pub waited: Duration,
 }
 
 impl RequestRecord {
-    /// A request has begun. It is traced if there is a tracer and the tracer wants it.
+    /// Begins the record of a request, and its trace if the tracer samples it.
     pub fn begin<B>(
         metrics: &Arc<Metrics>,
         tracer: Option<&Arc<Tracer>>,
@@ -78,30 +78,30 @@ impl RequestRecord {
         }
     }
 
-    /// Its trace.
+    /// The request's trace.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// Its answer has begun.
+    /// Notes that the answer has begun.
     pub fn answer(&mut self, status: StatusCode, outcome: Option<EmbeddingOutcome>) {
         self.status = Some(status);
         self.outcome = outcome;
     }
 
-    /// Its answer has gone on by so many bytes.
+    /// Adds bytes of the answer.
     pub fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
 
-    /// Whoever reads its answer had no room for more for so long.
+    /// Excludes client backpressure from the added latency.
     pub fn add_wait(&mut self, waited: Duration) {
         if let Some(outcome) = &mut self.outcome {
             outcome.waited += waited;
         }
     }
 
-    /// Its answer is complete.
+    /// Ends the record of a complete answer.
     pub fn complete(mut self) {
         self.complete = true;
     }

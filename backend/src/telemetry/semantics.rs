@@ -1,5 +1,5 @@
-//! What spans say, in the words of `OpenTelemetry`'s semantic conventions for HTTP and for
-//! generative AI. What they have no word for begins with our own name.
+//! Attributes of spans by `OpenTelemetry`'s semantic conventions for HTTP and for generative AI.
+//! Attributes without a convention begin with `embedding_gateway`.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use super::request_record::EmbeddingOutcome;
 use crate::embeddings::request::{EmbeddingRequest, Encoding};
 use crate::http::paths::EMBEDDINGS;
 
-/// Of a longer path no more is told.
+/// Longer paths are cut off.
 const MAX_PATH_BYTES: usize = 256;
 
-/// Of a longer address, too: spans wait in memory.
+/// Longer URLs are cut off, because spans wait in memory.
 const MAX_URL_BYTES: usize = 512;
 
-/// Stands for a method that we do not know.
+/// Stands for an unknown method.
 const OTHER_METHOD: &str = "_OTHER";
 
-/// A name and a value, if there is one.
+/// A name and a value, if the value is known.
 pub type Attribute = Option<KeyValue>;
 
 /// An attribute.
@@ -33,12 +33,12 @@ fn optional(name: &'static str, value: Option<impl Into<Value>>) -> Attribute {
     value.map(|value| KeyValue::new(name, value))
 }
 
-/// A count, as the protocol has it.
+/// A count, as OTLP encodes it.
 pub fn count(name: &'static str, count: usize) -> Attribute {
     attribute(name, i64::try_from(count).unwrap_or(i64::MAX))
 }
 
-/// A method that we know; a client may call its own as it likes.
+/// A known method's name: clients may invent methods of any length.
 pub fn method_name(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -53,7 +53,7 @@ pub fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// The method as spans are named after it: HTTP has the word for those that nobody knows.
+/// The method in a span's name: the conventions name unknown methods `HTTP`.
 pub fn span_name(method: &Method) -> &'static str {
     match method_name(method) {
         OTHER_METHOD => "HTTP",
@@ -70,7 +70,7 @@ fn beginning(text: &str, max_bytes: usize) -> &str {
     &text[..text.floor_char_boundary(max_bytes)]
 }
 
-/// Where a request belongs, with few different values.
+/// The route's template, which has few different values.
 pub fn route_template(route: Route) -> Option<&'static str> {
     match route {
         Route::Embeddings => Some(EMBEDDINGS),
@@ -79,7 +79,7 @@ pub fn route_template(route: Route) -> Option<&'static str> {
     }
 }
 
-/// A request as it begins.
+/// The attributes of a request when it begins.
 pub fn request<B>(route: Route, request: &Request<B>) -> [Attribute; 5] {
     let version = match request.version() {
         Version::HTTP_2 => "2",
@@ -95,7 +95,7 @@ pub fn request<B>(route: Route, request: &Request<B>) -> [Attribute; 5] {
     ]
 }
 
-/// What an embeddings request asks for.
+/// The attributes of an embeddings request.
 pub fn embeddings(request: &EmbeddingRequest) -> [Attribute; 5] {
     let format: StringValue = match request.encoding {
         Encoding::Float => "float".into(),
@@ -114,7 +114,7 @@ pub fn embeddings(request: &EmbeddingRequest) -> [Attribute; 5] {
     ]
 }
 
-/// What became of it.
+/// The attributes of its outcome.
 pub fn outcome(outcome: &EmbeddingOutcome) -> [Attribute; 7] {
     let tokens = |name, tokens| attribute(name, i64::try_from(tokens).unwrap_or(i64::MAX));
     [
@@ -131,13 +131,13 @@ pub fn outcome(outcome: &EmbeddingOutcome) -> [Attribute; 7] {
     ]
 }
 
-/// What the upstream charged for a call.
+/// The tokens that the upstream charged for a call.
 pub fn charged(tokens: u64) -> [Attribute; 1] {
     let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
     [attribute("gen_ai.usage.input_tokens", tokens)]
 }
 
-/// A call to the upstream as it begins.
+/// The attributes of a call to the upstream when it begins.
 pub fn call(method: &Method, url: &Url) -> [Attribute; 4] {
     let mut bare = url.clone();
     bare.set_query(None);

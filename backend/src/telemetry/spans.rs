@@ -1,7 +1,7 @@
-//! Traces: what each request spent its time on. Nothing is done where nothing is traced.
+//! Traces: where each request spent its time. Without a tracer they cost nothing.
 //!
-//! Spans are made by hand, not out of log lines, so that a request that is not sampled costs no
-//! more than a random number. They hold no input, no vector and no key.
+//! Spans are made by hand, not from log lines, so that a request that is not sampled costs no more
+//! than a random number. They hold no input, no vector and no key.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,10 +27,10 @@ use super::trace_context::TraceContext;
 use super::trace_id::TraceId;
 use crate::config::{Batching, RootSampler, Sampling, Tracing};
 
-/// Who makes the spans, in the terms of `OpenTelemetry`: its instrumentation scope.
+/// The instrumentation scope of all spans.
 const SCOPE: &str = env!("CARGO_PKG_NAME");
 
-/// Makes spans and has them exported.
+/// Makes spans and exports them.
 #[derive(Debug)]
 pub struct Tracer {
     provider: SdkTracerProvider,
@@ -39,7 +39,7 @@ pub struct Tracer {
     tells_upstream: bool,
 }
 
-/// The trace of one request, and its place there. Where nobody will ever hear of it, it is nothing.
+/// One request's span and its context; empty if neither a collector nor the upstream learns of it.
 #[derive(Clone, Debug, Default)]
 pub struct Trace(Option<Arc<Traced>>);
 
@@ -51,7 +51,7 @@ struct Traced {
     span: Mutex<Option<SdkSpan>>,
 }
 
-/// A stretch of work for a request. Its end is its drop.
+/// A span of work for a request. Its drop ends it.
 #[derive(Debug, Default)]
 pub struct Span {
     sdk: Option<SdkSpan>,
@@ -59,7 +59,7 @@ pub struct Span {
 }
 
 impl Tracer {
-    /// Begins to export. Must be called within the runtime.
+    /// Starts the exporter. Needs the runtime's context.
     pub fn start(config: &Tracing) -> Result<Arc<Self>, Unexportable> {
         let processor = BatchSpanProcessor::builder(otlp::exporter(config)?)
             .with_batch_config(batching(config.batching))
@@ -83,7 +83,7 @@ impl Tracer {
         }))
     }
 
-    /// The trace of a request, continued from whoever sent it, and its number.
+    /// A request's trace, continued from the client's `traceparent` if there is one, and its id.
     pub fn trace(self: &Arc<Self>, name: &'static str, headers: &HeaderMap) -> (Trace, TraceId) {
         let none = Context::new();
         let parent = match TraceContext::of(headers) {
@@ -94,7 +94,7 @@ impl Tracer {
         let span = self.sdk.build_with_context(builder, &parent);
         let context = span.span_context();
         let id = TraceId::from_bytes(context.trace_id().to_bytes());
-        // What nobody reads of, and nobody is told of, is no trace to those who work for it.
+        // Neither a collector nor the upstream would learn of this trace.
         if !span.is_recording() && !self.tells_upstream {
             return (Trace::default(), id);
         }
@@ -106,43 +106,43 @@ impl Tracer {
         (trace, id)
     }
 
-    /// Exports what waits, and nothing more. Blocks for at most `patience`.
+    /// Exports the last spans and stops. Blocks for at most `patience`.
     pub fn finish(&self, patience: Duration) -> OTelSdkResult {
         self.provider.shutdown_with_timeout(patience)
     }
 }
 
 impl Trace {
-    /// Whether anybody will read what is said of the request.
+    /// Whether the request is sampled.
     pub fn is_recorded(&self) -> bool {
         self.0
             .as_ref()
             .is_some_and(|traced| traced.context.is_sampled())
     }
 
-    /// Says something of the request. `attributes` is asked only if it is recorded.
+    /// Sets attributes of the request's span. Calls `attributes` only if it is sampled.
     pub fn describe<const N: usize>(&self, attributes: impl FnOnce() -> [Attribute; N]) {
         self.with_span(|span| span.set_attributes(attributes().into_iter().flatten()));
     }
 
-    /// Names the request.
+    /// Renames the request's span.
     pub fn rename(&self, name: impl FnOnce() -> String) {
         self.with_span(|span| span.update_name(name()));
     }
 
-    /// The request has failed through a fault of this side, in a word.
+    /// Marks the request's span as failed by the server. `reason` is one word.
     pub fn fail(&self, reason: &str) {
         self.with_span(|span| fail(span, reason));
     }
 
-    /// The request has ended. What goes on for it has spans of its own.
+    /// Ends the request's span. Work that goes on has spans of its own.
     pub fn end(&self) {
         if let Some(traced) = &self.0 {
             drop(traced.span().take());
         }
     }
 
-    /// Begins a stretch of work for the request, with a name that is asked only if it is recorded.
+    /// Begins a span of work for the request. Calls `name` only if the request is sampled.
     pub fn span<Name: Into<Cow<'static, str>>>(
         &self,
         kind: SpanKind,
@@ -177,21 +177,21 @@ impl Traced {
 }
 
 impl Span {
-    /// Says something of the work. `attributes` is asked only if it is recorded.
+    /// Sets attributes of the span. Calls `attributes` only if the request is sampled.
     pub fn describe<const N: usize>(&mut self, attributes: impl FnOnce() -> [Attribute; N]) {
         if let Some(span) = &mut self.sdk {
             span.set_attributes(attributes().into_iter().flatten());
         }
     }
 
-    /// The work has failed, in a word.
+    /// Marks the work as failed. `reason` is one word.
     pub fn fail(&mut self, reason: &str) {
         if let Some(span) = &mut self.sdk {
             fail(span, reason);
         }
     }
 
-    /// Tells the upstream which trace it works for, if it is to know.
+    /// Sets `traceparent` for the upstream, if the operator allows it.
     pub fn tell(&self, headers: &mut HeaderMap) {
         let Some(traced) = self
             .trace

@@ -1,22 +1,22 @@
-//! Where the vectors of one request came from.
+//! Counts where the vectors of one request came from.
 
 use super::Outcome;
 
-/// Different inputs by where their vectors came from.
+/// Counts of a request's distinct inputs, by where their vectors came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// From memory.
     pub memory: usize,
     /// From the store.
     pub store: usize,
-    /// From somebody else's call.
+    /// From another request's call.
     pub collapsed: usize,
     /// From the upstream.
     pub miss: usize,
 }
 
 impl Tally {
-    /// The count that an outcome belongs to.
+    /// The count for an outcome.
     pub fn count_of(&mut self, source: Outcome) -> &mut usize {
         match source {
             Outcome::Memory => &mut self.memory,

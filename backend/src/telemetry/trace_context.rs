@@ -1,8 +1,7 @@
-//! What a request's headers say of the trace that it belongs to (W3C Trace Context).
+//! The trace that a request's headers name (W3C Trace Context).
 //!
-//! What is not to the letter is as good as absent: the propagator of `OpenTelemetry` takes signs,
-//! short numbers and the first of several headers, and our log must not name another trace than
-//! our spans.
+//! Malformed headers count as absent. `OpenTelemetry`'s propagator accepts signs, short numbers and
+//! the first of several headers; the log would then name another trace than the spans.
 
 use http::header::{HeaderMap, HeaderName};
 use opentelemetry::propagation::Extractor;
@@ -10,13 +9,13 @@ use opentelemetry::propagation::Extractor;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Where the trace's number stands in a `traceparent`.
+/// Where the trace's id stands in a `traceparent`.
 pub(super) const TRACE: std::ops::Range<usize> = 3..35;
 
-/// `00-<trace>-<parent>-<flags>`, in lower-case hex digits: the whole length of this version.
+/// The length of `00-<trace>-<parent>-<flags>`, in lower-case hex digits.
 const LENGTH: usize = 55;
 
-/// The one `traceparent`, if it is sound: then it is ASCII.
+/// The only `traceparent`, if it is well-formed, hence ASCII.
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let value = values.next()?.to_str().ok()?;
@@ -33,7 +32,7 @@ fn is_sound(value: &[u8]) -> bool {
         _ => digit(byte),
     });
     let some = |digits: &[u8]| digits.iter().any(|&byte| byte != b'0');
-    // Later versions may add to the end (2.2.2), but move nothing; the last one is not allowed.
+    // Later versions may append fields (2.2.2), but move none; version ff is invalid.
     let ended = match &known[..2] {
         b"00" => rest.is_empty(),
         version => version != b"ff" && matches!(rest.first(), None | Some(b'-')),
@@ -41,7 +40,7 @@ fn is_sound(value: &[u8]) -> bool {
     framed && ended && some(&known[TRACE]) && some(&known[36..52])
 }
 
-/// Both headers, as a propagator asks for them.
+/// Both headers, for a propagator.
 #[derive(Debug)]
 pub(super) struct TraceContext<'a> {
     traceparent: &'a str,
@@ -50,7 +49,7 @@ pub(super) struct TraceContext<'a> {
 }
 
 impl<'a> TraceContext<'a> {
-    /// The caller, if the request belongs to a trace.
+    /// The context of a request that belongs to a trace.
     pub(super) fn of(headers: &'a HeaderMap) -> Option<Self> {
         let traceparent = traceparent(headers)?;
         let states = headers.get_all(TRACESTATE).iter();

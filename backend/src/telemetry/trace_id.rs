@@ -1,5 +1,5 @@
-//! The number that a request has in all logs along its way: that of its trace, if somebody in
-//! front of us has given it one.
+//! The id that a request has in the logs of all proxies and services: that of its trace, if the
+//! client or a proxy in front started one.
 
 use http::header::HeaderMap;
 
@@ -10,13 +10,13 @@ use super::trace_context;
 pub struct TraceId([u8; 32]);
 
 impl TraceId {
-    /// What the request's `traceparent` says.
+    /// The id in the request's `traceparent`.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let value = trace_context::traceparent(headers)?.as_bytes();
         value.get(trace_context::TRACE)?.try_into().ok().map(Self)
     }
 
-    /// The number itself.
+    /// An id of 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         let mut digits = [0; 32];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
@@ -27,7 +27,7 @@ impl TraceId {
 
     /// The digits.
     pub fn as_str(&self) -> &str {
-        // They are ASCII.
+        // Hex digits are ASCII.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }

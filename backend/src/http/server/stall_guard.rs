@@ -1,8 +1,8 @@
-//! Whether whoever is at the other end of a connection takes what we have for it.
+//! Watches whether a client reads its answers.
 //!
-//! Answers hold a place among the requests, and memory, until they are read. HTTP/1 shows a reader
-//! that does not read by a socket that takes no more; HTTP/2 by answers that nobody asks to go on,
-//! while the connection itself is as lively as you like.
+//! An answer holds a request's permit, and memory, until the client has read it. A client that
+//! stops reading shows over HTTP/1 by a full socket; over HTTP/2 by answers without flow-control
+//! window, while the connection itself may be busy.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
 
-/// What one reader takes.
+/// What one client reads.
 #[derive(Debug, Default)]
 pub(super) struct StallGuard {
-    /// How often it took something.
+    /// How often the client took something.
     steps: AtomicUsize,
-    /// Answers that could go on if it wanted them to.
+    /// Answers that wait for the client.
     unread: AtomicUsize,
-    /// Whether its socket is full.
+    /// Whether the socket is full.
     full: AtomicBool,
 }
 
-/// An answer, watched for whether it is read.
+/// An answer's body, watched.
 #[derive(Debug)]
 pub(super) struct Read<B> {
     body: B,
@@ -33,7 +33,7 @@ pub(super) struct Read<B> {
     is_unread: bool,
 }
 
-/// A stream, watched for whether it takes what is written.
+/// A connection's stream, watched.
 #[derive(Debug)]
 pub(super) struct Written<S> {
     stream: S,
@@ -41,8 +41,8 @@ pub(super) struct Written<S> {
 }
 
 impl StallGuard {
-    /// Returns when it has taken nothing for so long, or up to twice as long, although there
-    /// was something.
+    /// Returns when the client has taken nothing for `patience`, or up to twice that, although
+    /// something waited for it.
     pub(super) async fn stalls(&self, patience: Duration) {
         let mut before = None;
         loop {
@@ -56,7 +56,7 @@ impl StallGuard {
         }
     }
 
-    /// Watches an answer that goes to it.
+    /// Watches an answer to the client.
     pub(super) fn reads<B>(self: &Arc<Self>, body: B) -> Read<B> {
         let mut read = Read {
             is_unread: false,
@@ -67,7 +67,7 @@ impl StallGuard {
         read
     }
 
-    /// Watches the stream that leads to it.
+    /// Watches the client's stream.
     pub(super) fn at<S>(self: &Arc<Self>, stream: S) -> Written<S> {
         let reader = Arc::clone(self);
         Written { stream, reader }
@@ -101,8 +101,8 @@ impl<B: Body + Unpin> Body for Read<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
         self.reader.steps.fetch_add(1, Relaxed);
-        // While there is nothing, it is not the reader that is waited for. The end may have been
-        // taken and wait for room: an answer is read when it is dropped.
+        // While the body has no frame, the answer does not wait for the client. Its last frame may
+        // still wait in hyper: an answer counts as read when hyper drops it.
         self.set_unread(frame.is_ready());
         frame
     }
@@ -119,7 +119,7 @@ impl<B: Body + Unpin> Body for Read<B> {
 impl<S> Written<S> {
     fn note<T>(&self, written: &Poll<T>) {
         let was_full = self.reader.full.swap(written.is_pending(), Relaxed);
-        // Room that was always there says nothing: HTTP/2 writes pings, whoever reads or not.
+        // Only a full socket that takes bytes again is progress: HTTP/2 writes pings in any case.
         if was_full && written.is_ready() {
             self.reader.steps.fetch_add(1, Relaxed);
         }

@@ -1,4 +1,4 @@
-//! The timer of a connection.
+//! A connection's timer, which reuses its sleep.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Sleep, Timer};
 use tokio::time;
 
-/// A timer that is set again and again.
+/// A timer that resets one sleep instead of making new ones.
 ///
 /// hyper asks for a sleep whenever it waits for a request, and drops it as soon as the request's
-/// head is there. To make one and to take it back both cost the lock of the runtime's timers. This
-/// one is put aside instead, and only moved when it is wanted again.
+/// head is there. Making and dropping a sleep each take the lock of the runtime's timers. This one
+/// is put aside instead, and reset for the next request.
 #[derive(Debug, Default)]
 pub(super) struct ReusedTimer {
     aside: Aside,
@@ -20,7 +20,7 @@ pub(super) struct ReusedTimer {
 
 type Aside = Arc<Mutex<Option<Pin<Box<time::Sleep>>>>>;
 
-/// A sleep that is put aside when it is dropped.
+/// A sleep that hyper's drop puts aside.
 struct Reused {
     sleep: Option<Pin<Box<time::Sleep>>>,
     aside: Aside,

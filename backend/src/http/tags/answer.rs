@@ -7,12 +7,12 @@ use http::header::HeaderValue;
 use super::{MODEL, SCOPE, safe};
 use crate::http::credentials::CredentialId;
 
-/// The tags of an answer with vectors: its model, the scope that shares them, and the digits of
-/// the credential that it was given to.
+/// The tags of an answer with vectors: its model, the scope that shares them, and the digest of
+/// the credential that asked.
 pub fn of_answer(model: &str, scope: &str, own: &str) -> HeaderValue {
-    // A scope that nobody shares is the credential.
+    // A credential that shares with no other is its own scope.
     let shared = Some(scope).filter(|scope| *scope != own);
-    // Without room to spare, it becomes a header's value as it is.
+    // With the exact capacity, the string becomes a header's value without a copy.
     let room = |kind: &str, name: &str| kind.len() + ":".len() + name.len() + " ".len();
     let others = shared.map_or(0, |scope| room(SCOPE, scope)) + room(SCOPE, own) - " ".len();
     let mut tags = String::with_capacity(room(MODEL, model) + others);
@@ -27,7 +27,7 @@ pub fn of_answer(model: &str, scope: &str, own: &str) -> HeaderValue {
     header(tags)
 }
 
-/// The tag of everything that was given to one credential.
+/// The tag of all answers to one credential.
 pub fn of_credential(id: CredentialId) -> HeaderValue {
     let mut tag = String::new();
     push_kind(&mut tag, SCOPE);
@@ -43,7 +43,7 @@ fn push_kind(tags: &mut String, kind: &str) {
     tags.push(':');
 }
 
-/// Tags hold nothing that a header could not; an empty header is what is left if they did.
+/// Tags hold only what a header may hold; otherwise the header would be empty.
 pub(super) fn header(tags: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(tags)).unwrap_or(HeaderValue::from_static(""))
 }
