@@ -1,4 +1,5 @@
-//! Who may do what: who is let in, whose credential goes upstream, who shares vectors with whom.
+//! Access: which callers the gateway admits, which credential goes upstream, and which callers
+//! share vectors.
 
 pub mod acceptance;
 pub mod client_keys;
@@ -19,10 +20,10 @@ use crate::http::error::Error;
 /// The scope of vectors that all callers share.
 const SHARED: &str = "shared";
 
-/// Where the upstream names the organisation that a credential belongs to.
+/// The header in which the upstream names a credential's organisation.
 const OPENAI_ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
 
-/// The rules of the house.
+/// The rules of access.
 #[derive(Debug)]
 pub struct Access {
     rule: Rule,
@@ -44,18 +45,18 @@ enum Rule {
     },
 }
 
-/// One caller, admitted.
+/// An admitted caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The name of what the caller presented.
+    /// The digest of the credential that the caller presented.
     pub id: CredentialId,
-    /// The name of what goes upstream for it.
+    /// The digest of the credential that goes upstream for the caller.
     pub payer: CredentialId,
-    /// What goes upstream for it.
+    /// The credential that goes upstream for the caller.
     pub upstream: Vec<(HeaderName, HeaderValue)>,
-    /// The scope of a credential that shares with nobody: its name in digits.
+    /// The scope of the credential alone: its digest in hex.
     pub own: Arc<str>,
-    /// Whose vectors it shares.
+    /// The scope whose vectors the caller shares.
     pub scope: Arc<str>,
 }
 
@@ -90,7 +91,7 @@ impl Access {
         })
     }
 
-    /// Admits a caller, or not. Takes its credential out of `headers` either way.
+    /// Admits a caller, or refuses it. Takes its credential out of `headers` either way.
     pub fn admit(
         &self,
         method: &Method,
@@ -144,7 +145,8 @@ impl Access {
         }
     }
 
-    /// Whether embeddings of this model may be asked for. `None`: nobody can say which it is.
+    /// Whether callers may ask embeddings of this model. `None` is a model that the gateway cannot
+    /// read.
     pub fn check_model(&self, model: Option<&str>) -> Result<(), Error> {
         let Some(models) = &self.models else {
             return Ok(());
@@ -153,12 +155,12 @@ impl Access {
         allowed.then_some(()).ok_or(Error::ModelNotAllowed)
     }
 
-    /// Whether a caller's own credential goes upstream.
+    /// Whether callers' own credentials go upstream.
     pub fn passes_credentials(&self) -> bool {
         matches!(self.rule, Rule::PassThrough { .. })
     }
 
-    /// Reads again who may call, where a file says it.
+    /// Reads the file of client keys again, if there is one.
     pub async fn reload_client_keys(&self) -> Result<(), Unreadable> {
         match &self.rule {
             Rule::Gateway {
@@ -169,7 +171,7 @@ impl Access {
         }
     }
 
-    /// Whether a hit may be served to this caller.
+    /// Whether the caller may have hits of this model.
     pub fn may_hit(&self, caller: &Caller, model: &str) -> bool {
         match &self.rule {
             Rule::PassThrough { acceptance, .. } => acceptance.holds(caller.id, model),
@@ -177,8 +179,8 @@ impl Access {
         }
     }
 
-    /// The upstream answered an embeddings call of this caller for this model. Returns whose
-    /// vectors these are, if that is not what the caller's scope says.
+    /// Notes that the upstream accepted the caller's embeddings call for this model. Returns the
+    /// scope of the vectors, if it is not the caller's.
     pub fn accepted(
         &self,
         caller: &Caller,
@@ -200,7 +202,7 @@ impl Access {
         (scope != caller.scope).then_some(scope)
     }
 
-    /// The upstream does not know this caller, or not any more.
+    /// Notes that the upstream rejected the caller's credential.
     pub fn rejected(&self, caller: &Caller) {
         if let Rule::PassThrough { acceptance, .. } = &self.rule {
             acceptance.lose(caller.id);
@@ -223,12 +225,12 @@ fn scope_of(
     }
 }
 
-/// No other scope begins like this.
+/// The scope of an organisation, with a prefix that no other scope has.
 fn organization(name: &str) -> Arc<str> {
     format!("organization:{name}").into()
 }
 
-/// `/v1/files/*` stands for everything below `/v1/files/`.
+/// Whether `route` allows `path`: `/v1/files/*` allows everything below `/v1/files/`.
 fn matches(route: &str, path: &str) -> bool {
     match route.strip_suffix('*') {
         Some(below) if below.ends_with('/') => path.starts_with(below) && path.len() > below.len(),

@@ -1,5 +1,5 @@
-//! The tiers and their manners: memory, then the store. Neither can fail a request, and their
-//! types say so: a look-up has an answer or none.
+//! The tiers: memory, then the store. Neither can fail a request, and the types say so: a look-up
+//! returns an option, not a result.
 
 pub mod admission;
 pub mod breaker;
@@ -39,7 +39,7 @@ struct Stored {
     admission: Admission,
 }
 
-/// What an entry must fulfil to be served: not too old, and not purged.
+/// The condition for serving an entry: not too old, and not purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freshness {
     created_after_ms: u64,
@@ -53,7 +53,7 @@ impl Freshness {
 }
 
 impl Cache {
-    /// Opens the tiers that are configured.
+    /// Opens the configured tiers.
     pub fn open(
         cache: &config::CacheConfig,
         store: Option<&config::StoreConfig>,
@@ -71,7 +71,7 @@ impl Cache {
         })
     }
 
-    /// What entries of a model and a scope must fulfil now.
+    /// The condition for entries of a model and a scope, as of now.
     pub fn freshness(&self, model: &str, scope: &str) -> Freshness {
         let expired = self
             .max_age
@@ -81,13 +81,13 @@ impl Cache {
         }
     }
 
-    /// The time that an entry has left, if entries have a maximum age.
+    /// How long an entry stays fresh, if entries have a maximum age.
     pub fn remaining(&self, created_ms: u64) -> Option<Duration> {
         let ends = created_ms.saturating_add(millis(self.max_age?));
         Some(Duration::from_millis(ends.saturating_sub(unix_ms())))
     }
 
-    /// Looks into memory.
+    /// Looks up one key in memory.
     pub fn get_memory(&self, key: &Key, fresh: Freshness) -> Option<Arc<Entry>> {
         let entry = self
             .memory
@@ -100,8 +100,8 @@ impl Cache {
         Some(entry)
     }
 
-    /// Looks into the store, and remembers what is found. The answers stand in the order of the
-    /// keys.
+    /// Looks up keys in the store, and puts what it finds into memory. Results are in the order of
+    /// the keys.
     pub async fn get_store(&self, keys: Vec<Key>, fresh: Freshness) -> Vec<Option<Arc<Entry>>> {
         let Some(stored) = self.stored.as_ref().filter(|_| self.purges.are_known()) else {
             return vec![None; keys.len()];
@@ -123,8 +123,8 @@ impl Cache {
         self.stored.is_some()
     }
 
-    /// Puts a vector that was paid for where the next one who looks finds it. `span` lasts until
-    /// it is written.
+    /// Puts a new vector into memory and queues its write to the store. `span` lasts until it is
+    /// written.
     pub fn insert(&self, key: Key, entry: &Arc<Entry>, span: &Arc<Span>) {
         self.remember(key, entry);
         if let Some(stored) = &self.stored
@@ -143,7 +143,7 @@ impl Cache {
             .map_or_else(MemoryGauges::default, Memory::gauges)
     }
 
-    /// How the store does, if there is one.
+    /// The state of the store, if there is one.
     pub fn store_gauges(&self) -> Option<StoreGauges> {
         let stored = self.stored.as_ref()?;
         Some(StoreGauges {
@@ -152,7 +152,7 @@ impl Cache {
         })
     }
 
-    /// The purges, to add to them.
+    /// The purges so far; handlers add to them.
     pub fn purges(&self) -> &Arc<Purges> {
         &self.purges
     }

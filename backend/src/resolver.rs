@@ -1,8 +1,8 @@
-//! From the inputs of a request to their vectors: memory, somebody else's work, the store, the
-//! upstream, in this order.
+//! Resolves the inputs of a request to their vectors: by memory, another request's call, the store,
+//! the upstream, in this order.
 //!
-//! What memory does not have is fetched by a task that belongs to nobody's connection: a caller
-//! that goes away does not take away what others wait for, and what was paid for is kept.
+//! A task that no connection owns fetches what memory does not have: a client that goes away takes
+//! nothing from waiters, and the tiers keep what the upstream charged for.
 
 mod call;
 mod fetch;
@@ -30,11 +30,11 @@ use crate::http::error::Error;
 use crate::telemetry::{Metrics, Outcome, Span, Tally, semantics};
 use crate::upstream::Client;
 
-/// How often an order waits for others' work. If that fails each time for reasons of theirs, it
-/// goes its own way: with N callers in trouble, the last must not wait N times.
+/// How often a look-up waits for other requests. If those fail for reasons of their own, it calls
+/// the upstream itself: with N failing callers, the last must not wait N times.
 const SHARED_ROUNDS: usize = 2;
 
-/// What becomes of an input under way.
+/// The outcome of an input in flight.
 type CoalescedResult = Result<(Arc<Entry>, Outcome), Fault>;
 
 /// The tiers and the upstream behind them.
@@ -44,13 +44,13 @@ pub struct Resolver {
     upstream: Arc<Client>,
     access: Arc<Access>,
     metrics: Arc<Metrics>,
-    /// Knows the tasks that outlive their request.
+    /// Tracks the tasks that outlive their request.
     tracker: TaskTracker,
     in_flight: Arc<InFlight<CoalescedResult>>,
 }
 
 impl Resolver {
-    /// A resolver over `cache` and `upstream`. The remaining arguments are what it reports to.
+    /// A resolver over `cache` and `upstream`, which reports to `access` and `metrics`.
     pub fn new(
         cache: Cache,
         upstream: Arc<Client>,
@@ -74,8 +74,8 @@ impl Resolver {
         &self.cache
     }
 
-    /// Fulfils an order, or explains why not. What is in memory is there when this returns, and the
-    /// future only hands it over.
+    /// Resolves a look-up, or returns the reason why not. If memory has all of it, the returned
+    /// future is ready.
     pub fn resolve(
         self: &Arc<Self>,
         lookup: EmbeddingLookup,
@@ -89,7 +89,7 @@ impl Resolver {
             return Either::Left(ready(Ok(found.into())));
         }
         let resolver = Arc::clone(self);
-        // In a box: who finds all in memory has no use for the room that this takes.
+        // Boxed, so that a request that finds all in memory does not carry this future's size.
         Either::Right(Box::pin(async move {
             let found = resolver.complete(lookup, found).await?;
             resolver.count(&found.tally);
@@ -97,7 +97,7 @@ impl Resolver {
         }))
     }
 
-    /// Gets what memory does not have.
+    /// Fetches what memory does not have.
     async fn complete(
         self: &Arc<Self>,
         lookup: EmbeddingLookup,
@@ -111,7 +111,8 @@ impl Resolver {
         }
     }
 
-    /// The model behind the name has changed: what is left of the old one is worthless.
+    /// Fetches all inputs anew: the model behind the name has changed, so older vectors do not
+    /// compare.
     async fn fetch_anew(
         self: &Arc<Self>,
         lookup: &Arc<EmbeddingLookup>,
@@ -130,7 +131,8 @@ impl Resolver {
         }
     }
 
-    /// Goes on until nothing is missing. Ends because the last round waits for nobody else.
+    /// Runs rounds until nothing is missing. Ends because the last round waits for no other
+    /// request.
     async fn fetch_rest(
         self: &Arc<Self>,
         lookup: &Arc<EmbeddingLookup>,
@@ -145,8 +147,8 @@ impl Resolver {
         Ok(())
     }
 
-    /// Tries once to get all that is missing. What fails for somebody else's reason stays
-    /// missing; what fails for a reason of ours is the answer.
+    /// Tries once to get all that is missing. Inputs that fail for another request's reason stay
+    /// missing; a failure for this request's own reason ends the look-up.
     async fn round(
         self: &Arc<Self>,
         lookup: &Arc<EmbeddingLookup>,
@@ -173,7 +175,7 @@ impl Resolver {
                 found.call.waits.add(began, Instant::now());
             }
             match outcome {
-                // Asked for before a purge, and we came after it.
+                // The call began before a purge, this request after it.
                 Some(Ok((entry, _))) if !self.freshness(lookup).allows(&entry) => {}
                 Some(Ok((entry, Outcome::Miss))) => found.put(place, entry, Outcome::Collapsed),
                 Some(Ok((entry, source))) => found.put(place, entry, source),
@@ -191,7 +193,7 @@ impl Resolver {
         fetched.failure.map_or(Ok(()), Err)
     }
 
-    /// Divides what is missing into what we lead and what we follow.
+    /// Divides what is missing into inputs that this request leads, and inputs that it waits for.
     fn claim(
         &self,
         lookup: &EmbeddingLookup,
@@ -212,7 +214,7 @@ impl Resolver {
             let may_hit = self.access.may_hit(&lookup.caller, &lookup.request.model);
             match self.in_flight.claim(key, lookup.caller.payer, may_hit) {
                 Claim::Waiter(waiter) => waiters.push((place, waiter)),
-                // Whoever led before us may have landed since we looked.
+                // An earlier leader may have completed since the look-up in memory.
                 Claim::Leader(leader) => {
                     match self.cache.get_memory(&key, fresh).filter(|_| may_hit) {
                         Some(entry) => {

@@ -1,4 +1,4 @@
-//! The upstream: who answers what the cache cannot.
+//! The upstream: the API behind the gateway.
 
 mod client;
 mod shared_body;

@@ -1,8 +1,8 @@
-//! Whom the upstream accepted, for which model, and when.
+//! Which credentials the upstream accepted, for which model, and when.
 //!
-//! While callers' own credentials go upstream, only the upstream knows who is allowed what. So
-//! a hit is earned: by a successful embeddings call of this credential for this model, begun
-//! not longer ago than the configured time. Everybody else counts as a miss and pays.
+//! While callers' own credentials go upstream, only the upstream knows what each may do. So a
+//! credential earns hits of a model by a successful embeddings call for it, begun not longer ago
+//! than the configured time. All other requests count as misses and go upstream.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use crate::http::credentials::CredentialId;
 
-/// Credentials that are remembered. Forgetting one costs it one miss.
+/// Bound on credentials. One that is evicted earns its hits anew by one miss.
 const MAX_CREDENTIALS: usize = 65_536;
 
-/// Models that are remembered for one credential: more than any account can use.
+/// Bound on models of one credential: more than any account can use.
 const MAX_MODELS: usize = 256;
 
-/// What is known of all credentials.
+/// The acceptances of all credentials.
 #[derive(Debug)]
 pub struct Acceptance {
     ttl: Duration,
@@ -27,7 +27,7 @@ pub struct Acceptance {
 
 #[derive(Debug, Default)]
 struct Standing {
-    /// By model, when the accepted call began.
+    /// When the accepted call began, by model.
     models: HashMap<String, Instant>,
     /// The organisation that the upstream named, and when.
     organization: Option<(String, Instant)>,
@@ -36,7 +36,7 @@ struct Standing {
 }
 
 impl Acceptance {
-    /// Nobody is accepted. An acceptance holds for `ttl`.
+    /// No acceptances yet. Each holds for `ttl`.
     pub fn new(ttl: Duration) -> Self {
         Self {
             ttl,
@@ -44,7 +44,7 @@ impl Acceptance {
         }
     }
 
-    /// Whether a credential may have hits for a model.
+    /// Whether a credential may have hits of a model.
     pub fn holds(&self, id: CredentialId, model: &str) -> bool {
         let standings = self.standings();
         let earned = standings
@@ -60,7 +60,7 @@ impl Acceptance {
         (began.elapsed() < self.ttl).then(|| name.clone())
     }
 
-    /// A call that began at `began` succeeded, and the upstream named `organization`.
+    /// Notes a successful call that began at `began`, whose answer named `organization`.
     pub fn earn(&self, id: CredentialId, model: &str, began: Instant, organization: Option<&str>) {
         let mut standings = self.standings();
         if standings.len() >= MAX_CREDENTIALS && !standings.contains_key(&id) {
@@ -70,7 +70,7 @@ impl Acceptance {
             }
         }
         let standing = standings.entry(id).or_default();
-        // A call from before the refusal says nothing about the time after it.
+        // A call that began before the refusal proves nothing about the time after it.
         if standing.lost.is_some_and(|lost| began <= lost) {
             return;
         }
@@ -81,9 +81,9 @@ impl Acceptance {
         standing.organization = organization.map(|name| (name.to_owned(), began));
     }
 
-    /// The upstream refused a credential: all that it earned is lost.
+    /// Forgets all acceptances of a credential that the upstream refused.
     pub fn lose(&self, id: CredentialId) {
-        // One that never earned anything has nothing to lose, and no place to take.
+        // A credential that earned nothing takes no entry.
         if let Some(standing) = self.standings().get_mut(&id) {
             *standing = Standing {
                 lost: Some(Instant::now()),

@@ -1,5 +1,5 @@
-//! The keys that callers may present to a gateway with a key of its own: a file of their
-//! SHA-256, so that whoever reads the file holds no key.
+//! The keys that callers may present to a gateway with a key of its own: a file of their SHA-256,
+//! from which no reader learns a key.
 
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
@@ -17,10 +17,10 @@ pub struct ClientKeys {
 /// The file is no list of keys.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Io(#[from] std::io::Error),
-    /// One of its lines is neither empty, nor a comment, nor 64 hex digits first.
+    /// A line is neither empty nor a comment, and does not begin with 64 hex digits.
     #[error("line {0} does not begin with 64 hex digits")]
     Line(usize),
 }
@@ -34,7 +34,7 @@ impl ClientKeys {
         }
     }
 
-    /// Reads the file. If that fails, the keys that were known stay known.
+    /// Reads the file. On failure, the keys of the last read stay known.
     pub async fn reload(&self) -> Result<(), Unreadable> {
         let known = parse(&tokio::fs::read_to_string(&self.file).await?)?;
         let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +56,7 @@ impl ClientKeys {
     }
 }
 
-/// One key a line: 64 hex digits, then whatever the operator wants to note. `#` is a comment.
+/// One key a line: 64 hex digits, then the operator's note. `#` begins a comment.
 fn parse(text: &str) -> Result<Vec<[u8; 32]>, Unreadable> {
     let lines = text
         .lines()

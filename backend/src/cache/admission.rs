@@ -1,8 +1,8 @@
-//! What is worth a place in the store.
+//! Decides which vectors to write to the store.
 //!
 //! Writing an object to a cloud bucket costs as much as embedding some hundred tokens with a
-//! cheap model. So short inputs, and inputs that nobody asks for a second time, may cost more to
-//! keep than to pay for again.
+//! cheap model. So short inputs, and inputs that no client asks for a second time, may cost more
+//! to store than to embed again.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -11,18 +11,17 @@ use crate::config::StoreAdmission;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 
-/// Keys of one generation that are remembered as used once. Two generations take about 32 MB
-/// when they are full.
+/// Keys in one generation of the used-once set. Two full generations take about 32 MB.
 const GENERATION: usize = 1 << 20;
 
-/// The rule, and what it must remember.
+/// The rule and its state.
 #[derive(Debug)]
 pub struct Admission {
     min_tokens: u32,
     used_once: Option<Mutex<UsedOnce>>,
 }
 
-/// Keys that were used once and not written. The older generation goes when the newer is full.
+/// Keys that were used once and not written. A full newer generation replaces the older one.
 #[derive(Debug, Default)]
 struct UsedOnce {
     newer: HashSet<u64>,
@@ -42,7 +41,7 @@ impl Admission {
         }
     }
 
-    /// Whether to write a vector that was just paid for.
+    /// Whether to write a vector that the upstream just computed.
     pub fn admits_new(&self, key: &Key, entry: &Entry) -> bool {
         if entry.tokens < self.min_tokens {
             return false;
@@ -51,7 +50,7 @@ impl Admission {
             return true;
         };
         let mut used_once = used_once.lock().unwrap_or_else(PoisonError::into_inner);
-        // Paid for a second time: memory forgot it, the store must not.
+        // Computed a second time: memory evicted it, so the store should have it.
         let again = used_once.forget(key);
         if !again {
             used_once.remember(key);
@@ -59,7 +58,7 @@ impl Admission {
         again
     }
 
-    /// Whether to write a vector that memory had.
+    /// Whether to write a vector that memory just served.
     pub fn admits_used(&self, key: &Key) -> bool {
         let Some(used_once) = &self.used_once else {
             return false;
@@ -79,14 +78,14 @@ impl UsedOnce {
         self.newer.insert(short(key));
     }
 
-    /// Whether it was there.
+    /// Removes a key, and tells whether it was there.
     fn forget(&mut self, key: &Key) -> bool {
         let short = short(key);
         self.newer.remove(&short) || self.older.remove(&short)
     }
 }
 
-/// Two keys that begin alike cost at most one write.
+/// The beginning of a key. Two keys that begin alike cost at most one write.
 fn short(key: &Key) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
     u64::from_le_bytes([a, b, c, d, e, f, g, h])

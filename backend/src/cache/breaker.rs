@@ -1,6 +1,6 @@
-//! A circuit breaker: a store that keeps failing is left alone for a while.
+//! A circuit breaker: the gateway does not use a store that keeps failing for a while.
 //!
-//! Closed: all goes through. Open: nothing does. After a pause one operation may try; if it
+//! Closed: all operations go through. Open: none does. After a pause one operation may try; if it
 //! succeeds the breaker closes, else the pause begins again. Reads and writes share one breaker,
 //! because they share one store.
 
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use crate::telemetry::BreakerState;
 
-/// So many failures in a row are no accident.
+/// This many failures in a row open the breaker: fewer may be chance.
 const FAILURES_TO_OPEN: u32 = 8;
 
-/// Short, so that a store that is back is used again soon; one probe in this time costs nothing.
+/// Short, so that the gateway soon uses a recovered store again; one probe per pause is cheap.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// While a probe runs, others ask again this much later.
+/// While a probe runs, writers ask again after this time.
 const PROBE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The breaker of one store.
@@ -33,32 +33,32 @@ enum State {
     Probing,
 }
 
-/// The right to try once. Dropped without a report, it counts as not tried.
+/// The permission for one operation. Dropped without a report, it counts as not used.
 #[derive(Debug)]
 pub struct Attempt<'a> {
     breaker: &'a Breaker,
 }
 
-/// What an operation did to the breaker.
+/// How an operation changed the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing.
+    /// Not at all.
     None,
-    /// The store is left alone from now on.
+    /// The gateway stops using the store.
     Opened,
-    /// The store is used again.
+    /// The gateway uses the store again.
     Closed,
 }
 
 impl Breaker {
-    /// Closed.
+    /// A closed breaker.
     pub fn new() -> Self {
         Self {
             state: Mutex::new(State::Closed { failures: 0 }),
         }
     }
 
-    /// The right to try now, or when to ask again.
+    /// Permission to try now, or the time to ask again.
     pub fn ask(&self) -> Result<Attempt<'_>, Instant> {
         let mut state = self.state();
         match *state {
@@ -70,7 +70,7 @@ impl Breaker {
         Ok(Attempt { breaker: self })
     }
 
-    /// What is tried now: everything, nothing, or a probe.
+    /// The breaker's state, for metrics and the page.
     pub fn describe(&self) -> BreakerState {
         match *self.state() {
             State::Closed { .. } => BreakerState::Closed,
@@ -85,12 +85,12 @@ impl Breaker {
 }
 
 impl Attempt<'_> {
-    /// Takes note of how it ended.
+    /// Reports whether the operation succeeded.
     pub fn report(self, success: bool) -> Change {
         let mut state = self.breaker.state();
         let (next, change) = match (&*state, success) {
             (State::Closed { .. }, true) => (State::Closed { failures: 0 }, Change::None),
-            // A late success of an attempt from before is as good as a probe's.
+            // A late success of an operation that began before counts like a probe's.
             (_, true) => (State::Closed { failures: 0 }, Change::Closed),
             (State::Closed { failures }, false) if failures + 1 < FAILURES_TO_OPEN => (
                 State::Closed {

@@ -1,7 +1,7 @@
-//! Work that is under way, by input: whoever wants the same waits for it instead of paying.
+//! Coalesces misses: requests for an input that is in flight wait for it instead of paying again.
 //!
-//! The first to claim an input leads, later ones follow. A leader owes its followers an outcome;
-//! if it is dropped without one (its task died), they learn that too and nobody is stranded.
+//! The first request to claim an input is its leader, later ones are waiters. A leader owes its
+//! waiters an outcome. If its task dies, its drop tells them, so no waiter waits for ever.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
@@ -12,26 +12,26 @@ use tokio::sync::watch;
 use crate::embeddings::key::Key;
 use crate::http::credentials::CredentialId;
 
-/// Locks that claims of different inputs are spread over; a power of two.
+/// Locks over which claims are spread by key; a power of two.
 const SHARDS: usize = 64;
 
-/// Who may follow: everybody who may have a hit, or one credential that has yet to earn it.
+/// Which requests may wait: all that may have hits, or those of one credential without hits yet.
 type Lane = Option<CredentialId>;
 
 type Shard<T> = HashMap<(Key, Lane), watch::Receiver<Option<T>>>;
 
-/// All inputs under way. `T` is what becomes of one.
+/// All inputs in flight. `T` is the outcome of one.
 #[derive(Debug)]
 pub struct InFlight<T> {
     shards: Box<[Mutex<Shard<T>>]>,
 }
 
-/// What a claim turns out to be.
+/// The outcome of a claim.
 #[derive(Debug)]
 pub enum Claim<T> {
-    /// Nobody else is at it.
+    /// The input was not in flight; now this request leads.
     Leader(Leader<T>),
-    /// Somebody is.
+    /// Another request leads.
     Waiter(Waiter<T>),
 }
 
@@ -43,24 +43,24 @@ pub struct Leader<T> {
     outcome: watch::Sender<Option<T>>,
 }
 
-/// The right to somebody else's outcome.
+/// The right to the leader's outcome.
 #[derive(Debug)]
 pub struct Waiter<T> {
     outcome: watch::Receiver<Option<T>>,
 }
 
 impl<T> InFlight<T> {
-    /// Nothing under way.
+    /// No input in flight.
     pub fn new() -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Arc::new(Self { shards })
     }
 
-    /// Claims an input for a credential. With `may_hit` it shares with all others who may have
-    /// a hit, else only with itself.
+    /// Claims an input for a credential. With `may_hit` it shares with all others that may have
+    /// hits, else only with itself.
     pub fn claim(self: &Arc<Self>, key: Key, credential: CredentialId, may_hit: bool) -> Claim<T> {
         let mut shard = self.shard(&key);
-        // Its own earlier claims, from before it might have a hit, are good for it in any case.
+        // The credential may always wait for its own claims, even those from before its first hit.
         if let Some(outcome) = shard.get(&(key, Some(credential))) {
             return Claim::Waiter(Waiter {
                 outcome: outcome.clone(),
@@ -72,8 +72,8 @@ impl<T> InFlight<T> {
                 outcome: place.get().clone(),
             }),
             Place::Vacant(place) => {
-                let (outcome, followers) = watch::channel(None);
-                place.insert(followers);
+                let (outcome, waiters) = watch::channel(None);
+                place.insert(waiters);
                 Claim::Leader(Leader {
                     in_flight: Arc::clone(self),
                     name,
@@ -83,7 +83,7 @@ impl<T> InFlight<T> {
         }
     }
 
-    /// How many inputs are under way.
+    /// How many inputs are in flight.
     pub fn len(&self) -> usize {
         self.shards
             .iter()
@@ -91,7 +91,7 @@ impl<T> InFlight<T> {
             .sum()
     }
 
-    /// Whether nothing is under way.
+    /// Whether no input is in flight.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -105,8 +105,8 @@ impl<T> InFlight<T> {
 }
 
 impl<T> Leader<T> {
-    /// Tells all followers. Later claims begin anew: whoever lands a success must have put it
-    /// where a claimant looks first.
+    /// Tells all waiters. Later claims begin anew, so a leader must have put its vector into memory
+    /// before, where later requests look first.
     pub fn complete(self, outcome: T) {
         self.outcome.send_replace(Some(outcome));
     }
@@ -119,7 +119,7 @@ impl<T> Drop for Leader<T> {
 }
 
 impl<T: Clone> Waiter<T> {
-    /// What the leader brought; `None` if it vanished.
+    /// The leader's outcome; `None` if the leader was dropped without one.
     pub async fn outcome(mut self) -> Option<T> {
         let outcome = self.outcome.wait_for(Option::is_some).await.ok()?;
         outcome.clone()
@@ -147,61 +147,61 @@ mod tests {
     }
 
     #[track_caller]
-    fn lead(claim: Claim<u8>) -> Leader<u8> {
+    fn expect_leader(claim: Claim<u8>) -> Leader<u8> {
         match claim {
-            Claim::Leader(lead) => lead,
-            Claim::Waiter(_) => panic!("somebody leads already"),
+            Claim::Leader(leader) => leader,
+            Claim::Waiter(_) => panic!("another request leads"),
         }
     }
 
     #[track_caller]
-    fn follow(claim: Claim<u8>) -> Waiter<u8> {
+    fn expect_waiter(claim: Claim<u8>) -> Waiter<u8> {
         match claim {
-            Claim::Waiter(follow) => follow,
-            Claim::Leader(_) => panic!("nobody leads"),
+            Claim::Waiter(waiter) => waiter,
+            Claim::Leader(_) => panic!("no other request leads"),
         }
     }
 
     #[tokio::test]
-    async fn followers_get_what_the_leader_brings() {
+    async fn waiters_get_what_the_leader_brings() {
         let in_flight = InFlight::new();
-        let leader = lead(in_flight.claim(key(), id("a"), true));
-        let followers = [
-            follow(in_flight.claim(key(), id("a"), true)),
-            follow(in_flight.claim(key(), id("b"), true)),
+        let leader = expect_leader(in_flight.claim(key(), id("a"), true));
+        let waiters = [
+            expect_waiter(in_flight.claim(key(), id("a"), true)),
+            expect_waiter(in_flight.claim(key(), id("b"), true)),
         ];
         leader.complete(7);
-        for follower in followers {
-            assert_eq!(follower.outcome().await, Some(7));
+        for waiter in waiters {
+            assert_eq!(waiter.outcome().await, Some(7));
         }
         assert!(in_flight.is_empty());
     }
 
     #[tokio::test]
-    async fn a_leader_that_vanishes_strands_nobody() {
+    async fn a_leader_that_vanishes_strands_no_waiter() {
         let in_flight = InFlight::new();
-        let leader = lead(in_flight.claim(key(), id("a"), true));
-        let follower = follow(in_flight.claim(key(), id("a"), true));
+        let leader = expect_leader(in_flight.claim(key(), id("a"), true));
+        let waiter = expect_waiter(in_flight.claim(key(), id("a"), true));
         drop(leader);
-        assert_eq!(follower.outcome().await, None);
-        lead(in_flight.claim(key(), id("a"), true));
+        assert_eq!(waiter.outcome().await, None);
+        expect_leader(in_flight.claim(key(), id("a"), true));
     }
 
     #[test]
-    fn who_may_not_have_a_hit_shares_only_with_itself() {
+    fn a_credential_without_hits_shares_only_with_itself() {
         let in_flight = InFlight::new();
-        let _common = lead(in_flight.claim(key(), id("a"), true));
-        let _own = lead(in_flight.claim(key(), id("b"), false));
-        follow(in_flight.claim(key(), id("b"), false));
-        lead(in_flight.claim(key(), id("c"), false));
+        let _common = expect_leader(in_flight.claim(key(), id("a"), true));
+        let _own = expect_leader(in_flight.claim(key(), id("b"), false));
+        expect_waiter(in_flight.claim(key(), id("b"), false));
+        expect_leader(in_flight.claim(key(), id("c"), false));
     }
 
     #[tokio::test]
-    async fn who_has_earned_its_hits_meanwhile_still_finds_its_own_work() {
+    async fn a_credential_that_earned_hits_meanwhile_still_finds_its_own_claims() {
         let in_flight = InFlight::new();
-        let leader = lead(in_flight.claim(key(), id("a"), false));
-        let follower = follow(in_flight.claim(key(), id("a"), true));
+        let leader = expect_leader(in_flight.claim(key(), id("a"), false));
+        let waiter = expect_waiter(in_flight.claim(key(), id("a"), true));
         leader.complete(1);
-        assert_eq!(follower.outcome().await, Some(1));
+        assert_eq!(waiter.outcome().await, Some(1));
     }
 }

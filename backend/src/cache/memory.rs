@@ -1,4 +1,4 @@
-//! The memory tier: bounded in bytes, entries weighed by what they really take.
+//! The memory tier: bounded in bytes, each entry weighed with its overhead.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 use crate::telemetry::MemoryGauges;
 
-/// Key, entry, reference counts, the model's name and the cache's own books.
+/// Key, entry, reference counts, the model's name and the cache's bookkeeping.
 const FIXED_BYTES: u64 = 320;
 
-/// The table is laid out for entries of this size: 1,536 dimensions and what is fixed.
+/// The entry size that the table's capacity assumes: 1,536 dimensions and the fixed part.
 const USUAL_BYTES: u64 = 6 * 1024 + FIXED_BYTES;
 
-/// The vectors that were used lately.
+/// The memory tier.
 #[derive(Debug)]
 pub struct Memory {
     entries: Cache<Key, Arc<Entry>, TrueWeight>,
@@ -27,30 +27,30 @@ struct TrueWeight;
 impl Weighter<Key, Arc<Entry>> for TrueWeight {
     fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
         let vector = entry.vector.len() as u64;
-        // Allocators round up to size classes, and keep books too: an eighth covers both.
+        // Allocators round up to size classes and have overhead: an eighth covers both.
         FIXED_BYTES + vector + vector / 8
     }
 }
 
 impl Memory {
-    /// A tier of at most `bytes`; `None` if that is nothing.
+    /// A tier of at most `bytes`; `None` if `bytes` is 0.
     pub fn new(bytes: u64) -> Option<Self> {
         let usual_count = usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX);
         let entries = Cache::with_weighter(usual_count.max(1), bytes, TrueWeight);
         (bytes > 0).then_some(Self { entries })
     }
 
-    /// The entry of that name.
+    /// The entry of a key.
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         self.entries.get(key)
     }
 
-    /// Remembers an entry, and forgets others if need be.
+    /// Inserts an entry, and evicts others if they do not fit together.
     pub fn put(&self, key: Key, entry: Arc<Entry>) {
         self.entries.insert(key, entry);
     }
 
-    /// What the entries take.
+    /// The bytes that all entries take.
     pub fn bytes(&self) -> u64 {
         self.entries.weight()
     }

@@ -1,9 +1,9 @@
-//! Purges: from now on, all that is older counts as missing.
+//! Purges: entries that are older than a purge count as missing.
 //!
 //! A purge is a marker in the store, an object without content whose name says what and when:
 //! `purge/<kind>/<name>/<Unix milliseconds>`. Every gateway lists the markers every few seconds.
-//! Nothing is deleted: vectors name the time when they were asked for, and what is older than
-//! its marker is not served. Their bytes leave by the bucket's lifecycle rule.
+//! A purge deletes nothing: each vector holds the time of its call, and the gateway serves none
+//! that is older than its marker. The bucket's lifecycle rule deletes the objects.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -15,28 +15,28 @@ use super::store::Store;
 use crate::embeddings::clock::unix_ms;
 use crate::http::tags::{self, Tag};
 
-/// How often the markers are listed: a purge must be seen everywhere within 5 s.
+/// Pause between two lists of the markers: every gateway must see a purge within 5 s.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// What was purged when.
+/// Which tags were purged when.
 #[derive(Debug)]
 pub struct Purges {
-    /// Where other gateways' purges are found; `None` if there are none to find.
+    /// The store that holds all gateways' purges; `None` without a store.
     store: Option<Arc<Store>>,
-    /// By kind and name, when it was purged last, in Unix milliseconds.
+    /// The last purge by kind and name, in Unix milliseconds.
     markers: RwLock<HashMap<String, HashMap<String, u64>>>,
-    /// When anything at all was purged last.
+    /// The last purge of any tag, in Unix milliseconds.
     latest_ms: AtomicU64,
     known: AtomicBool,
 }
 
-/// The marker could not be written: other gateways do not know of the purge.
+/// The store did not take the marker, so other gateways do not know of the purge.
 #[derive(Debug, thiserror::Error)]
 #[error("the purge is not known to other gateways")]
 pub struct NotSpread;
 
 impl Purges {
-    /// Shared with all gateways on one store, or with nobody.
+    /// Purges that all gateways on `store` share; without a store, those of this process.
     pub fn new(store: Option<Arc<Store>>) -> Self {
         let known = AtomicBool::new(store.is_none());
         Self {
@@ -47,8 +47,8 @@ impl Purges {
         }
     }
 
-    /// Whether the markers were read at least once. Before, nobody can say what of the store
-    /// may be served.
+    /// Whether the markers were read at least once. Before that, the gateway serves nothing from
+    /// the store.
     pub fn are_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }
@@ -73,21 +73,21 @@ impl Purges {
         self.latest() >= time_ms && self.last(model, scope) >= time_ms
     }
 
-    /// When anything at all was purged last, in Unix milliseconds.
+    /// When any tag was purged last, in Unix milliseconds.
     pub fn latest(&self) -> u64 {
         self.latest_ms.load(Ordering::Relaxed)
     }
 
-    /// Whether a scope was purged by name later than that.
+    /// Whether a scope was purged by name after that time.
     pub fn scope_after(&self, scope: &str, time_ms: u64) -> bool {
         self.latest() > time_ms && self.last_of(tags::SCOPE, scope) > time_ms
     }
 
-    /// Purges everything with one of `tags`, here at once, elsewhere within seconds.
+    /// Purges everything with one of `tags`: in this process at once, in others within seconds.
     pub async fn purge(&self, tags: &[Tag]) -> Result<(), NotSpread> {
         let now = unix_ms();
         tags.iter().for_each(|tag| self.note(tag.clone(), now));
-        // What is asked for after the answer to the purge must be younger than the purge.
+        // Calls that begin after the answer to the purge must be younger than the purge.
         while unix_ms() <= now {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -103,7 +103,7 @@ impl Purges {
         Ok(())
     }
 
-    /// Learns of other gateways' purges for as long as it is polled.
+    /// Lists other gateways' purges for as long as it is polled.
     pub async fn watch(&self) -> Infallible {
         let Some(store) = &self.store else {
             return std::future::pending().await;

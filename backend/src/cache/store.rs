@@ -1,6 +1,6 @@
 //! The store tier: one object an input, in a bucket or a directory.
 //!
-//! Whatever goes wrong reads as a miss and is counted. Only this module knows object names.
+//! Every failure reads as a miss and is counted. Only this folder knows object names.
 
 mod markers;
 mod open;
@@ -21,7 +21,7 @@ use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 use crate::telemetry::{BreakerState, Metrics, StoreOperation, StoreResult};
 
-/// In front of every object of this format, so that a lifecycle rule can tell formats apart.
+/// The prefix of every object of this format, so that a lifecycle rule can tell formats apart.
 const FORMAT_PREFIX: &str = "v1";
 
 /// Look-ups of one batch that run side by side.
@@ -30,7 +30,7 @@ const LOOKUPS_AT_ONCE: usize = 64;
 /// What each further input of a batch adds to the deadline of its look-ups.
 const DEADLINE_PER_INPUT: Duration = Duration::from_millis(2);
 
-/// A write is nobody's wait: it may take longer than a look-up.
+/// No request waits for a write, so it may take longer than a look-up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Objects named by key.
@@ -44,7 +44,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Looks up many keys side by side. The answers stand in the order of the keys.
+    /// Looks up many keys side by side. Results are in the order of the keys.
     pub async fn get_all(&self, keys: Vec<Key>) -> Vec<Option<Entry>> {
         let more = u32::try_from(keys.len()).unwrap_or(u32::MAX);
         let deadline = Instant::now() + self.timeout + DEADLINE_PER_INPUT * more;
@@ -52,7 +52,7 @@ impl Store {
         look_ups.buffered(LOOKUPS_AT_ONCE).collect().await
     }
 
-    /// Writes one entry, as soon as the breaker lets it; dropped if `hurry` comes first.
+    /// Writes one entry as soon as the breaker allows it, or drops it once `hurry` is cancelled.
     pub async fn put(&self, key: &Key, entry: &Entry, hurry: &CancellationToken) {
         let attempt = loop {
             match self.breaker.ask() {
@@ -104,7 +104,7 @@ impl Store {
         self.objects.get(&self.path(key)).await?.bytes().await
     }
 
-    /// Whether it is used.
+    /// Whether the gateway uses the store.
     pub fn breaker_state(&self) -> BreakerState {
         self.breaker.describe()
     }
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
     use crate::telemetry::Gauges;
 
-    /// A store where each look-up takes `wait`, and nothing is.
+    /// An empty store where each look-up takes `wait`.
     fn store(wait: Duration) -> (Store, Arc<Metrics>) {
         let metrics = Arc::new(Metrics::new());
         let throttled = ThrottleConfig {

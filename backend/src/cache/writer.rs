@@ -1,4 +1,4 @@
-//! Writes to the store, in the background and bounded. At shutdown what waits is written.
+//! Writes to the store in the background, bounded, and drained at shutdown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::telemetry::{Metrics, Span};
 /// Writes that run side by side.
 const WRITES_AT_ONCE: usize = 32;
 
-/// What is to be written, and the span that lasts until all of its kind are.
+/// An entry to write, and the span that lasts until all writes of its call have ended.
 type Write = (Key, Arc<Entry>, Option<Arc<Span>>);
 
 /// The queue in front of the store.
@@ -48,7 +48,7 @@ impl Writer {
         }
     }
 
-    /// Has an entry written, or counts it as dropped. `span` is dropped when that is done.
+    /// Queues an entry, or counts it as dropped. `span` ends with the write.
     pub fn put(&self, key: Key, entry: Arc<Entry>, span: Option<Arc<Span>>) {
         self.pending.fetch_add(1, Ordering::Relaxed);
         if self.queue.try_send((key, entry, span)).is_err() {
@@ -57,12 +57,12 @@ impl Writer {
         }
     }
 
-    /// How many entries wait or are being written.
+    /// How many writes are queued or running.
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Takes nothing more, and returns when what waited is written.
+    /// Closes the queue, and returns when all queued writes have ended.
     pub async fn finish(&self) {
         self.closing.cancel();
         self.running.wait().await;

@@ -1,4 +1,4 @@
-//! One call to the upstream: made, judged, counted and traced.
+//! One call to the upstream: sent, checked, counted and traced.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::embeddings::response;
 use crate::http::error::Error;
 use crate::telemetry::{Span, semantics};
 
-/// A sound answer.
+/// A checked answer.
 pub(super) struct Called {
     pub(super) answer: Answer,
     pub(super) headers: HeaderMap,
-    /// Whose vectors they are, if the order says otherwise.
+    /// The scope of the vectors, if it is not the look-up's.
     pub(super) scope: Option<Arc<str>>,
 }
 
 impl Resolver {
-    /// Has some inputs embedded, and the answer judged. Between the two times it waited.
+    /// Sends the inputs to the upstream and checks the answer. The two times enclose the wait.
     pub(super) async fn call(
         &self,
         lookup: &EmbeddingLookup,

@@ -1,4 +1,4 @@
-//! The task that brings what memory does not have: from the store, else from the upstream.
+//! The task that fetches what memory does not have: from the store, else from the upstream.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,21 +21,21 @@ use crate::telemetry::{Outcome, Span, semantics};
 /// Calls of one request that run side by side.
 const CALLS_AT_ONCE: usize = 4;
 
-/// One input that we are to bring, and those who wait for it, if anybody may.
+/// One input that this request fetches, and its lead over waiters, if it shares the input.
 #[derive(Debug)]
 pub(super) struct LeaderInput {
     pub(super) place: usize,
     pub(super) leader: Option<Leader<CoalescedResult>>,
 }
 
-/// What waiters learn when the call that they waited for failed.
+/// The failure of a call, for its waiters.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) error: Error,
     payer: CredentialId,
 }
 
-/// What the task brings.
+/// What the task fetched.
 #[derive(Debug, Default)]
 pub(super) struct FetchResult {
     pub(super) entries: Vec<(usize, Arc<Entry>, Outcome)>,
@@ -44,14 +44,14 @@ pub(super) struct FetchResult {
 }
 
 impl Fault {
-    /// Whether a waiter would have met the same fault: a limit on, or trouble of, the upstream
-    /// for the same credential. What was wrong with the leader's request is the leader's.
+    /// Whether the waiter's own call would have failed too: the upstream limits the same
+    /// credential, or is in trouble. Errors of the leader's request concern the leader alone.
     pub(super) fn concerns(&self, waiter: &Caller) -> bool {
         let shared = match &self.error {
             Error::Refused(refusal) => {
                 refusal.status == StatusCode::TOO_MANY_REQUESTS || refusal.status.is_server_error()
             }
-            // Some other input of the leader's batch may have spoilt it.
+            // Another input of the leader's batch may be the cause.
             Error::Unsound(_) => false,
             _ => true,
         };
@@ -60,7 +60,7 @@ impl Fault {
 }
 
 impl Resolver {
-    /// Brings `claimed`, tells those who wait, and keeps what it brought.
+    /// Fetches `claimed`, tells waiters, and puts the vectors into the tiers.
     pub(super) async fn fetch(
         self: Arc<Self>,
         lookup: Arc<EmbeddingLookup>,
@@ -95,7 +95,7 @@ impl Resolver {
         fetched
     }
 
-    /// Looks into the store. Returns what it does not have.
+    /// Looks into the store. Returns the inputs that it does not have.
     async fn get_store(
         &self,
         lookup: &EmbeddingLookup,
@@ -159,7 +159,7 @@ impl Resolver {
                     &span,
                 );
             }
-            // Who waits for what we do not keep must ask for it anew.
+            // Waiters for a vector that is not kept must ask anew.
             let leader = claim.leader.filter(|_| agrees);
             let claim = LeaderInput { leader, ..claim };
             claim.complete(&entry, Outcome::Miss, fetched);
@@ -168,9 +168,9 @@ impl Resolver {
 }
 
 impl FetchResult {
-    /// Whether vectors of a further call are as long as those of the calls before. If not, they
-    /// are from different models, and we cannot tell whose are wrong: the request will fail or
-    /// ask anew, and no more of it is kept.
+    /// Whether vectors of a further call are as long as those of the calls before. If not, the
+    /// upstream changed models in between. Either may be stale, so no more of them are kept, and
+    /// the request fetches all anew.
     fn agrees_with(&self, answer: &Answer) -> bool {
         let mut before = self.entries.iter();
         let before = before.find(|(_, _, source)| *source == Outcome::Miss);

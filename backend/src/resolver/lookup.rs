@@ -1,4 +1,4 @@
-//! What a request wants, what it gets, and what lies between.
+//! A look-up of vectors, its partial and its final result.
 
 use std::sync::Arc;
 
@@ -12,53 +12,53 @@ use crate::embeddings::key::{Key, KeyScope};
 use crate::embeddings::request::{EmbeddingRequest, Input};
 use crate::telemetry::{Outcome, Tally};
 
-/// What a request wants.
+/// The vectors that a request asks for.
 #[derive(Clone, Debug)]
 pub struct EmbeddingLookup {
     /// All of the request but its inputs.
     pub request: EmbeddingRequest,
-    /// Where its vectors are named.
+    /// The parts of its keys that the request does not hold.
     pub key_scope: KeyScope,
-    /// Its different inputs.
+    /// Its distinct inputs.
     pub distinct: Vec<(Key, Input)>,
-    /// In whose name.
+    /// The caller whose credential pays.
     pub caller: Caller,
-    /// Whether vectors may come from a tier, or from somebody else's call.
+    /// Whether vectors may come from a tier, or from another request's call.
     pub read: bool,
-    /// Whether vectors may go into a tier.
+    /// Whether new vectors may go into a tier.
     pub write: bool,
-    /// Whether the upstream must not be asked.
+    /// Whether the look-up must not call the upstream.
     pub only_if_cached: bool,
-    /// Its request's, kept until the last call for it has ended.
+    /// The request's permit and trace, held until its last call has ended.
     pub context: RequestContext,
 }
 
-/// What a request gets.
+/// All vectors of a look-up.
 #[derive(Debug)]
 pub struct Resolved {
-    /// One entry for each different input, in order.
+    /// One entry for each distinct input, in order.
     pub entries: Vec<Arc<Entry>>,
     /// Where they came from.
     pub tally: Tally,
-    /// What the upstream said besides, if it was asked.
+    /// Notes of the calls to the upstream, if there were any.
     pub call: CallNotes,
 }
 
-/// What the upstream said besides the vectors.
+/// What calls to the upstream told besides vectors.
 #[derive(Clone, Debug, Default)]
 pub struct CallNotes {
-    /// What it charged, in tokens.
+    /// The tokens that it charged.
     pub billed_tokens: u64,
-    /// Those of its headers that are for the caller.
+    /// Those of its headers that the client gets.
     pub headers: HeaderMap,
-    /// Whose vectors they turned out to be, if that was not known before.
+    /// The scope of the vectors, if the answer changed it.
     pub scope: Option<Arc<str>>,
-    /// When we waited for it.
+    /// The times of waiting for it.
     pub waits: Waits,
 }
 
 impl CallNotes {
-    /// Adds what a later call brought. What both of them say, the later one says.
+    /// Adds the notes of a later call. Where both have a value, the later one counts.
     pub(super) fn add(&mut self, later: Self) {
         self.billed_tokens += later.billed_tokens;
         self.waits.extend(later.waits);
@@ -69,7 +69,7 @@ impl CallNotes {
     }
 }
 
-/// Entries on their way to becoming a supply.
+/// The entries of a look-up found so far.
 pub(super) struct PartialResult {
     pub(super) entries: Vec<Option<Arc<Entry>>>,
     pub(super) tally: Tally,
@@ -99,7 +99,7 @@ impl PartialResult {
         empty.map(|(place, _)| place).collect()
     }
 
-    /// Whether all vectors are of one length.
+    /// Whether all vectors have the same length.
     pub(super) fn is_uniform(&self) -> bool {
         let mut lengths = self
             .entries

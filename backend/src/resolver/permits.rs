@@ -1,4 +1,4 @@
-//! How many requests run at a time.
+//! Bounds the requests that run at the same time.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::error::Error;
 
-/// A place among the requests that run, held until the last work for the request has ended.
+/// The permit of one request, held until the last work for the request has ended.
 pub type ConcurrencyPermit = Arc<OwnedSemaphorePermit>;
 
-/// The places of all requests.
+/// The permits of all requests.
 #[derive(Debug)]
 pub struct Permits {
     limit: usize,
@@ -17,7 +17,7 @@ pub struct Permits {
 }
 
 impl Permits {
-    /// Places for `limit` requests.
+    /// Permits for `limit` requests.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -25,13 +25,13 @@ impl Permits {
         }
     }
 
-    /// A place, if one is free.
+    /// A permit, if one is free.
     pub fn acquire(&self) -> Result<ConcurrencyPermit, Error> {
         let permit = Arc::clone(&self.free).try_acquire_owned();
         Ok(Arc::new(permit.map_err(|_| Error::Busy)?))
     }
 
-    /// Places that are taken.
+    /// Permits in use.
     pub fn in_use(&self) -> usize {
         self.limit - self.free.available_permits()
     }

@@ -1,12 +1,12 @@
-//! What a request takes along wherever work is done for it.
+//! The context that all work for a request carries.
 
 use super::permits::ConcurrencyPermit;
 use crate::telemetry::Trace;
 
-/// A request's place and its trace.
+/// A request's permit and trace.
 #[derive(Clone, Debug, Default)]
 pub struct RequestContext {
-    /// A purge needs none.
+    /// Its permit; purges need none.
     pub permit: Option<ConcurrencyPermit>,
     /// Its trace.
     pub trace: Trace,

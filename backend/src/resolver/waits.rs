@@ -1,25 +1,25 @@
-//! How long a request waited for the upstream.
+//! Measures how long a request waited for the upstream.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Stretches of time; they may overlap.
+/// Waits, which may overlap.
 #[derive(Clone, Debug, Default)]
 pub struct Waits(Vec<(Instant, Instant)>);
 
 impl Waits {
-    /// One more.
+    /// Adds one wait.
     pub fn add(&mut self, began: Instant, ended: Instant) {
         self.0.push((began, ended));
     }
 
-    /// These and those.
+    /// Adds other waits.
     pub fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
     }
 
-    /// The time in which there was a wait: what waits have in common counts once.
+    /// The length of the union of all waits.
     pub fn total(mut self) -> Duration {
         self.0.sort_unstable();
         let mut total = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! One client for all calls to the upstream.
+//! The client for all calls to the upstream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use crate::http::trust::{self, CaFileError};
 /// Bound on an embeddings answer: 2,048 vectors of 4,096 numbers, each written out in full.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// Unused connections close before the usual 60 s of balancers do it from their side.
+/// Idle connections close before balancers close them after their usual 60 s.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
-/// Below the base URL.
+/// The path below the base URL.
 const EMBEDDINGS: &str = "/embeddings";
 
 /// The client for the configured upstream.
@@ -36,7 +36,7 @@ pub struct Client {
     max_inputs: usize,
 }
 
-/// There can be no client for the upstream.
+/// The client cannot be built as configured.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum ClientError {
@@ -46,10 +46,10 @@ pub enum ClientError {
     Client(#[from] reqwest::Error),
 }
 
-/// A successful answer to an embeddings call, not judged yet.
+/// A successful answer to an embeddings call, not checked yet.
 #[derive(Debug)]
 pub struct Reply {
-    /// Those of its headers that are for the caller.
+    /// Those of its headers that the client gets.
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
@@ -73,7 +73,7 @@ impl Client {
         })
     }
 
-    /// Asks for embeddings. `credential` and nothing else of the caller goes along.
+    /// Sends an embeddings call. Of the client's headers only `credential` goes along.
     pub async fn embeddings(&self, credential: HeaderMap, body: Bytes) -> Result<Reply, Error> {
         let call = || {
             let mut request = reqwest::Request::new(Method::POST, self.embeddings_url());
@@ -86,24 +86,24 @@ impl Client {
             self.http.execute(request)
         };
         let answer = match call().await {
-            // Nothing was sent yet, so nothing can be paid twice.
+            // Without a connection nothing was sent, so nothing can be charged twice.
             Err(error) if error.is_connect() => call().await,
             other => other,
         };
         read(answer.map_err(|error| failure(&error))?.into()).await
     }
 
-    /// How many inputs the upstream takes in one embeddings call.
+    /// The most inputs of one embeddings call.
     pub fn max_inputs(&self) -> usize {
         self.max_inputs
     }
 
-    /// Where embeddings are asked for.
+    /// The URL of embeddings calls.
     pub fn embeddings_url(&self) -> Url {
         self.url(EMBEDDINGS, None)
     }
 
-    /// Passes a request on. `path` is what follows `/v1`, with its slash.
+    /// Forwards a request. `path` is the part after `/v1`, with its slash.
     pub async fn forward(
         &self,
         request: Request<Body>,
@@ -119,14 +119,14 @@ impl Client {
             self.http.execute(call)
         };
         let answer = match call().await {
-            // Without a connection nobody has read from the body.
+            // Without a connection hyper has read nothing from the body.
             Err(error) if error.is_connect() => call().await,
             other => other,
         };
         answer.map(Into::into).map_err(|error| failure(&error))
     }
 
-    /// The upstream's address of `path`, which must hold no dot segments: a URL resolves them.
+    /// The upstream's URL of `path`, which must hold no dot segments: a URL resolves them.
     pub fn url(&self, path: &str, query: Option<&str>) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
@@ -143,7 +143,7 @@ async fn read(answer: Response<reqwest::Body>) -> Result<Reply, Error> {
         .await
         .map_err(|error| match error.downcast::<reqwest::Error>() {
             Ok(error) if error.is_timeout() => Error::UpstreamTimeout,
-            // It broke off, or outgrew the bound.
+            // The answer broke off, or is longer than the bound.
             _ => Error::UpstreamBroken,
         })?;
     let body = body.to_bytes();

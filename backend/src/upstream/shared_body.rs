@@ -1,4 +1,4 @@
-//! A request body that a second attempt can have if the first did not touch it.
+//! A request body for two attempts: the second gets it if the first read nothing.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// A body that two attempts share.
+/// The body, shared by both attempts.
 #[derive(Clone)]
 pub(super) struct SharedBody(Arc<Mutex<Body>>);
 

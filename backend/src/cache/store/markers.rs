@@ -1,4 +1,4 @@
-//! The markers of purges: objects without content, whose names say what was purged and when.
+//! The markers of purges: objects without content, whose names hold the tag and the time.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use tokio::time::timeout;
 use super::Store;
 use crate::http::tags::Tag;
 
-/// In front of every marker of a purge.
+/// The prefix of every marker.
 const MARKER_PREFIX: &str = "purge";
 
-/// For writing one marker, or for listing all.
+/// How long writing one marker, or listing all, may take.
 const MARKER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The markers of purges could not be read or written.
+/// The store could not write or list markers.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Unmarked {

@@ -1,4 +1,4 @@
-//! Opening a store: which client, with how much patience, reached by which connections.
+//! Opens a store: its client, time-outs and retries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::telemetry::Metrics;
 /// MinIO and SeaweedFS take any region; AWS names the right one in its error.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// The store cannot be what the configuration says.
+/// The store cannot be opened as configured.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Unopenable {
@@ -77,7 +77,7 @@ fn s3(
         let known: Result<AmazonS3ConfigKey, _> = name.to_ascii_lowercase().parse();
         match known {
             Ok(key) => builder = builder.with_config(key, value),
-            // AWS has more variables than its S3 client: AWS_PAGER is none of our business.
+            // AWS has more variables than its S3 client knows: AWS_PAGER, say.
             Err(_) => tracing::debug!(name, "not a setting of the S3 client"),
         }
     }
@@ -91,7 +91,7 @@ fn s3(
     Ok(builder.build()?)
 }
 
-/// One more attempt at once: what takes longer is better paid than waited for.
+/// One more attempt at once: a longer wait costs more than a call to the upstream.
 fn retries() -> RetryConfig {
     RetryConfig {
         max_retries: 1,
@@ -105,7 +105,7 @@ fn retries() -> RetryConfig {
     }
 }
 
-/// Hands our own client to the S3 client, which would obey the environment's proxies.
+/// Gives the S3 client the gateway's HTTP client; its own would obey the environment's proxies.
 #[derive(Debug)]
 struct OwnConnector;
 
