@@ -156,6 +156,8 @@ start_varnish() {
   chmod 755 "$varnish_dir"
   cp "$VARNISH"/*.vcl "$VARNISH/start.sh" "$varnish_dir"
   sed "s/@PORT@/$backend_port/" "$VARNISH/backend.local.vcl" >"$varnish_dir/backend.vcl"
+  # Without IPv6 in the kernel the address has no second spelling; a request may then meet a used connection.
+  [ -e /proc/net/if_inet6 ] || sed -i 's/::ffff://' "$varnish_dir/backend.vcl"
   chmod 644 "$varnish_dir"/*.vcl
   start varnish env LISTEN="127.0.0.1:$varnish_port" WORK_DIR="$varnish_dir/work" "$varnish_dir/start.sh"
   await varnish "http://127.0.0.1:$varnish_port/healthz"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the .vtc files on the Varnish of other Debian releases, each in a folder of its own below .tools/.
 #
-# usage: scripts/varnish-compat.sh [SUITE...]      (no suite: trixie, with Varnish 7.7, and forky, with its successor Vinyl Cache 9)
+# usage: scripts/varnish-compat.sh [SUITE...]      (no suite: trixie, with Varnish 7.7, and forky, with its successor
+# Vinyl Cache 9)
 #   DEBIAN_MIRROR    where the packages come from; the one that this machine is set up for by default
 #
 # Needs root and, the first time, some minutes for each suite.

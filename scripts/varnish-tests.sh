@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the .vtc files of the VCL side by side, against the very file that ships and with the parameters of its start script.
+# Runs the .vtc files of the VCL side by side, against the very file that ships and with the parameters of its start
+# script.
 #
 # usage: scripts/varnish-tests.sh [NAME...]      (no name: all; NAME is a file in vtc/ without its ending)
 #
@@ -36,7 +37,7 @@ main() {
     [ -f "$VCL/vtc/$name.vtc" ] || { echo "varnish-tests.sh: no test is called '$name'" >&2; exit 2; }
   done
   LOG=$(mktemp)
-  # Started by root, varnishd compiles its VCL as another user, who may not read this checkout.
+  # Started by root, varnishd compiles its VCL as another user, which may not read this checkout.
   PUBLIC=$(mktemp -d)
   trap 'rm -rf "$LOG" "$PUBLIC"' EXIT
   cp -R "$VCL/." "$PUBLIC"

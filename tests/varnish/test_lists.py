@@ -7,7 +7,7 @@ from harness.variables import defaults, seconds
 
 from .varnish import VCL
 
-VCL_TEXT = "".join((VCL / name).read_text() for name in ("default.vcl", "purge.vcl"))
+VCL_TEXT = "".join((VCL / name).read_text() for name in ("default.vcl", "purge.vcl", "refresh.vcl", "request.vcl"))
 BACKEND = ROOT / "backend/src"
 
 
@@ -32,9 +32,14 @@ def test_the_key_holds_the_credential_headers_of_the_backend():
 def test_a_tag_may_hold_what_the_backend_puts_into_one():
     source = (BACKEND / "http/tags.rs").read_text()
     punctuation = re.search(r'PUNCTUATION: &str = "([^"]+)"', source)[1]
-    # Of the names; a kind, which stands before the colon, holds letters and digits only.
+    # Of the names behind a colon; one without a kind may hold no colon.
     classes = set(re.findall(r":\[A-Za-z0-9([^\]]*)\]", VCL_TEXT))
     assert {"".join(sorted(one)) for one in classes} == {"".join(sorted(punctuation))}
+
+
+def test_a_name_without_a_kind_may_hold_the_same_but_a_colon():
+    with_kind, plain = re.search(r":\[A-Za-z0-9([^\]]*)\]\+\+\|\[A-Za-z0-9([^\]]*)\]\+\+", sub("purge_tags")).groups()
+    assert plain == with_kind.replace(":", "")
 
 
 def test_a_tag_may_be_as_long_as_the_backend_takes_it():

@@ -105,7 +105,7 @@ class Varnish:
 
 def start(folder: Path, backend_port: int, listen: str = "127.0.0.1", port: int = 0, **environment: str) -> Varnish:
     """Starts varnishd and waits until it answers."""
-    # A copy: started by root, varnishd compiles its VCL as another user, who may not read this checkout.
+    # A copy: started by root, varnishd compiles its VCL as another user, which may not read this checkout.
     shutil.copytree(VCL, folder, dirs_exist_ok=True)
     folder.chmod(0o755)
     port = port or free_port()

@@ -1,4 +1,5 @@
-# Where the backend is, in the cluster.
+# Where the backend is, in the cluster. What Varnish connects to is its sidecar, which answers 503 when the backend
+# breaks off: nothing is sent twice, and connections are used again.
 include "probe.vcl";
 
 backend default {

@@ -1,14 +1,18 @@
 # Whole answers of POST /v1/embeddings, kept for each credential by the hash of the request's body.
 #
-# Everything else passes. The VCL runs unchanged in the cluster and on a laptop: backend.vcl, found first in vcl_path, names
-# the backend, and start.sh names the stores. Each sub is one decision and falls through to the builtin VCL, whose hooks
-# (vcl_req_*, vcl_beresp_*) keep what is not overridden here. README.md has the promises and the tests that hold them.
+# Everything else passes. The VCL runs unchanged in the cluster and on a laptop: backend.vcl, found first in vcl_path,
+# names the backend, and start.sh names the stores. Each sub is one decision and falls through to the builtin VCL,
+# whose hooks (vcl_req_*, vcl_beresp_*) keep what is not overridden here. README.md has the promises and the tests
+# that hold them.
 vcl 4.1;
 
 import std;
 
 include "backend.vcl";
+include "forward_headers.vcl";
 include "purge.vcl";
+include "refresh.vcl";
+include "request.vcl";
 
 #
 # Client side
@@ -16,6 +20,8 @@ include "purge.vcl";
 
 sub vcl_recv {
   call clear_internal_headers;
+  call refuse_foreign_url;
+  call note_body;
   if (req.method == "PURGE") {
     call serve_purge;
   }
@@ -24,13 +30,27 @@ sub vcl_recv {
   return (hash);
 }
 
-# What these subs tell each other in headers, nobody else may say.
+# These subs tell each other in headers what a client may not say. What they said before a restart still holds.
 sub clear_internal_headers {
+  if (req.restarts > 0) {
+    return;
+  }
   unset req.http.X-Client-Cache-Control;
   unset req.http.X-Directives;
   unset req.http.X-Forward-Reason;
+  unset req.http.X-No-Body;
+  unset req.http.X-Older;
   unset req.http.X-Purged;
   unset req.http.X-Purge-Tags;
+  unset req.http.X-Refresh;
+  unset req.http.X-Varnish-Tags;
+}
+
+# For backend.vcl: of a chunked body no header is left when it is sent on.
+sub note_body {
+  if (!req.http.Transfer-Encoding && std.integer(req.http.Content-Length, 0) == 0) {
+    set req.http.X-No-Body = "true";
+  }
 }
 
 # In place of the builtin decision, which caches GET and HEAD.
@@ -42,6 +62,7 @@ sub vcl_req_method {
   if (req.method != "POST" || req.url !~ "^/v1/embeddings(?:\?|$)") {
     return (pass);
   }
+  call judge_query;
   call carry_cache_control;
   call require_body_hash;
   call join_credentials;
@@ -63,21 +84,6 @@ sub carry_cache_control {
   }
 }
 
-# README.md has the grammar, which is the backend's too. What it does not allow means no-store: a directive may be hidden in it.
-sub obey_cache_control {
-  if (req.http.Cache-Control !~ {"^(?=.{0,1024}$)(?:[ \t]*+(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++(?:=(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++|"(?:[\t !#-\[\]-~]|\\[\t -~])*+"))?+[ \t]*+)?+(?:,|$))++$"}) {
-    return (pass);
-  }
-  # Names with a comma between them: an argument may hold anything.
-  set req.http.X-Directives = regsuball(req.http.Cache-Control, {"=(?:"(?:[^"\\]|\\.)*+"|[^,]*+)|[ \t]++"}, "");
-  if (req.http.X-Directives ~ "(?i)(?:^|,)no-store(?:,|$)") {
-    return (pass);
-  }
-  if (req.http.X-Directives ~ "(?i)(?:^|,)no-cache(?:,|$)") {
-    set req.hash_always_miss = true;
-  }
-}
-
 # The filter in front makes it from the body. Lines of a client that sent several are joined, and thereby malformed.
 sub require_body_hash {
   std.collect(req.http.X-Body-Hash);
@@ -93,6 +99,7 @@ sub join_credentials {
   std.collect(req.http.x-api-key);
   std.collect(req.http.OpenAI-Organization);
   std.collect(req.http.OpenAI-Project);
+  call join_forward_headers;
 }
 
 # A POST is answered with all of it; Varnish would make 304 and 206 of a hit.
@@ -105,10 +112,14 @@ sub whole_answers {
   unset req.http.Range;
 }
 
-# A miss and a later refetch both need the body. Nothing can be done once buffering failed (Varnish drops the connection), so
-# whatever might fail passes: a body of unknown length, one over 1 MiB (the most that the filter hashes), and any while the
-# store for bodies has no room. The margin is for requests that ask at the same moment.
+# A miss and a later refetch both need the body. Nothing can be done once buffering failed (Varnish drops the
+# connection), so what might fail passes: a body of unknown length, one over 1 MiB (the most that the filter hashes),
+# and any while the store for bodies has no room. The margin is for requests that ask at the same moment. A restart
+# finds it buffered.
 sub buffer_body {
+  if (req.restarts > 0) {
+    return;
+  }
   if (std.integer(req.http.Content-Length, 1048577) > 1048576) {
     return (pass);
   }
@@ -121,16 +132,17 @@ sub buffer_body {
   }
 }
 
-# Varnish ends each part with a zero byte, which no header can hold: parts cannot run into each other. The builtin adds the
-# URL and the client's Host.
+# Varnish ends each part with zero bytes, which no header can hold, and writes some for a header that is not there:
+# with a name in front of each, parts cannot run into each other. The builtin adds the URL and the client's Host.
 sub vcl_hash {
   hash_data(req.method);
   hash_data(req.http.X-Body-Hash);
-  hash_data(req.http.Authorization);
-  hash_data(req.http.api-key);
-  hash_data(req.http.x-api-key);
-  hash_data(req.http.OpenAI-Organization);
-  hash_data(req.http.OpenAI-Project);
+  hash_data("authorization:" + req.http.Authorization);
+  hash_data("api-key:" + req.http.api-key);
+  hash_data("x-api-key:" + req.http.x-api-key);
+  hash_data("openai-organization:" + req.http.OpenAI-Organization);
+  hash_data("openai-project:" + req.http.OpenAI-Project);
+  call hash_forward_headers;
 }
 
 #
@@ -141,6 +153,9 @@ sub vcl_backend_fetch {
   call address_backend;
   unset bereq.http.X-Directives;
   unset bereq.http.X-Forward-Reason;
+  unset bereq.http.X-No-Body;
+  unset bereq.http.X-Older;
+  unset bereq.http.X-Refresh;
   # Varnish makes a GET of what was looked up, and nothing but POST is.
   if (!bereq.uncacheable) {
     set bereq.method = "POST";
@@ -176,7 +191,8 @@ sub keep_stale {
   }
 }
 
-# Only a 200 that says for how long it is good may be stored. The builtin checks the rest (no-store, private, Vary: *).
+# Only a 200 that says for how long it is good may be stored. The builtin checks the rest (no-store, private, Vary:
+# *).
 sub refuse_failures {
   if (beresp.status != 200 || beresp.http.Cache-Control !~ "(?i)(?:^|[,\s])(?:s-maxage|max-age)=") {
     call not_now;
@@ -207,10 +223,11 @@ sub store {
   set beresp.grace = 24h;
   set beresp.keep = 0s;
   set beresp.storage = storage.objects;
-  # A truncated answer is then a clean 503 for all who wait, and never a 200 that breaks off.
+  # A truncated answer is then a clean 503 for all that wait, and never a 200 that breaks off.
   set beresp.do_stream = false;
   # Bans read obj.* only, and one line of a header, so that the ban lurker can work them off.
   set beresp.http.X-Stored-URL = bereq.url;
+  call mark_fetch;
   std.collect(beresp.http.Surrogate-Key, " ");
   # A cookie is one client's. A validator would make the next fetch conditional, with a POST.
   unset beresp.http.Set-Cookie;
@@ -223,7 +240,7 @@ sub vcl_backend_error {
   if (bereq.is_bgfetch) {
     return (abandon);
   }
-  # Varnish sets a ttl for those who wait for this very answer; nobody after them may have it.
+  # Varnish sets a ttl for the requests that wait for this very answer; no later one may have it.
   set beresp.grace = 0s;
   set beresp.keep = 0s;
   set beresp.http.Content-Type = "application/json";
@@ -236,13 +253,19 @@ sub vcl_backend_error {
 # Answers
 #
 
-# Told only where the shared answer is an error: one that several waited for.
+# The reason is told only where the shared answer is an error: one that several waited for.
 sub vcl_hit {
   set req.http.X-Forward-Reason = "uri-miss; collapsed";
+  call refresh_hit;
+  # For a refusal of the refetch: see ban_refused_scope.
+  if (obj.ttl <= 0s) {
+    set req.http.X-Varnish-Tags = obj.http.Surrogate-Key;
+  }
 }
 
 sub vcl_miss {
-  if (req.hash_always_miss) {
+  if (req.http.X-Refresh) {
+    call refresh_miss;
     set req.http.X-Forward-Reason = "request";
   } else {
     set req.http.X-Forward-Reason = "uri-miss";
@@ -257,12 +280,15 @@ sub vcl_deliver {
   if (obj.hits > 0) {
     call forget_first_call;
   }
+  call end_older;
   call tell_cache_status;
   unset resp.http.Surrogate-Key;
+  unset resp.http.X-Stored-Fetch;
+  unset resp.http.X-Stored-Key;
   unset resp.http.X-Stored-URL;
 }
 
-# What an answer tells of the call that fetched it is nobody else's.
+# What an answer tells of the call that fetched it is for that call alone.
 sub forget_first_call {
   set resp.http.x-embedding-billed-tokens = "0";
   unset resp.http.openai-processing-ms;
@@ -293,7 +319,8 @@ sub tell_cache_status {
   }
 }
 
-# What was purged, or our own refusal in OpenAI's envelope. A long string ends at its first quote and brace, hence the seams.
+# What was purged, or our own refusal in OpenAI's envelope. A long string ends at its first quote and brace, hence the
+# seams.
 sub vcl_synth {
   set resp.http.Content-Type = "application/json";
   if (req.http.X-Purged) {
