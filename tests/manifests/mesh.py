@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .objects import Manifests, Object, title
+from .objects import OUR_NAMESPACE, Manifests, Object, title
 
 
 def _ports(service: Object) -> set[int]:
@@ -33,13 +33,20 @@ def _routes(service: Object) -> Iterator[Object]:
 
 def _routes_to_nothing(manifests: Manifests, service: Object) -> list[str]:
     problems = []
-    for destination in (route["destination"] for http in _routes(service) for route in http["route"]):
+    for destination in (route["destination"] for http in _routes(service) for route in http.get("route", [])):
         target = manifests.service_of(destination["host"])
         if target is None:
             problems.append(f"{title(service)}: nothing is called {destination['host']}")
         elif destination["port"]["number"] not in _ports(target):
             problems.append(f"{title(service)}: {destination['host']} has no port {destination['port']['number']}")
+        if destination.get("subset") not in _subsets(manifests, destination["host"]):
+            problems.append(f"{title(service)}: {destination['host']} has no subset {destination['subset']}")
     return problems
+
+
+def _subsets(manifests: Manifests, host: str) -> set[str | None]:
+    rules = (each["spec"] for each in manifests.of("DestinationRule"))
+    return {None} | {subset["name"] for rule in rules if rule["host"] == host for subset in rule.get("subsets", [])}
 
 
 def _hosts_that_no_gateway_has(manifests: Manifests, service: Object) -> list[str]:
@@ -57,7 +64,8 @@ def _hosts_that_no_gateway_has(manifests: Manifests, service: Object) -> list[st
 def routes_that_repeat(manifests: Manifests) -> list[str]:
     """Istio repeats a failed request twice unless it is told not to."""
     services = manifests.of("VirtualService")
-    return [f"{title(each)}: has retries" for each in services for http in _routes(each) if http.get("retries") != {"attempts": 0}]
+    asking = ((each, http) for each in services for http in _routes(each) if "directResponse" not in http)
+    return [f"{title(each)}: has retries" for each, http in asking if http.get("retries") != {"attempts": 0}]
 
 
 def services_that_are_asked_twice(manifests: Manifests) -> list[str]:
@@ -71,6 +79,11 @@ def services_that_are_asked_twice(manifests: Manifests) -> list[str]:
     return [f"Service {service}: no VirtualService turns repeating off" for service in sorted(called - told)]
 
 
+def _strategy(space: str) -> str:
+    """Where the hash is the authority the filter fails closed. On a gateway and on a client it is a hint, and fails open."""
+    return "FAIL_RELOAD" if space == OUR_NAMESPACE else "FAIL_OPEN"
+
+
 def plugins_that_differ(manifests: Manifests) -> list[str]:
     """Tap and gate: one module, the tap first, equal but for the role."""
     pairs: dict[tuple[str, str], dict[str, Object]] = {}
@@ -78,7 +91,7 @@ def plugins_that_differ(manifests: Manifests) -> list[str]:
         kind, _, role = plugin["metadata"]["name"].rpartition("-")
         pairs.setdefault((plugin["metadata"].get("namespace", ""), kind), {})[role] = plugin["spec"]
     problems = []
-    for (_, kind), pair in pairs.items():
+    for (space, kind), pair in pairs.items():
         if set(pair) != {"tap", "gate"}:
             problems.append(f"{kind}: there is only {', '.join(pair)}")
             continue
@@ -87,7 +100,7 @@ def plugins_that_differ(manifests: Manifests) -> list[str]:
             problems.append(f"{kind}: the gate stands before the tap")
         for role, spec in pair.items():
             config = spec["pluginConfig"]
-            if (config["role"], spec["phase"], spec["failStrategy"]) != (role, "STATS", "FAIL_RELOAD"):
+            if (config["role"], spec["phase"], spec["failStrategy"]) != (role, "STATS", _strategy(space)):
                 problems.append(f"{kind}-{role}: role, phase or fail strategy")
         same = [{**spec, "priority": 0, "pluginConfig": {**spec["pluginConfig"], "role": ""}} for spec in (tap, gate)]
         if same[0] != same[1]:

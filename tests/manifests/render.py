@@ -42,6 +42,12 @@ class Variant:
     remove: tuple[str, ...] = ()
     s3_server: str = "minio"
 
+    def components(self) -> set[str]:
+        """Every component that it renders, by name."""
+        listed = yaml.safe_load((KUSTOMIZE / "overlays/dev/kustomization.yaml").read_text())["components"]
+        named = {Path(each).name for each in listed} - set(self.remove) | set(self.add)
+        return named - {"minio"} | {"bucket", self.s3_server} if "minio" in named else named
+
 
 COMPONENTS = sorted(path.parent.name for path in KUSTOMIZE.glob("components/*/kustomization.yaml"))
 # Each component of the table, and all that go together.

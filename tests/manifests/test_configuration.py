@@ -157,7 +157,9 @@ def test_what_must_end_or_must_not_be_asked_twice_says_so(dev: Manifests):
 
 def idle(manifests: Manifests, rule: str) -> int:
     """For how long the callers of a DestinationRule keep an unused connection."""
-    return seconds(manifests.get("DestinationRule", rule)["spec"]["trafficPolicy"]["connectionPool"]["http"]["idleTimeout"])
+    spec = manifests.get("DestinationRule", rule)["spec"]
+    policies = [spec["trafficPolicy"], *(subset["trafficPolicy"] for subset in spec.get("subsets", []))]
+    return max(seconds(each["connectionPool"]["http"]["idleTimeout"]) for each in policies)
 
 
 def test_a_caller_gives_an_idle_connection_up_before_the_server_closes_it(tmp_path):
@@ -183,6 +185,7 @@ def test_the_host_of_the_entry_stands_in_one_place(tmp_path):
     assert changed.get("VirtualService", "embedding-gateway")["spec"]["hosts"] == ["api.example.com"]
     ingress = [each for each in changed.of("WasmPlugin") if each["metadata"]["namespace"] == "istio-system"]
     assert [each["spec"]["pluginConfig"]["hosts"] for each in ingress] == [["api.example.com"]] * 2
+    assert "minikube" not in str(changed.get("EnvoyFilter", "embedding-gateway-http"))
 
 
 def test_the_purge_host_of_production_stands_in_one_place():

@@ -18,7 +18,7 @@ def _mentioned(manifests: Manifests, each: Object) -> Iterator[Object | None]:
         yield manifests.service_of(spec["host"])
     if each["kind"] == "VirtualService":
         yield from (manifests.get("Gateway", gateway) for gateway in spec.get("gateways", []))
-        yield from (manifests.service_of(route["destination"]["host"]) for http in spec["http"] for route in http["route"])
+        yield from (manifests.service_of(route["destination"]["host"]) for http in spec["http"] for route in http.get("route", []))
     if each["kind"] == "Sidecar":
         for host in (entry.partition("/")[2] for egress in spec["egress"] for entry in egress["hosts"]):
             yield manifests.service_of(host)

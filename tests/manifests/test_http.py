@@ -1,0 +1,133 @@
+"""What the proxies of the mesh take, refuse and write down: the same as envoy/gateway.yaml, hop by hop."""
+
+import re
+
+import pytest
+import yaml
+
+from harness.paths import ROOT
+
+from . import render
+from .objects import GATEWAY_LABELS, GATEWAY_NAMESPACE, OUR_NAMESPACE, Manifests, Object, fits, namespace, selected_labels
+
+_LISTENER = yaml.safe_load((ROOT / "envoy/gateway.yaml").read_text())["static_resources"]["listeners"][0]
+LAPTOP = _LISTENER["filter_chains"][0]["filters"][0]["typed_config"]
+START_SH = (render.KUSTOMIZE / "overlays/dev/varnish/start.sh").read_text()
+VARNISH_LABELS = {"app": "embedding-gateway-varnish"}
+# What the proxies and Varnish itself add to a request on its way: forwarding, tracing, the hash, what the VCL notes.
+ADDED_HEADERS, ADDED_KIB = 40, 8
+KIB = 1024
+
+
+def patched(manifests: Manifests, kind: str) -> list[tuple[Object, Object]]:
+    """(EnvoyFilter, value) of every patch of such things."""
+    found = ((each, patch) for each in manifests.of("EnvoyFilter") for patch in each["spec"]["configPatches"])
+    return [(each, patch["patch"]["value"]) for each, patch in found if patch["applyTo"] == kind]
+
+
+def managers(manifests: Manifests, space: str, labels: dict[str, str]) -> Object:
+    """What is set on the HTTP connection managers of such pods, all patches together."""
+    whole: Object = {}
+    for each, value in patched(manifests, "NETWORK_FILTER"):
+        if namespace(each) == space and fits(labels, selected_labels(each)):
+            whole |= value["typed_config"]
+    return whole
+
+
+def removed(manager: Object) -> list[str]:
+    extensions = manager.get("early_header_mutation_extensions", [])
+    return [mutation["remove"] for each in extensions for mutation in each["typed_config"]["mutations"]]
+
+
+def test_a_clients_hash_is_removed_wherever_the_filter_stands(variant: Manifests):
+    """Before any filter and route: with both filters off on a route, or failed open, none of a client's is left."""
+    places = {(namespace(each), tuple(selected_labels(each).items())) for each in variant.of("WasmPlugin")}
+    places |= {(namespace(each), tuple(selected_labels(each).items())) for each, value in patched(variant, "HTTP_FILTER") if "body-hash" in value["name"]}
+    # A client's own sidecar makes a hint, and trusts none.
+    places = {(space, labels) for space, labels in places if "sticky" not in str(labels)}
+    assert places
+    for space, labels in places:
+        assert removed(managers(variant, space, dict(labels))) == ["x-body-hash"], (space, labels)
+    for file in (ROOT / "envoy").glob("*.yaml"):
+        assert "- remove: x-body-hash" in file.read_text(), file
+
+
+def test_what_the_gateway_takes_every_hop_behind_it_takes(dev: Manifests):
+    gateway = managers(dev, GATEWAY_NAMESPACE, GATEWAY_LABELS)
+    sidecars = managers(dev, OUR_NAMESPACE, VARNISH_LABELS)
+    parameters = dict(re.findall(r"^-p (\w+)=(\w+)$", START_SH, re.MULTILINE))
+    headers = [each["common_http_protocol_options"]["max_headers_count"] for each in (LAPTOP, gateway, sidecars)]
+    sizes = [each["max_request_headers_kb"] for each in (LAPTOP, gateway, sidecars)]
+    assert headers[0] == headers[1] and headers[1] + ADDED_HEADERS <= min(headers[2], int(parameters["http_max_hdr"]))
+    assert sizes[0] == sizes[1] and sizes[1] + ADDED_KIB <= min(sizes[2], int(parameters["http_req_size"].removesuffix("k")))
+
+
+def test_the_gateway_takes_what_clients_write(dev: Manifests):
+    options = managers(dev, GATEWAY_NAMESPACE, GATEWAY_LABELS)["http_protocol_options"]
+    assert options == {"accept_http_10": True, "ignore_http_11_upgrade": [{"prefix": "TLS/"}]}
+
+
+def test_a_neighbours_refusals_stay_as_they_are(dev: Manifests):
+    """On a gateway that others share each rule asks for our host, or for a request that has none."""
+    (host,) = dev.get("Gateway", "embedding-gateway")["spec"]["servers"][0]["hosts"]
+    for rule in managers(dev, GATEWAY_NAMESPACE, GATEWAY_LABELS)["local_reply_config"]["mappers"]:
+        _, whose = rule["filter"]["and_filter"]["filters"]
+        ours, none = (each["header_filter"]["header"] for each in whose["or_filter"]["filters"])
+        assert ours == {"name": ":authority", "string_match": {"prefix": host}}
+        assert none == {"name": ":authority", "present_match": True, "invert_match": True}
+
+
+@pytest.mark.parametrize("space", [GATEWAY_NAMESPACE, OUR_NAMESPACE])
+def test_a_refusal_of_a_proxy_is_in_openais_envelope(dev: Manifests, space):
+    labels = GATEWAY_LABELS if space == GATEWAY_NAMESPACE else VARNISH_LABELS
+    rules = managers(dev, space, labels)["local_reply_config"]["mappers"]
+    errors = [rule["body_format_override"]["json_format"]["error"] for rule in rules]
+    assert all(error.keys() == {"message", "type", "param", "code"} for error in errors)
+    assert [error["type"] for error in errors] == ["server_error", "server_error", "invalid_request_error"]
+
+
+def test_a_request_has_its_time_and_no_more(dev: Manifests):
+    sidecar = managers(dev, OUR_NAMESPACE, VARNISH_LABELS)
+    for limit in ("request_timeout", "request_headers_timeout", "stream_idle_timeout"):
+        assert sidecar[limit] == LAPTOP[limit], limit
+
+
+def test_slow_bodies_take_places_of_their_own(dev: Manifests):
+    subsets = {each["name"]: each for each in dev.get("DestinationRule", "embedding-gateway-varnish")["spec"]["subsets"]}
+    for name, subset in subsets.items():
+        assert "labels" not in subset, "each leads to all pods"
+        pool = subset["trafficPolicy"]["connectionPool"]
+        assert pool["tcp"]["maxConnections"] > pool["http"]["http2MaxRequests"] > 0, f"{name}: a call too many would wait"
+    routes = dev.get("VirtualService", "embedding-gateway")["spec"]["http"]
+    led = [http["route"][0]["destination"]["subset"] for http in routes if "route" in http]
+    assert led == ["probes", "embeddings", "calls", "uploads"] and set(led) == subsets.keys()
+    for http in routes[1:-1]:
+        for match in http["match"]:
+            whole = match.get("headers") == {"x-body-hash": {}} or match.get("withoutHeaders") == {"content-length": {}, "transfer-encoding": {}}
+            assert whole, f"{match}: its body may be on its way"
+    for plugin in (each["spec"]["pluginConfig"] for each in dev.of("WasmPlugin") if namespace(each) == GATEWAY_NAMESPACE):
+        assert plugin["pathPrefixes"] == ["/v1"], "without a hash every call goes with the uploads"
+
+
+def test_the_gateway_refuses_to_purge(dev: Manifests):
+    first = dev.get("VirtualService", "embedding-gateway")["spec"]["http"][0]
+    assert first["match"] == [{"method": {"regex": "(?i)purge"}}]
+    assert first["directResponse"]["status"] == 403
+
+
+def test_a_held_body_fits_into_the_gateways_buffers(dev: Manifests):
+    """A smaller buffer would hold a larger body until stallTimeout, and then let it go unhashed."""
+    most = 1024 * KIB
+    (buffer,) = [value["per_connection_buffer_limit_bytes"] for each, value in patched(dev, "LISTENER") if namespace(each) == GATEWAY_NAMESPACE]
+    window = managers(dev, GATEWAY_NAMESPACE, GATEWAY_LABELS)["http2_protocol_options"]["initial_stream_window_size"]
+    caps = {each["spec"]["pluginConfig"].get("maxBodyBytes", most) for each in dev.of("WasmPlugin")}
+    assert max(caps) <= min(buffer, window)
+
+
+def test_an_access_log_holds_the_path_and_no_query(dev: Manifests):
+    logs = [log for _, value in patched(dev, "NETWORK_FILTER") for log in value["typed_config"].get("access_log", [])]
+    for log in [*logs, *LAPTOP["access_log"]]:
+        fields = log["typed_config"]["log_format"]["json_format"]
+        assert fields["path"] == "%PATH(NQ:ORIG_OR_PATH)%"
+        assert not any("REQ(:PATH" in value or "ORIGINAL-PATH" in value for value in fields.values())
+    assert logs
