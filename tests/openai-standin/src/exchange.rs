@@ -7,7 +7,7 @@ use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer::{self, Answer, Pace};
@@ -84,13 +84,7 @@ pub(crate) async fn serve(State(standin): State<Arc<Standin>>, request: Request)
     let mut response = Response::default();
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or_default();
     *response.headers_mut() = headers::of(&answer, call.key(), started.elapsed());
-    if let Some(after) = fault
-        .retry_after
-        .as_deref()
-        .and_then(|after| HeaderValue::from_str(after).ok())
-    {
-        response.headers_mut().insert("retry-after", after);
-    }
+    fault.put_headers(response.headers_mut());
     *response.body_mut() = answer::body(answer.pieces, standin.pace(&fault), visit);
     response
 }

@@ -1,7 +1,9 @@
 //! What goes wrong on request: each fault says when it strikes, how often, and what it does.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::exchange::Call;
@@ -26,7 +28,9 @@ pub(crate) struct Fault {
     /// Other words than the real API's in that refusal.
     message: Option<String>,
     /// The `retry-after` header.
-    pub(crate) retry_after: Option<String>,
+    retry_after: Option<String>,
+    /// More headers of the answer or the refusal, in place of those of the same name.
+    headers: BTreeMap<String, String>,
     /// This body, byte for byte, in place of the answer's or the refusal's.
     pub(crate) body: Option<String>,
     /// Spoil the vectors.
@@ -81,6 +85,22 @@ impl Fault {
     /// Wait before the status line.
     pub(crate) fn delay(&self) -> Duration {
         Duration::from_millis(self.delay_ms)
+    }
+
+    /// Puts its own headers over those of an answer; what is no header is left out.
+    pub(crate) fn put_headers(&self, over: &mut HeaderMap) {
+        let retry_after = self.retry_after.iter().map(|value| ("retry-after", value));
+        let named = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value));
+        for (name, value) in retry_after.chain(named) {
+            if let (Ok(name), Ok(value)) =
+                (name.parse::<HeaderName>(), HeaderValue::from_str(value))
+            {
+                over.insert(name, value);
+            }
+        }
     }
 
     /// The refusal that it asks for.
