@@ -58,13 +58,18 @@ const OURS: [HeaderName; 11] = [
 /// Headers that proxies in front add.
 const OUR_PREFIXES: [&str; 4] = ["x-forwarded-", "x-envoy-", "x-b3-", "x-varnish"];
 
-/// Headers of the upstream's answer to an embeddings call that the client gets.
-const FROM_UPSTREAM: [HeaderName; 5] = [
+/// Headers of the upstream's answer to an embeddings call that the client gets: what OpenAI's and
+/// Azure's SDKs read (`tests/chain/sdk_headers.json` names the sources), and no cookie.
+const FROM_UPSTREAM: [HeaderName; 9] = [
     CONTENT_TYPE,
     RETRY_AFTER,
     WWW_AUTHENTICATE,
     HeaderName::from_static("retry-after-ms"),
+    HeaderName::from_static("x-ms-retry-after-ms"),
+    HeaderName::from_static("x-should-retry"),
     HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("apim-request-id"),
+    HeaderName::from_static("x-ms-request-id"),
 ];
 
 /// More such headers, by their prefix.
@@ -212,11 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn callers_see_rate_limits_but_no_cookies() {
+    fn callers_see_rate_limits_and_whether_to_retry_but_no_cookies() {
         let answer = headers(&[
             ("set-cookie", "__cf_bm=1"),
             ("x-ratelimit-remaining-tokens", "5"),
             ("retry-after", "3"),
+            ("x-should-retry", "false"),
             ("openai-processing-ms", "17"),
             ("server", "cloudflare"),
         ]);
@@ -224,6 +230,7 @@ mod tests {
         let expected = [
             "x-ratelimit-remaining-tokens",
             "retry-after",
+            "x-should-retry",
             "openai-processing-ms",
         ];
         assert_eq!(names(&kept), expected);

@@ -293,6 +293,8 @@ sub forget_first_call {
   set resp.http.x-embedding-billed-tokens = "0";
   unset resp.http.openai-processing-ms;
   unset resp.http.x-request-id;
+  unset resp.http.apim-request-id;
+  unset resp.http.x-ms-request-id;
   unset resp.http.cf-ray;
   unset resp.http.x-envoy-upstream-service-time;
   unset resp.http.x-ratelimit-limit-requests;
@@ -301,6 +303,13 @@ sub forget_first_call {
   unset resp.http.x-ratelimit-remaining-tokens;
   unset resp.http.x-ratelimit-reset-requests;
   unset resp.http.x-ratelimit-reset-tokens;
+  # Clients that waited for one failed fetch share its advice, too.
+  if (resp.status == 200) {
+    unset resp.http.retry-after;
+    unset resp.http.retry-after-ms;
+    unset resp.http.x-ms-retry-after-ms;
+    unset resp.http.x-should-retry;
+  }
 }
 
 # RFC 9211: appended to what the caches behind have said.
