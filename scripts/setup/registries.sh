@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# How setup.sh gets things: from Debian, PyPI, npm, Go's proxy and crates.io, each by its usual client.
+# How setup.sh gets things: from Debian, PyPI, npm, Go's proxy, Maven Central and crates.io, each by its usual client.
 # Sourced by scripts/setup.sh, which sets TOOLS and the versions.
 
 apt_get() {

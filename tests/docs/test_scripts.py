@@ -71,7 +71,8 @@ def bare_checkout(tmp_path) -> Path:
     """The scripts and what they pin, without tools."""
     root = tmp_path / "root"
     shutil.copytree(ROOT / "scripts", root / "scripts")
-    for name in ("tests/requirements.txt", "tests/chain/package-lock.json", "tests/page/package-lock.json", "rust-toolchain.toml"):
+    pins = ("requirements.txt", "chain/package-lock.json", "chain/python/requirements.txt", "chain/go/go.mod", "chain/java/pom.xml")
+    for name in (*(f"tests/{pin}" for pin in pins), "tests/page/package-lock.json", "rust-toolchain.toml"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     return root

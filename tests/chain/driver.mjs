@@ -1,0 +1,31 @@
+// Node's clients as a program: each line of stdin is a call (JSON), each line of stdout what the client made of it.
+// usage: driver.mjs openai|vercel
+import { createInterface } from "node:readline";
+import { createOpenAI } from "@ai-sdk/openai";
+import { embedMany } from "ai";
+import OpenAI from "openai";
+
+async function withOpenAI({ base_url, key, retries, model, input, format }) {
+  const client = new OpenAI({ baseURL: base_url, apiKey: key, maxRetries: retries });
+  const wanted = format ? { encoding_format: format } : {};
+  const { data, response } = await client.embeddings.create({ model, input, ...wanted }).withResponse();
+  return { vectors: data.data.map((item) => item.embedding), headers: Object.fromEntries(response.headers) };
+}
+
+async function withVercel({ base_url, key, retries, model, input }) {
+  const provider = createOpenAI({ baseURL: base_url, apiKey: key });
+  const answer = await embedMany({ model: provider.embeddingModel(model), values: input, maxRetries: retries });
+  return { vectors: answer.embeddings, headers: answer.responses[0].headers };
+}
+
+const ask = { openai: withOpenAI, vercel: withVercel }[process.argv[2]];
+for await (const line of createInterface({ input: process.stdin })) {
+  let answer;
+  try {
+    answer = await ask(JSON.parse(line));
+  } catch (error) {
+    const refused = error.lastError ?? error;
+    answer = { error: error.constructor.name, status: refused.status ?? refused.statusCode ?? null, message: error.message };
+  }
+  console.log(JSON.stringify(answer));
+}
