@@ -1,7 +1,7 @@
 //! The endpoint-broadcaster: one PURGE, for the backend and every Varnish behind a name.
 //!
-//! [`build_router`] makes the service out of a [`Broadcaster`]. It keeps nothing: who is purged
-//! is asked anew each time.
+//! [`build_router`] makes the service of a [`Broadcaster`]. It keeps no list: it resolves the names
+//! anew for each purge.
 
 mod call;
 pub mod config;
@@ -33,7 +33,7 @@ use self::error::PurgeError;
 use self::fanout::Fanout;
 use self::metrics::Metrics;
 use self::purge_request::Purge;
-use self::report::{Outcome, Report};
+use self::report::{PurgeOutcome, Report};
 use crate::config::PurgeRule;
 use crate::http::headers;
 use crate::http::headers::PURGE;
@@ -41,12 +41,12 @@ use crate::http::probes::{self, HEALTHZ, METRICS, READYZ};
 use crate::telemetry::exposition::exposition;
 use crate::telemetry::labels::Label as _;
 
-/// Everything that a request may need.
+/// The state that all requests share.
 #[derive(Debug)]
 pub struct Broadcaster {
     rule: PurgeRule,
     header_bytes: usize,
-    slots: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     fanout: Fanout,
     metrics: Metrics,
     tracker: TaskTracker,
@@ -54,25 +54,25 @@ pub struct Broadcaster {
 }
 
 impl Broadcaster {
-    /// A broadcaster as configured. It opens nothing.
+    /// A broadcaster as configured. It opens no connections.
     pub fn new(config: Config) -> Result<Arc<Self>, InvalidHeaderValue> {
         Ok(Arc::new(Self {
             fanout: Fanout::new(&config)?,
             rule: config.purge,
             header_bytes: config.connections.header_bytes,
-            slots: Arc::new(Semaphore::new(config.concurrent_purges)),
+            permits: Arc::new(Semaphore::new(config.concurrent_purges)),
             metrics: Metrics::new(),
             tracker: TaskTracker::new(),
             draining: AtomicBool::new(false),
         }))
     }
 
-    /// Tells balancers to send nothing more.
+    /// Makes `/readyz` fail, so that the kubelet takes the pod out of its Service.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for purges whose callers did not.
+    /// Waits for purges that outlive their clients' connections.
     pub async fn finish(&self) {
         self.tracker.close();
         self.tracker.wait().await;
@@ -94,8 +94,8 @@ impl Broadcaster {
             return Err(PurgeError::BodyNotAllowed);
         }
         let purge = Purge::new(request)?;
-        let slot = Arc::clone(&self.slots).try_acquire_owned();
-        Ok((purge, slot.map_err(|_| PurgeError::Busy)?))
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        Ok((purge, permit.map_err(|_| PurgeError::Busy)?))
     }
 
     fn count(&self, ended: &Result<Report, PurgeError>) {
@@ -106,7 +106,7 @@ impl Broadcaster {
     }
 }
 
-/// The whole service, as tests and the server drive it.
+/// The whole service.
 pub fn build_router(broadcaster: Arc<Broadcaster>) -> Router {
     Router::new()
         .route(HEALTHZ, get(probes::healthz).fallback(refuse_method))
@@ -132,7 +132,7 @@ async fn metrics(State(broadcaster): State<Arc<Broadcaster>>, headers: HeaderMap
     exposition(broadcaster.metrics.render(), &headers)
 }
 
-/// Takes every `PURGE`, whatever its path.
+/// Takes every `PURGE`, at any path.
 async fn take_purge(
     State(broadcaster): State<Arc<Broadcaster>>,
     request: Request,
@@ -143,7 +143,7 @@ async fn take_purge(
     }
     let (parts, body) = request.into_parts();
     let ended = match broadcaster.admit(&parts, &body) {
-        Ok((purge, slot)) => run(broadcaster, purge, slot).await,
+        Ok((purge, permit)) => run(broadcaster, purge, permit).await,
         Err(refusal) => {
             tracing::warn!(code = refusal.code(), "PURGE refused");
             let ended = Err(refusal);
@@ -154,11 +154,11 @@ async fn take_purge(
     ended.into_response()
 }
 
-/// Runs to its end even if the caller hangs up: half a purge is worse than none.
+/// Runs to its end even if the client hangs up: half a purge is worse than none.
 async fn run(
     broadcaster: Arc<Broadcaster>,
     purge: Purge,
-    slot: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) -> Result<Report, PurgeError> {
     let tracker = broadcaster.tracker.clone();
     let running = tracker.spawn(async move {
@@ -166,20 +166,20 @@ async fn run(
         let ended = broadcaster.fanout.run(&purge).await;
         tell(&purge, &ended, began);
         broadcaster.count(&ended);
-        drop(slot);
+        drop(permit);
         ended
     });
     running.await.unwrap_or(Err(PurgeError::Internal))
 }
 
-fn outcome(ended: &Result<Report, PurgeError>) -> Outcome {
+fn outcome(ended: &Result<Report, PurgeError>) -> PurgeOutcome {
     match ended {
         Ok(report) => report.outcome(),
         Err(refusal) => refusal.outcome(),
     }
 }
 
-/// One line a fan-out. The query stays out: a key may stand there.
+/// Logs one line for each fan-out, without the query, which may hold a key.
 fn tell(purge: &Purge, ended: &Result<Report, PurgeError>, began: Instant) {
     let (path, tags, all) = (purge.target.path(), purge.tags(), purge.is_all());
     let duration_ms = began.elapsed().as_millis();

@@ -1,4 +1,4 @@
-//! The gateway as a service: what comes in, who handles it, what is told of it.
+//! The gateway's service: admits requests, routes them to handlers, and records their ends.
 
 pub mod app;
 pub mod body_hash;

@@ -6,7 +6,7 @@
 //! 2. [`resolver`]: from inputs to vectors
 //! 3. [`cache`], [`upstream`], [`access`]
 //! 4. [`telemetry`]
-//! 5. [`http`]: what all services and clients have in common
+//! 5. [`http`]: what all services and clients share
 //! 6. [`config`], [`embeddings`]: pure
 //!
 //! `tests/rooms.rs` holds that. The programs in `bin/` put the rooms together.

@@ -1,4 +1,4 @@
-//! The gateway as a process: configuration, service, signals, an orderly end.
+//! The gateway's process: configuration, service, signals, graceful shutdown.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use embedding_gateway::telemetry;
 use tokio::net::TcpListener;
 use tokio::time::timeout_at;
 
-/// Many small allocations on many threads; musl's own allocator is 25 times slower at that.
+/// musl's own allocator is 25 times slower at many small allocations on many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -35,7 +35,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (store, traces) = (kind_of_store(&config), collector(&config));
     let memory_bytes = config.cache.memory_bytes;
     let app = App::start(config).await?;
-    // Before anybody may think that we are ready, and stop us.
+    // Before the kubelet can find the process ready, and then stop it.
     let stop = server::stop_signal(grace, || app.start_draining())?;
     let listener = TcpListener::bind(listen)
         .await
@@ -61,7 +61,7 @@ fn kind_of_store(config: &Config) -> &'static str {
     store.map_or("none", |store| store.place.kind())
 }
 
-/// Where traces go, without a path: it may hold a key.
+/// The collector's address for the log, without its path, which may hold a key.
 fn collector(config: &Config) -> String {
     let tracing = config.tracing.as_ref();
     tracing.map_or_else(

@@ -1,4 +1,4 @@
-//! The endpoint-broadcaster as a process: configuration, service, signals, an orderly end.
+//! The endpoint-broadcaster's process: configuration, service, signals, graceful shutdown.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     );
     let grace = config.shutdown_grace;
     let broadcaster = Broadcaster::new(config)?;
-    // Before anybody may think that we are ready, and stop us.
+    // Before the kubelet can find the process ready, and then stop it.
     let stop = server::stop_signal(grace, || broadcaster.start_draining())?;
     let listener = TcpListener::bind(listen)
         .await

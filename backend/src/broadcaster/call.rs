@@ -1,7 +1,7 @@
-//! One HTTP/1 request on a connection of its own, within a time and a size.
+//! One HTTP/1 request on a connection of its own, bounded in time and size.
 //!
-//! Not by a pooling client: what goes out is the path byte for byte, to an address, under a name
-//! that is not the address's; and a connection that was kept would be one more thing to go stale.
+//! Not by a pooling client: the path must go out byte for byte, to an address, under a name that is
+//! not the address's; and a pooled connection could be stale.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,24 +17,23 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-/// Bound on an answer's body. Varnish names what it banned, and we let no more than 16 KiB
-/// through to be banned.
+/// Bound on an answer's body. Varnish repeats what it banned, which is at most 16 KiB.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// Bound on an answer's head.
 const MAX_ANSWER_HEAD_BYTES: usize = 32 << 10;
 
-/// Who refuses now may be about to listen.
+/// Pause before the second attempt: a peer that refuses may be about to listen.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// An answer, whole.
+/// A peer's whole answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct PeerAnswer {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
 }
 
-/// Why nobody can say that something was purged. The messages are for callers.
+/// Why a peer did not confirm the purge. The messages go to clients.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("no address")]
@@ -51,8 +50,8 @@ pub(super) enum Failure {
     Refused(StatusCode),
 }
 
-impl Answer {
-    /// Whether it says that something was purged.
+impl PeerAnswer {
+    /// Whether the peer confirms the purge.
     pub(super) fn success(self) -> Result<(), Failure> {
         match self.status {
             StatusCode::OK => Ok(()),
@@ -72,13 +71,13 @@ impl Failure {
     }
 }
 
-/// Sends `request` to `address`, and tries once more if that takes no connection. Both attempts
-/// and the answer happen within `limit`.
+/// Sends `request` to `address`, with a second attempt if the peer takes no connection. `limit`
+/// bounds both attempts and the answer.
 pub(super) async fn send(
     address: SocketAddr,
     request: Request<Empty<Bytes>>,
     limit: Duration,
-) -> Result<Answer, Failure> {
+) -> Result<PeerAnswer, Failure> {
     let call = async {
         let stream = twice(|| TcpStream::connect(address), limit / 3).await?;
         exchange(stream, request).await
@@ -86,7 +85,7 @@ pub(super) async fn send(
     timeout(limit, call).await.unwrap_or(Err(Failure::Timeout))
 }
 
-/// Connects, within `patience`, or tries once more.
+/// Connects in up to two attempts, each within `patience`.
 async fn twice<T, Connecting>(
     connect: impl Fn() -> Connecting,
     patience: Duration,
@@ -108,7 +107,10 @@ where
     }
 }
 
-async fn exchange(stream: TcpStream, request: Request<Empty<Bytes>>) -> Result<Answer, Failure> {
+async fn exchange(
+    stream: TcpStream,
+    request: Request<Empty<Bytes>>,
+) -> Result<PeerAnswer, Failure> {
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_ANSWER_HEAD_BYTES)
         .handshake(TokioIo::new(stream))
@@ -125,11 +127,11 @@ async fn exchange(stream: TcpStream, request: Request<Empty<Bytes>>) -> Result<A
             tracing::debug!(%error, "a connection broke");
         }
     }
-    // What it had received by then may be a whole answer.
+    // The peer may have sent a whole answer before the connection broke.
     answer.await
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
+async fn read(response: Response<Incoming>) -> Result<PeerAnswer, Failure> {
     let (parts, body) = response.into_parts();
     let status = parts.status;
     let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
@@ -141,7 +143,7 @@ async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
         }
     })?;
     let body = body.to_bytes();
-    Ok(Answer { status, body })
+    Ok(PeerAnswer { status, body })
 }
 
 fn broken(error: &dyn std::error::Error, status: Option<StatusCode>) -> Failure {

@@ -23,19 +23,19 @@ use crate::http::server::ConnectionLimits;
 pub struct Config {
     /// Where to accept connections.
     pub listen: SocketAddr,
-    /// Who may purge.
+    /// Which clients may purge.
     pub purge: PurgeRule,
-    /// Who is purged.
+    /// The services to purge.
     pub services: Services,
-    /// Who is asked for addresses; `None` is what the machine is set up for.
+    /// Name servers; `None` uses those of `/etc/resolv.conf`.
     pub dns_servers: Option<Vec<SocketAddr>>,
-    /// Our patience.
+    /// How long each step may take.
     pub timeouts: Timeouts,
-    /// Purges at a time.
+    /// Purges at the same time.
     pub concurrent_purges: usize,
-    /// What a connection may take.
+    /// Bounds of a connection.
     pub connections: ConnectionLimits,
-    /// How long work may go on after SIGTERM.
+    /// How long purges may go on after SIGTERM.
     pub shutdown_grace: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
@@ -43,21 +43,21 @@ pub struct Config {
     pub log_filter: String,
 }
 
-/// Who is purged.
+/// The services to purge.
 #[derive(Debug)]
 pub struct Services {
-    /// Every address of its name is one Varnish. With a port.
+    /// The headless Service of Varnish, with a port: each address is one Varnish.
     pub varnish: Authority,
-    /// The backend. With a port.
+    /// The backend's Service, with a port.
     pub backend: Authority,
-    /// What the backend wants to see.
+    /// The token that the backend asks for.
     pub backend_token: Option<SecretString>,
 }
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// To resolve a name.
+    /// For resolving a name.
     pub resolve: Duration,
     /// For the backend's answer.
     pub backend: Duration,
@@ -113,7 +113,7 @@ impl Services {
         let varnish = reader.required(&var::VARNISH_SERVICE, authority);
         let backend = reader.required(&var::BACKEND_SERVICE, authority);
         let backend_token = reader.optional(&var::BACKEND_ADMIN_TOKEN, value::secret);
-        // One of the two would then never be purged, and every answer would say that all is well.
+        // One of the two would never be purged, although every answer would report success.
         if varnish.is_some() && varnish == backend {
             reader.refuse(&var::VARNISH_SERVICE, "must not be BACKEND_SERVICE too");
         }
@@ -138,21 +138,22 @@ impl Timeouts {
     }
 }
 
-/// Nobody is no choice: a broadcaster that nobody may use is a mistake.
+/// One of both variables is required: a broadcaster that no client may use is a mistake.
 fn read_purge_rule(reader: &mut Reader<'_>) -> Option<PurgeRule> {
     let noted = reader.problems.len();
     let rule = PurgeRule::read(reader, &var::ADMIN_TOKEN, &var::ALLOW_ANONYMOUS_PURGE);
     if rule.is_none() && reader.problems.len() == noted {
         reader.refuse(
             &var::ADMIN_TOKEN,
-            "nobody could purge: set it, or ALLOW_ANONYMOUS_PURGE=true if the network decides \
+            "no client could purge: set it, or ALLOW_ANONYMOUS_PURGE=true if the network decides \
              who may call",
         );
     }
     rule
 }
 
-/// What has begun is finished: a purge that reached half of the caches would be worse than none.
+/// At least as long as one purge takes: a purge that reached half of the caches would be worse than
+/// none.
 fn read_grace(reader: &mut Reader<'_>, timeouts: Option<Timeouts>) -> Option<Duration> {
     let grace = reader.read(&var::SHUTDOWN_GRACE, value::duration)?;
     let longest = timeouts.map(|timeouts| {

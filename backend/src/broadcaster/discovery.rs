@@ -1,9 +1,9 @@
-//! From a Service's name to the addresses behind it, all of them, asked for anew each time.
+//! Resolves a Service's name to all addresses behind it, anew for each purge.
 //!
-//! Not by `getaddrinfo`: musl's leaves out what is beyond 48 addresses without a word, its
-//! threads cannot be called back when time is up, and it asks nobody but the machine's own name
-//! server. This one reads `/etc/hosts` and `/etc/resolv.conf`, search domains and `ndots`
-//! included, and turns to TCP when an answer was too long for a datagram.
+//! Not by `getaddrinfo`: musl's silently drops all addresses beyond 48, its threads cannot be
+//! cancelled at a time-out, and it asks only the machine's own name server. This resolver reads
+//! `/etc/hosts` and `/etc/resolv.conf`, with search domains and `ndots`, and turns to TCP when an
+//! answer is too long for a datagram.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -20,10 +20,10 @@ use hickory_resolver::{Hosts, TokioResolver};
 use http::uri::Authority;
 use tokio::time::timeout;
 
-/// Name servers, two at a time, get this part of the time for a name: others are asked then.
+/// Two name servers get this part of the time for a name before the resolver asks the next ones.
 const SHARE: u32 = 3;
 
-/// Resolves names, and remembers nothing.
+/// Resolves names without a cache.
 #[derive(Debug)]
 pub(super) struct Discovery {
     servers: Option<Vec<SocketAddr>>,
@@ -46,7 +46,7 @@ impl Discovery {
         Self { servers, timeout }
     }
 
-    /// Every address of the name, each once, with the port that stands behind it.
+    /// All addresses of the name, each once, with its port.
     pub(super) async fn addresses(
         &self,
         service: &Authority,
@@ -73,7 +73,7 @@ impl Discovery {
                 return Ok(listed);
             }
         }
-        // One for each look-up: it caches, and the files that it read may have changed.
+        // A new one for each look-up: it caches, and its files may have changed.
         let found = self.resolver()?.lookup_ip(host).await?;
         Ok(found.iter().collect())
     }
@@ -95,7 +95,7 @@ impl Discovery {
     }
 }
 
-/// What `/etc/hosts` says, which counts before any name server.
+/// The addresses in `/etc/hosts`, which win over name servers.
 fn listed(host: &str) -> Result<BTreeSet<IpAddr>, NetError> {
     let hosts = Hosts::from_system().unwrap_or_default();
     let name = Name::from_ascii(host)?.to_lowercase();

@@ -1,4 +1,4 @@
-//! Why a purge did not reach every Varnish's door: OpenAI's envelope, as the gateway uses it.
+//! Errors of a purge before any Varnish was called, in OpenAI's envelope like the gateway's.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::call::Failure;
 use super::purge_request::{MAX_TAG_LIST_BYTES, MAX_TARGET_BYTES};
-use super::report::{Outcome, Report};
+use super::report::{PurgeOutcome, Report};
 use crate::http::error::{self, BUSY_RETRY_AFTER, NO_STORE};
 use crate::http::headers::PURGE;
 
-/// No Varnish was asked. The variants are what the caller can do about it.
+/// No Varnish was called. Each variant is one thing that the client can do about it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PurgeError {
     #[error("This service takes PURGE only.")]
@@ -58,7 +58,7 @@ impl PurgeError {
         }
     }
 
-    /// A word for programs.
+    /// The error's code in the envelope, for programs.
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::MethodNotAllowed => "method_not_allowed",
@@ -75,21 +75,21 @@ impl PurgeError {
         }
     }
 
-    /// How it is counted.
-    pub(super) fn outcome(&self) -> Outcome {
+    /// The outcome for the metrics.
+    pub(super) fn outcome(&self) -> PurgeOutcome {
         match self {
-            Self::Busy => Outcome::Busy,
-            Self::BackendFailed(_) => Outcome::BackendFailed,
-            Self::NoAddress => Outcome::NoAddress,
-            _ => Outcome::Refused,
+            Self::Busy => PurgeOutcome::Busy,
+            Self::BackendFailed(_) => PurgeOutcome::BackendFailed,
+            Self::NoAddress => PurgeOutcome::NoAddress,
+            _ => PurgeOutcome::Refused,
         }
     }
 
     fn body(&self) -> String {
         let error = error::object(self.status(), &self.to_string(), None, self.code());
-        // Whoever reads reports finds one here too, of nobody.
+        // With an empty report, so that clients can read totals from every answer.
         let body = match self.outcome() {
-            Outcome::BackendFailed | Outcome::NoAddress => serde_json::to_value(Failed {
+            PurgeOutcome::BackendFailed | PurgeOutcome::NoAddress => serde_json::to_value(Failed {
                 report: Report::default(),
                 error,
             }),

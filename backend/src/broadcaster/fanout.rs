@@ -1,8 +1,8 @@
-//! One purge on its way: the backend first, then every Varnish at once.
+//! Fans one purge out: to the backend first, then to every Varnish at once.
 //!
-//! The order is the point. A Varnish that was purged asks the backend, and must not get the old
-//! vector back. And a Varnish that starts meanwhile either stands in the list, which is made
-//! after the backend purged, or has filled itself from a backend that had.
+//! The order matters. A purged Varnish fetches from the backend, and must not get the old vector
+//! back. And a Varnish that starts meanwhile is either in the list, which is resolved after the
+//! backend purged, or has filled itself from a purged backend.
 
 use std::net::SocketAddr;
 
@@ -12,25 +12,25 @@ use http::uri::Authority;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout};
 
-use super::call::{self, Answer, Failure};
+use super::call::{self, Failure, PeerAnswer};
 use super::config::{Config, Timeouts};
 use super::discovery::Discovery;
 use super::error::PurgeError;
 use super::purge_request::Purge;
 use super::report::{Endpoint, Report};
 
-/// The way to all who are purged.
+/// The services to purge, and how to reach them.
 #[derive(Debug)]
 pub(super) struct Fanout {
     varnish: Service,
     backend: Service,
-    /// For the backend alone.
+    /// The backend's token; Varnish gets none.
     authorization: Option<HeaderValue>,
     resolver: Discovery,
     timeouts: Timeouts,
 }
 
-/// Where to go, and what to call who is there.
+/// A service's name and port, and its `Host`.
 #[derive(Debug)]
 struct Service {
     authority: Authority,
@@ -49,7 +49,7 @@ impl Fanout {
         })
     }
 
-    /// Purges the backend and then every Varnish that there is.
+    /// Purges the backend, then every Varnish.
     pub(super) async fn run(&self, purge: &Purge) -> Result<Report, PurgeError> {
         let limit = self.timeouts.backend;
         timeout(limit, self.purge_backend(purge))
@@ -64,8 +64,9 @@ impl Fanout {
         Ok(Report::new(join_all(calls).await))
     }
 
-    /// All its addresses: behind a headless name stands every replica, which then knows of the
-    /// purge at once. Whoever takes no connection answers nobody else either, so one is enough.
+    /// Purges all addresses of the backend: behind a headless name that is every replica, which
+    /// then knows of the purge at once. One success is enough, because a replica that takes no
+    /// connection serves no Varnish either.
     async fn purge_backend(&self, purge: &Purge) -> Result<(), Failure> {
         let addresses = self.addresses(&self.backend).await;
         let addresses = addresses.ok_or(Failure::Unresolved)?;
@@ -78,7 +79,7 @@ impl Fanout {
         });
         let mut purged = Err(Failure::Connect);
         for answer in join_all(calls).await {
-            match answer.and_then(Answer::success) {
+            match answer.and_then(PeerAnswer::success) {
                 Ok(()) => purged = Ok(()),
                 Err(Failure::Connect) => {}
                 Err(failure) => return Err(failure),
@@ -94,7 +95,7 @@ impl Fanout {
         Endpoint::new(address.ip(), answer, began.elapsed())
     }
 
-    /// At least one, or none.
+    /// The addresses of a service, if there are any.
     async fn addresses(&self, service: &Service) -> Option<Vec<SocketAddr>> {
         match self.resolver.addresses(&service.authority).await {
             Ok(addresses) => Some(addresses.into_iter().collect()),

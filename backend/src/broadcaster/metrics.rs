@@ -1,18 +1,18 @@
-//! What the broadcaster counts.
+//! The broadcaster's metrics.
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::report::{Outcome, Report};
+use super::report::{PurgeOutcome, Report};
 use crate::config::build::{COMMIT, VERSION};
 use crate::telemetry::counts::{Counts, Timings};
 
-/// The counters, and the page that shows them.
+/// The metrics and their registry.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
-    fanouts: Counts<Outcome>,
+    fanouts: Counts<PurgeOutcome>,
     endpoint_duration: Timings,
 }
 
@@ -34,7 +34,7 @@ impl Metrics {
         }
     }
 
-    pub(super) fn count(&self, outcome: Outcome) {
+    pub(super) fn count(&self, outcome: PurgeOutcome) {
         self.fanouts.add(outcome, 1);
     }
 
@@ -44,10 +44,10 @@ impl Metrics {
         }
     }
 
-    /// Everything in the text format of `OpenMetrics`.
+    /// All metrics in the text format of `OpenMetrics`.
     pub(super) fn render(&self) -> String {
         let mut text = String::new();
-        // Writing to a string does not fail; if it did, half a page would be worse than none.
+        // Writing to a string does not fail. If it did, an empty page is better than half a page.
         if encode(&mut text, &self.registry).is_err() {
             text.clear();
         }

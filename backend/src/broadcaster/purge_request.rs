@@ -1,4 +1,4 @@
-//! One request to purge, checked: what a backend or a Varnish would refuse does not get to them.
+//! One request to purge, checked before it goes out: no Varnish gets what it would refuse.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
@@ -11,18 +11,18 @@ use super::error::PurgeError;
 use crate::http::headers::{SURROGATE_KEY, X_PURGE_ALL};
 use crate::http::tags::{self, Tag};
 
-/// A ban is one regular expression, which holds no more in Varnish: a dot of a tag takes three
-/// characters there, and from some 30 KiB on it is too large.
+/// Bound on the list of tags. Varnish makes one regular expression of it, where a dot takes three
+/// characters, and which may take some 30 KiB.
 pub(super) const MAX_TAG_LIST_BYTES: usize = 8 << 10;
 
-/// What a ban of a URL holds without trouble.
+/// Bound on the target: a ban of a URL takes this much.
 pub(super) const MAX_TARGET_BYTES: usize = 16 << 10;
 
-/// What is to be purged.
+/// A purge: of a URL, of tags or of everything.
 #[derive(Clone, Debug)]
 pub(super) struct Purge {
     method: Method,
-    /// The path and query, byte for byte: Varnish compares.
+    /// The path and query, byte for byte, because Varnish compares them.
     pub(super) target: PathAndQuery,
     headers: HeaderMap,
 }
@@ -41,7 +41,7 @@ impl Purge {
         })
     }
 
-    /// The request for one of those who are purged, who is called `host`.
+    /// The request to one peer, with `host` as its `Host`.
     pub(super) fn request(&self, host: &HeaderValue) -> Request<Empty<Bytes>> {
         let mut request = Request::new(Empty::new());
         *request.method_mut() = self.method.clone();
@@ -64,7 +64,7 @@ impl Purge {
     }
 }
 
-/// As `purge.vcl` has it: `^/[!#-\[\]-~]*$`.
+/// The same rule as in `purge.vcl`: `^/[!#-\[\]-~]*$`.
 fn is_bannable(target: &PathAndQuery) -> bool {
     let target = target.as_str();
     target.starts_with('/')
@@ -74,8 +74,8 @@ fn is_bannable(target: &PathAndQuery) -> bool {
             .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
 }
 
-/// Varnish takes `all:all` for a tag like any other, the backend for everything: so it is said in
-/// the way that both understand.
+/// The headers of the tags. `all:all` becomes `X-Purge-All`, because Varnish takes it for a tag
+/// like any other.
 fn headers(tags: &[Tag]) -> Result<HeaderMap, PurgeError> {
     let mut headers = HeaderMap::new();
     if tags.contains(&Tag::all()) {

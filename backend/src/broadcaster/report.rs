@@ -1,4 +1,4 @@
-//! What became of a purge at each Varnish, as the caller reads it.
+//! The result of a purge at each Varnish, as the client reads it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,30 +8,30 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::call::{Answer, Failure};
+use super::call::{Failure, PeerAnswer};
 use crate::http::error::NO_STORE;
 use crate::telemetry::labels::label;
 
-/// A longer name is none of a pod: Kubernetes allows no more.
+/// The longest name of a pod that Kubernetes allows.
 const MAX_POD_NAME_BYTES: usize = 253;
 
-/// Where a purge went, address by address.
+/// The result of a purge, address by address.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
-    /// Addresses that were asked.
+    /// Addresses that the broadcaster called.
     pub(super) total: usize,
     /// Those that purged.
     pub(super) success: usize,
-    /// Those that did not, or did not say so.
+    /// Those that did not confirm the purge.
     pub(super) failed: usize,
     /// Each of them.
     pub(super) results: Vec<Endpoint>,
 }
 
-/// One address and what it said.
+/// One address and its answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Endpoint {
-    /// The name that Varnish gives itself, else the address.
+    /// The name by which Varnish identifies itself, else the address.
     pub(super) pod: String,
     /// The status of its answer, if it gave one.
     pub(super) status: Option<u16>,
@@ -44,21 +44,21 @@ pub(super) struct Endpoint {
 }
 
 label! {
-    /// How a purge ended, in one word.
-    "outcome" pub(super) Outcome {
+    /// How a purge ended.
+    "outcome" pub(super) PurgeOutcome {
         /// Every Varnish purged.
         All = "all",
         /// Some did.
         Some = "some",
         /// None did.
         None = "none",
-        /// There was none to ask.
+        /// The name has no address.
         NoAddress = "no_address",
-        /// The request was not in order.
+        /// The broadcaster refused the request.
         Refused = "refused",
-        /// Too much was going on.
+        /// Too many purges were running.
         Busy = "busy",
-        /// The backend did not purge, so no Varnish was asked.
+        /// The backend did not purge, so the broadcaster called no Varnish.
         BackendFailed = "backend_failed",
     }
 }
@@ -75,15 +75,15 @@ impl Report {
     }
 
     /// How the purge ended.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> PurgeOutcome {
         match (self.success, self.failed) {
-            (0, _) => Outcome::None,
-            (_, 0) => Outcome::All,
-            _ => Outcome::Some,
+            (0, _) => PurgeOutcome::None,
+            (_, 0) => PurgeOutcome::All,
+            _ => PurgeOutcome::Some,
         }
     }
 
-    /// Who did not purge, and why: for the log.
+    /// The addresses that did not purge, and why, for the log.
     pub(super) fn failures(&self) -> String {
         let failures = self.results.iter().filter_map(|result| {
             let error = result.error.as_ref()?;
@@ -96,8 +96,8 @@ impl Report {
 impl IntoResponse for Report {
     fn into_response(self) -> Response {
         let status = match self.outcome() {
-            Outcome::All => StatusCode::OK,
-            Outcome::Some => StatusCode::MULTI_STATUS,
+            PurgeOutcome::All => StatusCode::OK,
+            PurgeOutcome::Some => StatusCode::MULTI_STATUS,
             _ => StatusCode::BAD_GATEWAY,
         };
         let headers = [
@@ -112,14 +112,14 @@ impl IntoResponse for Report {
 impl Endpoint {
     pub(super) fn new(
         address: IpAddr,
-        answer: Result<Answer, Failure>,
+        answer: Result<PeerAnswer, Failure>,
         duration: Duration,
     ) -> Self {
         let (status, pod) = match &answer {
             Ok(answer) => (Some(answer.status), pod_name(&answer.body)),
             Err(failure) => (failure.status(), None),
         };
-        let error = answer.and_then(Answer::success).err();
+        let error = answer.and_then(PeerAnswer::success).err();
         Self {
             pod: pod.unwrap_or_else(|| address.to_string()),
             status: status.map(|status| status.as_u16()),

@@ -1,4 +1,4 @@
-//! What the handlers share: built once from the configuration, and closed once.
+//! The state that all handlers share, built once from the configuration and closed once.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,32 +25,32 @@ use crate::telemetry::otlp::Unexportable;
 use crate::telemetry::{Gauges, Metrics, Tracer};
 use crate::upstream::{Client, ClientError};
 
-/// How often the file of client keys is looked at.
+/// Pause between two reads of the file of client keys.
 const CLIENT_KEYS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Everything that a handler may need.
 #[derive(Debug)]
 pub struct App {
-    /// Who may do what.
+    /// Admits callers.
     pub access: Arc<Access>,
     /// The upstream.
     pub upstream: Arc<Client>,
-    /// The way to vectors.
+    /// Resolves inputs to vectors.
     pub resolver: Arc<Resolver>,
     response_max_age: Duration,
-    /// The same as a header's value.
+    /// `max-age` as a header's value.
     cache_control: HeaderValue,
-    /// Who may purge; `None` is nobody.
+    /// Which operators may purge; `None` turns purging off.
     pub purge_rule: Option<PurgeRule>,
-    /// What is too much.
+    /// Bounds of requests.
     pub limits: Limits,
-    /// Requests that may still begin.
+    /// Permits for running requests.
     pub permits: Permits,
-    /// What people may see; `None` if they may not.
+    /// The status page's state; `None` if the operator turned the page off.
     pub status: Option<StatusState>,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Who traces, if somebody does.
+    /// Makes traces, if a collector is configured.
     pub tracer: Option<Arc<Tracer>>,
     namespace: Arc<str>,
     upstream_id: Arc<str>,
@@ -58,7 +58,7 @@ pub struct App {
     draining: AtomicBool,
 }
 
-/// The configuration makes sense, but the world does not fit it.
+/// The configuration is valid, but a file, the store or the upstream's client does not open.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum StartError {
@@ -75,7 +75,7 @@ pub enum StartError {
 }
 
 impl App {
-    /// Opens what the configuration names and starts the background work.
+    /// Opens the store, the upstream's client and the tracer, and starts the background work.
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let metrics = Arc::new(Metrics::new());
         let tracer = config.tracing.as_ref().map(Tracer::start).transpose()?;
@@ -114,7 +114,7 @@ impl App {
         }))
     }
 
-    /// Watches what may change while we run.
+    /// Watches the purges and the file of client keys.
     pub async fn watch(&self) -> Infallible {
         tokio::select! {
             never = self.watch_client_keys() => never,
@@ -132,8 +132,8 @@ impl App {
         }
     }
 
-    /// What caches in front may do with an answer of these entries. They may not keep it, if the
-    /// entries were purged on their way here: a cache may have carried out that purge already.
+    /// `Cache-Control` of an answer of these entries: `no-store` if a purge came in between,
+    /// because Varnish may have carried out that purge already.
     pub fn cache_control(&self, model: &str, scope: &str, entries: &[Arc<Entry>]) -> HeaderValue {
         let cache = self.resolver.cache();
         let oldest = entries.iter().map(|entry| entry.created_ms).min();
@@ -147,7 +147,7 @@ impl App {
         }
     }
 
-    /// Where the vectors of a scope are named.
+    /// The key scope of a scope's vectors.
     pub fn key_scope(&self, scope: &Arc<str>) -> KeyScope {
         KeyScope {
             namespace: Arc::clone(&self.namespace),
@@ -156,7 +156,7 @@ impl App {
         }
     }
 
-    /// How full everything is.
+    /// The gauges, as of now.
     pub fn gauges(&self) -> Gauges {
         let cache = self.resolver.cache();
         Gauges {
@@ -166,24 +166,24 @@ impl App {
         }
     }
 
-    /// Whether new requests are welcome.
+    /// Whether the gateway takes new requests.
     pub fn is_ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed)
     }
 
-    /// Tells balancers to send nothing more.
+    /// Makes `/readyz` fail, so that the kubelet takes the pod out of its Service.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for all that outlives its request: running calls, then pending writes.
+    /// Waits for the work that outlives requests: running calls, then pending writes.
     pub async fn finish(&self) {
         self.tracker.close();
         self.tracker.wait().await;
         self.resolver.cache().finish().await;
     }
 
-    /// Has the last spans exported, until the deadline at the latest.
+    /// Exports the last spans, until the deadline at the latest.
     pub async fn finish_traces(&self, deadline: Instant) {
         let Some(tracer) = self.tracer.clone() else {
             return;

@@ -1,9 +1,9 @@
 //! The second lock on shared caches: an answer may be stored under a body's hash only if the
 //! body really has that hash.
 //!
-//! The filter in front computes `X-Body-Hash` and a cache keys answers by it. Whatever happens
-//! to the filter, an answer to another body is marked so that nobody stores it. The same goes
-//! for a request without the header: a cache that does not key by the body must not store.
+//! The filter in the proxy in front computes `X-Body-Hash`, and Varnish keys answers by it. If the
+//! filter fails, an answer to another body is `no-store`. So is an answer to a request without the
+//! header: a cache that does not key by the body must not store.
 
 use http::header::HeaderMap;
 use sha2::{Digest, Sha256};

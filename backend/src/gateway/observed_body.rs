@@ -1,4 +1,4 @@
-//! The body of an answer: what it holds, and what is told of it as the client reads it.
+//! The body of an answer, and the record of how the client reads it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,31 +12,31 @@ use crate::embeddings::response::{PIECE_BYTES, Pieces};
 use crate::resolver::permits::ConcurrencyPermit;
 use crate::telemetry::RequestRecord;
 
-/// What an answer holds.
+/// The content of an answer.
 #[derive(Debug)]
 pub enum ResponseBody {
-    /// All of it, or what is left of it.
+    /// Bytes in memory, less those that were sent.
     Whole(Bytes),
-    /// Vectors, written as they are taken.
+    /// Vectors, written when the client has room for them.
     Pieces(Box<Pieces>),
-    /// What comes and goes piece by piece.
+    /// A stream, forwarded piece by piece.
     Stream(Body),
 }
 
-/// An answer under way. It holds its request's place until its last byte is sent.
+/// An answer's body with its record. It holds the request's permit until its last byte is sent.
 #[derive(Debug)]
 pub struct ObservedBody {
     content: ResponseBody,
-    /// Ends with the last frame, before anybody has seen it: who has got an answer finds it
-    /// counted. Without it the answer is not watched.
+    /// Ends with the last frame, before hyper sends it, so that a client that has its answer finds
+    /// it counted. `None` for answers that are not recorded.
     record: Option<RequestRecord>,
-    /// Since when there is more, and nobody has room for it.
+    /// Since when the next frame waits for the client.
     ready: Option<Instant>,
     _permit: Option<ConcurrencyPermit>,
 }
 
 impl ObservedBody {
-    /// An answer that is watched as it goes out.
+    /// A recorded answer.
     pub(crate) fn new(
         content: ResponseBody,
         record: RequestRecord,
@@ -53,7 +53,7 @@ impl ObservedBody {
         }
     }
 
-    /// An answer that is complete without its content.
+    /// A recorded answer that ends here: to HEAD, or without content.
     pub(crate) fn ended(
         content: ResponseBody,
         record: RequestRecord,
@@ -68,17 +68,17 @@ impl ObservedBody {
         }
     }
 
-    /// A reader that takes its time is none of our latency. What comes from elsewhere is not
-    /// there just because we are asked for it.
-    fn note_reader(&mut self, ended: bool) {
+    /// Excludes client backpressure from the added latency. A stream's next frame may be late for
+    /// the upstream's reasons, so waits for streams count.
+    fn note_backpressure(&mut self, ended: bool) {
         if let (Some(since), Some(record)) = (self.ready.take(), &mut self.record) {
             record.add_wait(since.elapsed());
         }
-        let is_ours = !matches!(self.content, ResponseBody::Stream(_));
-        self.ready = (is_ours && !ended).then(Instant::now);
+        let is_in_memory = !matches!(self.content, ResponseBody::Stream(_));
+        self.ready = (is_in_memory && !ended).then(Instant::now);
     }
 
-    /// An answer of which nothing is told.
+    /// An answer without a record, for probes and pages.
     pub(crate) fn unwatched(body: Body) -> Self {
         Self {
             content: ResponseBody::Stream(body),
@@ -100,8 +100,8 @@ impl http_body::Body for ResponseBody {
         match &mut *self {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => {
-                // HTTP/2 takes all that it is given, room or no room: the place of the request
-                // is to be held while most of the answer is.
+                // hyper takes whole frames over HTTP/2, with or without window. Small frames keep
+                // the permit until most of the answer is sent.
                 let rest = bytes.split_off(bytes.len().min(PIECE_BYTES));
                 let piece = std::mem::replace(bytes, rest);
                 Poll::Ready(Some(Ok(Frame::data(piece))))
@@ -142,7 +142,7 @@ impl http_body::Body for ObservedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.content).poll_frame(context));
         let ended = frame.is_none() || self.content.is_end_stream();
-        self.note_reader(ended);
+        self.note_backpressure(ended);
         match (&frame, &mut self.record) {
             (_, None) => {}
             (Some(Err(_)), broken) => drop(broken.take()),

@@ -1,4 +1,5 @@
-//! The routes. Each is thin: it reads a request, asks somebody who knows, and writes an answer.
+//! The routes. Each is thin: it reads a request, calls the resolver, cache or upstream, and writes
+//! an answer.
 
 pub mod embeddings;
 pub mod health;

@@ -1,7 +1,8 @@
-//! The whole service: every request on its way to whoever answers it.
+//! The whole service: dispatches every request to its route's handler.
 //!
-//! Requests for vectors are handed on here and not by a router: a hit in memory takes some
-//! microseconds, and layers that box and move each request would be a good part of them.
+//! Requests for vectors take no router: a hit in memory takes some microseconds, and layers that
+//! box and move each request would add a good part of them. All other futures are boxed, so that
+//! requests for vectors do not carry their sizes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ use crate::telemetry::{RequestRecord, Route, Trace};
 #[derive(Debug)]
 pub struct Gateway {
     app: Arc<App>,
-    /// For kubelets, scrapers and people's browsers: they must get an answer however busy we
-    /// are, and nobody wants to read of them.
+    /// The routes for the kubelet, Prometheus and browsers. They need no permit, so they answer
+    /// also when the gateway is busy, and they leave no record.
     pages: TowerToHyperService<Router>,
 }
 
@@ -54,7 +55,7 @@ impl Gateway {
         })
     }
 
-    /// As [`crate::http::server`] drives it.
+    /// The service for [`crate::http::server`].
     pub fn into_service(
         self: Arc<Self>,
     ) -> impl Service<
@@ -89,7 +90,7 @@ impl Gateway {
         }
     }
 
-    /// Where a request belongs; `None` if it is for one of the pages.
+    /// The route of a request; `None` for probes and pages.
     fn route<B>(&self, request: &Request<B>) -> Option<Route> {
         match request.uri().path() {
             _ if purge::is_purge(request.method()) => Some(Route::Purge),
@@ -101,7 +102,7 @@ impl Gateway {
         }
     }
 
-    /// Answers a request, and watches it to its end.
+    /// Answers a request, and records it to its end.
     fn watch<B>(
         &self,
         route: Route,
@@ -118,13 +119,13 @@ impl Gateway {
             .as_ref()
             .ok()
             .and_then(|context| context.permit.clone());
-        hand_on(&app, route, request, context).map(move |(answer, outcome)| {
+        dispatch(&app, route, request, context).map(move |(answer, outcome)| {
             if let (Some(status), Some(kind)) = (&app.status, ErrorKind::of(&answer)) {
                 status.note(kind);
             }
             record.answer(answer.status(), outcome);
             answer.map(|content| match is_head {
-                // Nobody polls what has no content.
+                // hyper does not poll the body of an answer to HEAD.
                 true => ObservedBody::ended(content, record, permit),
                 false => ObservedBody::new(content, record, permit),
             })
@@ -132,8 +133,8 @@ impl Gateway {
     }
 }
 
-/// Lets a request in, if its headers fit and a place is free. A purge needs no place: it must
-/// come through.
+/// Admits a request if its headers fit and a permit is free. Purges need no permit: they must get
+/// through a busy gateway.
 fn admit(
     app: &App,
     route: Route,
@@ -153,9 +154,8 @@ fn admit(
     Ok(RequestContext { permit, trace })
 }
 
-/// Has a request answered by whom it is for. All but requests for vectors go into a box: whoever
-/// finds all in memory has no use for the room that the others take.
-fn hand_on<B>(
+/// Dispatches to the route's handler.
+fn dispatch<B>(
     app: &Arc<App>,
     route: Route,
     request: Request<B>,

@@ -1,7 +1,7 @@
-//! What a person may know of this process: totals, the health of its tiers, recent errors.
+//! The status page's figures: totals, the health of the tiers, recent errors.
 //!
-//! Every figure is read back from the text of `/metrics`, so that nothing is counted twice. No
-//! text of a client gets here, not even a model's name.
+//! Every figure is read back from the text of `/metrics`, so that nothing is counted twice. None
+//! holds a client's text, not even a model's name.
 
 mod errors;
 mod samples;
@@ -18,10 +18,10 @@ use crate::config::build::VERSION;
 use crate::config::{StatusPage, StorePlace};
 use crate::embeddings::clock;
 
-/// Stands for a store that was not configured.
+/// The kind of a store that is not configured.
 const NO_STORE: &str = "none";
 
-/// What the page needs beside the counters.
+/// What the page needs besides the metrics.
 #[derive(Debug)]
 pub struct StatusState {
     started: Instant,
@@ -31,18 +31,18 @@ pub struct StatusState {
     errors: RecentErrors,
 }
 
-/// All that the page shows, as JSON.
+/// All figures of the page, as JSON.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Status<'a> {
-    /// A number of this process's own: behind one address there may be several.
+    /// A random id of this process: behind one address there may be several.
     pub replica: &'a str,
     pub version: &'static str,
     pub ready: bool,
     pub uptime_seconds: u64,
-    /// The time of day here, against which the errors' times are to be read.
+    /// The gateway's time, against which the page shows the errors' ages.
     pub now_ms: u64,
-    /// In dollars for a million tokens, until the viewer says otherwise.
+    /// In dollars for a million tokens, until the viewer sets another price.
     pub token_price: f64,
     pub inputs: Inputs,
     pub tokens: Tokens,
@@ -53,7 +53,7 @@ pub struct Status<'a> {
     pub errors: Vec<RecentError>,
 }
 
-/// Inputs by what became of them.
+/// Inputs by where their vectors came from.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Inputs {
@@ -97,10 +97,10 @@ pub struct MemoryStatus {
 pub struct StoreStatus {
     /// `s3`, `directory`, `memory` or `none`.
     pub kind: &'static str,
-    /// `closed` (in use), `open` (left alone) or `half_open` (being tried).
+    /// `closed` (in use), `open` (not used) or `half_open` (one operation tries).
     pub breaker: &'static str,
     pub operations: u64,
-    /// Not in time, refused or not reached.
+    /// Operations that timed out, or that the store refused or could not be reached for.
     pub failed: u64,
     pub writes_pending: u64,
     pub writes_dropped: u64,
@@ -111,16 +111,16 @@ pub struct StoreStatus {
 #[expect(missing_docs, reason = "the names say it")]
 pub struct UpstreamStatus {
     pub calls: u64,
-    /// Calls that brought no vectors.
+    /// Calls without vectors.
     pub failed: u64,
-    /// Those of them that no caller is to blame for.
+    /// Failed calls that no client caused.
     pub faulty: u64,
-    /// Of all calls together.
+    /// The duration of all calls together.
     pub seconds: f64,
 }
 
 impl StatusState {
-    /// Empty, from now on.
+    /// A state without errors.
     pub fn new(page: &StatusPage, store: Option<&StorePlace>) -> Self {
         let number = RandomState::new().hash_one(clock::unix_ms());
         Self {
@@ -132,12 +132,12 @@ impl StatusState {
         }
     }
 
-    /// Takes note of an answer that was an error.
+    /// Notes an answer that was an error.
     pub fn note(&self, kind: ErrorKind) {
         self.errors.note(kind, clock::unix_ms());
     }
 
-    /// What there is to tell now, by the text of `/metrics`.
+    /// The figures as of now, from the text of `/metrics`.
     pub fn read(&self, metrics: &str, ready: bool) -> Status<'_> {
         let samples = Samples::parse(metrics);
         Status {
@@ -235,7 +235,7 @@ impl UpstreamStatus {
     }
 }
 
-/// What an upstream that is well does not say: to refuse what nobody may ask for is its right.
+/// Whether a result is a fault of the upstream, rather than its refusal of a wrong request.
 fn is_fault(result: &str) -> bool {
     result == "429" || !result.starts_with(['2', '4'])
 }

@@ -1,4 +1,4 @@
-//! The table of the broadcaster's variables. Nothing else knows their names.
+//! The table of the broadcaster's variables. Only this file knows their names.
 
 use crate::config::variables::variables;
 

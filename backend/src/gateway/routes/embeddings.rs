@@ -1,4 +1,4 @@
-//! `POST /v1/embeddings`: each input is paid for once.
+//! `POST /v1/embeddings`: the upstream charges for each input once.
 
 mod answer;
 mod receive;
@@ -36,8 +36,8 @@ use crate::telemetry::{HashVerdict, semantics};
 
 const BYPASS: HeaderValue = HeaderValue::from_static("embedding-gateway; fwd=bypass");
 
-/// An answer, and what it tells about itself if it holds vectors.
-type Answer = (Response<ResponseBody>, Option<EmbeddingOutcome>);
+/// An answer, and its outcome if it holds vectors.
+type Answered = (Response<ResponseBody>, Option<EmbeddingOutcome>);
 
 /// A request to [`EMBEDDINGS`], admitted.
 struct EmbeddingsRequest {
@@ -53,7 +53,7 @@ pub fn handle<B>(
     mut parts: Parts,
     body: B,
     context: RequestContext,
-) -> impl Future<Output = Answer> + Send + use<B>
+) -> impl Future<Output = Answered> + Send + use<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
@@ -91,7 +91,7 @@ impl EmbeddingsRequest {
     fn answer(
         self,
         body: impl Future<Output = Result<Bytes, Error>> + Send,
-    ) -> impl Future<Output = Answer> + Send {
+    ) -> impl Future<Output = Answered> + Send {
         async move {
             let id = self.caller.id;
             let answered = match body.await {
@@ -99,7 +99,7 @@ impl EmbeddingsRequest {
                 Err(error) => Err(error),
             };
             let (mut response, outcome) = answered.unwrap_or_else(refusal);
-            // A cache in front forgets what it holds for a credential that is refused.
+            // Varnish bans the objects of a credential that the upstream refuses.
             if matches!(response.status().as_u16(), 401 | 403) {
                 response
                     .headers_mut()
@@ -109,8 +109,8 @@ impl EmbeddingsRequest {
         }
     }
 
-    /// What all of the request is there for. A hit in memory is answered when this returns.
-    fn reply(self, body: Bytes) -> impl Future<Output = Result<Answer, Error>> + Send + use<> {
+    /// Answers the request by its body. For a hit in memory the returned future is ready.
+    fn reply(self, body: Bytes) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
         let verdict = body_hash::verdict(&self.parts.headers, &body);
         self.app.metrics.body_hashes.add(verdict, 1);
         match self.understand(&body) {
@@ -120,15 +120,15 @@ impl EmbeddingsRequest {
         }
     }
 
-    /// What the request asks for, if we can tell, and may be asked for.
+    /// Parses the request and checks its model and limits; `None` if only the upstream can read it.
     fn understand(&self, body: &Bytes) -> Result<Option<EmbeddingRequest>, Error> {
         let parsed = match self.parts.headers.contains_key(CONTENT_ENCODING) {
-            // Only whoever decodes it can say what it is.
+            // The gateway does not decode bodies.
             true => Parsed::Foreign,
             false => request::parse(body).map_err(|_| Error::NotJson)?,
         };
         match parsed {
-            // The query may say more than we understand: a key, say.
+            // The meaning of a query is unknown: it may hold a key.
             Parsed::Understood(request) if self.parts.uri.query().is_none() => {
                 self.app.access.check_model(Some(&request.model))?;
                 check_limits(&self.app, &request)?;
@@ -145,7 +145,7 @@ impl EmbeddingsRequest {
         self,
         mut request: EmbeddingRequest,
         verdict: HashVerdict,
-    ) -> impl Future<Output = Result<Answer, Error>> + Send + use<> {
+    ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
         let Self {
             app,
             parts,
@@ -168,7 +168,7 @@ impl EmbeddingsRequest {
             scope: Arc::clone(&caller.scope),
             may_be_stored: verdict == HashVerdict::Match && !directives.no_store,
         };
-        let order = EmbeddingLookup {
+        let lookup = EmbeddingLookup {
             request,
             key_scope,
             distinct: batch.distinct,
@@ -178,12 +178,12 @@ impl EmbeddingsRequest {
             only_if_cached: directives.only_if_cached,
             context,
         };
-        let supply = app.resolver.resolve(order);
-        supply.map(move |supply| Ok(plan.answer(&app, supply?)))
+        let resolved = app.resolver.resolve(lookup);
+        resolved.map(move |resolved| Ok(plan.answer(&app, resolved?)))
     }
 
-    /// Not ours to understand: the upstream gets it as it is, and nothing of it is kept.
-    async fn bypass(self, body: Bytes) -> Result<Answer, Error> {
+    /// Forwards a request that the gateway does not understand, and caches nothing of it.
+    async fn bypass(self, body: Bytes) -> Result<Answered, Error> {
         let length = body.len();
         let mut request = Request::from_parts(self.parts, Body::from(body));
         request.headers_mut().insert(CONTENT_LENGTH, length.into());
@@ -194,7 +194,7 @@ impl EmbeddingsRequest {
     }
 }
 
-fn refusal(error: Error) -> Answer {
+fn refusal(error: Error) -> Answered {
     (error.into_response().map(ResponseBody::Stream), None)
 }
 

@@ -1,4 +1,4 @@
-//! For kubelets and scrapers: whether the gateway lives, whether it takes requests, what it counted.
+//! Probes for the kubelet, and metrics for Prometheus.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     exposition(app.metrics.render(&app.gauges()), &headers)
 }
 
-/// Whatever is only to be looked at is asked for otherwise.
+/// Refuses methods other than GET and HEAD at these paths.
 pub(crate) async fn only_read() -> Response {
     let mut answer = Error::MethodNotAllowed.into_response();
     let methods = HeaderValue::from_static("GET, HEAD");

@@ -1,4 +1,4 @@
-//! `GET /`: a page for people, and what it loads. All of it is compiled in, all of it is ours.
+//! `GET /`: the status page and its files, all compiled in.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::gateway::app::App;
 use crate::gateway::status::Status;
 use crate::http::error::{Error, NO_STORE};
 
-/// Nothing inline, nothing from elsewhere, no form, no frame around it.
+/// Allows the page nothing inline, nothing from other origins, no form, and no frame around it.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -55,10 +55,10 @@ const FILES: [(&str, &str, &str); 5] = [
     ),
 ];
 
-/// The page's figures.
+/// The path of the page's figures.
 const FIGURES: &str = "/status.json";
 
-/// Whether the page asks for this path, and asks often.
+/// Whether the page loads this path, so that it must leave no record.
 pub fn is_of_page(path: &str) -> bool {
     path == FIGURES || FILES.iter().any(|(file, _, _)| *file == path)
 }
@@ -81,7 +81,7 @@ fn file(kind: &'static str, text: &'static str) -> Response {
     guarded((headers, text))
 }
 
-/// `GET /status.json`: what the page shows.
+/// `GET /status.json`: the page's figures.
 async fn status(State(app): State<Arc<App>>) -> Response {
     match &app.status {
         Some(status) => json(&status.read(&app.metrics.render(&app.gauges()), app.is_ready())),
@@ -96,7 +96,7 @@ fn json(status: &Status<'_>) -> Response {
     }
 }
 
-/// For this origin only, never kept, never taken for another type.
+/// Adds the headers that keep an answer in this origin, out of caches, and of its own type.
 fn guarded(answer: impl IntoResponse) -> Response {
     let headers = [
         (CACHE_CONTROL, NO_STORE),

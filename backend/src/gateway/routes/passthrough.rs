@@ -1,4 +1,4 @@
-//! Everything below `/v1/` that is not ours: streamed both ways, byte for byte, never stored.
+//! Everything else below `/v1/`: streamed both ways, byte for byte, never stored.
 
 use std::iter::successors;
 
@@ -15,13 +15,13 @@ use crate::http::headers;
 use crate::http::paths::percent_decoded;
 use crate::telemetry::{Trace, semantics};
 
-/// Where the API begins.
+/// The path of the API.
 const API: &str = "/v1";
 
-/// How many times a path is decoded to find dot segments: upstreams behind proxies do it twice.
+/// How many times a path is decoded to find dot segments: upstreams behind proxies decode twice.
 const DECODINGS: usize = 3;
 
-/// Passes a request on, if there is anything to pass it to.
+/// Admits a request and forwards it.
 pub async fn handle(app: &App, mut request: Request, trace: &Trace) -> Response {
     let path = request.uri().path();
     if !path
@@ -39,7 +39,7 @@ pub async fn handle(app: &App, mut request: Request, trace: &Trace) -> Response 
     }
 }
 
-/// Passes an admitted caller's request on.
+/// Forwards an admitted caller's request.
 pub async fn forward(
     app: &App,
     caller: &Caller,
@@ -83,8 +83,7 @@ pub async fn forward(
     Ok(answer)
 }
 
-/// Embeddings at another path than ours, or in another spelling of it, are of a model that
-/// nobody can tell.
+/// Checks embeddings at another path, or in another spelling of it, as those of an unknown model.
 fn check_model(app: &App, path: &str) -> Result<(), Error> {
     match may_mean_embeddings(path) {
         true => app.access.check_model(None),
@@ -92,7 +91,7 @@ fn check_model(app: &App, path: &str) -> Result<(), Error> {
     }
 }
 
-/// Whether anybody who decodes the path could take its last segment for that of embeddings.
+/// Whether an upstream that decodes the path could take its last segment for that of embeddings.
 fn may_mean_embeddings(path: &str) -> bool {
     any_spelling(path, |path| {
         let mut segments = segments(path).map(|segment| {
@@ -105,14 +104,14 @@ fn may_mean_embeddings(path: &str) -> bool {
     })
 }
 
-/// Whether anybody who decodes the path could leave the place where it begins.
+/// Whether an upstream that decodes the path could find dot segments in it.
 fn has_dot_segments(path: &str) -> bool {
     any_spelling(path, |path| {
         segments(path).any(|segment| matches!(segment, b"." | b".."))
     })
 }
 
-/// Whether the path is one of those, as it is or decoded.
+/// Whether `is_one` holds for the path as it is, or decoded.
 fn any_spelling(path: &str, is_one: impl Fn(&[u8]) -> bool) -> bool {
     let decodings = successors(Some(path.as_bytes().to_vec()), |path| {
         Some(percent_decoded(path))

@@ -1,7 +1,7 @@
-//! `PURGE`: what is cached up to now is not served any more.
+//! `PURGE`: the gateway no longer serves entries that are older than this request.
 //!
-//! What to purge says `Surrogate-Key`, a list of tags, or `X-Purge-All: true`. Neither means the
-//! path itself: all that we cache was answered at one path, so that is everything or nothing.
+//! `Surrogate-Key`, a list of tags, says what to purge, or `X-Purge-All: true`. Without either it
+//! is the path: all cached answers have one path, so that means everything or nothing.
 
 use axum::response::{IntoResponse, Response};
 use http::Method;
@@ -23,7 +23,7 @@ pub(crate) async fn handle(app: &App, request: &Parts) -> Response {
         .unwrap_or_else(Error::into_response)
 }
 
-/// Whether a request is ours.
+/// Whether a request is a `PURGE`.
 pub(crate) fn is_purge(method: &Method) -> bool {
     method.as_str() == PURGE
 }

@@ -1,4 +1,4 @@
-//! Which errors were answered lately: kind, time, count. Never a text of anybody's.
+//! Recent errors by kind, with time and count. They hold no text of a client or an upstream.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,21 +7,20 @@ use serde::Serialize;
 
 use crate::http::error::UPSTREAM_REFUSED;
 
-/// More kinds than these at once are no list that anybody reads; the one that was seen last the
-/// longest ago goes.
+/// Bound on kinds: the page shows no longer list. A new kind replaces the one seen longest ago.
 const KINDS: usize = 24;
 
-/// What kind of error an answer was. Only words of our own and a number.
+/// The kind of an error: a code of the gateway's own, and a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ErrorKind {
-    /// The `code` of our own errors; of the upstream's, a word for all.
+    /// The `code` of the gateway's own errors; one word for all of the upstream's.
     pub code: &'static str,
     /// The answer's status.
     pub status: u16,
 }
 
 impl ErrorKind {
-    /// The kind of this answer, if it is an error at all. An error that is not ours was passed on.
+    /// The kind of this answer, if it is an error. Errors without a code are the upstream's.
     pub fn of<B>(answer: &Response<B>) -> Option<Self> {
         let status = answer.status();
         let is_error = status.is_client_error() || status.is_server_error();
@@ -33,24 +32,24 @@ impl ErrorKind {
     }
 }
 
-/// A kind of error, and how often it was answered.
+/// A kind of error, and how often clients got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RecentError {
-    /// What it was.
+    /// The kind.
     #[serde(flatten)]
     pub kind: ErrorKind,
-    /// How often.
+    /// How often clients got it.
     pub count: u64,
-    /// When it was answered last, in Unix milliseconds.
+    /// When a client last got it, in Unix milliseconds.
     pub last_ms: u64,
 }
 
-/// The kinds that were seen last.
+/// The most recent kinds.
 #[derive(Debug, Default)]
 pub(super) struct RecentErrors(Mutex<Vec<RecentError>>);
 
 impl RecentErrors {
-    /// Takes note of one answer.
+    /// Notes one answer.
     pub(super) fn note(&self, kind: ErrorKind, now_ms: u64) {
         let mut errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = match errors.iter().position(|error| error.kind == kind) {
@@ -68,7 +67,7 @@ impl RecentErrors {
         errors.truncate(KINDS);
     }
 
-    /// All of them, the latest first.
+    /// All kinds, the latest first.
     pub(super) fn latest_first(&self) -> Vec<RecentError> {
         self.0
             .lock()

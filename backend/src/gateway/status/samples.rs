@@ -1,6 +1,6 @@
-//! Numbers, read back from the text that Prometheus scrapes.
+//! Figures, read back from the text that Prometheus scrapes.
 
-/// What every name of ours begins with there.
+/// The prefix of the gateway's metrics.
 const PREFIX: &str = "embedding_gateway_";
 
 /// All samples of a text.
@@ -15,7 +15,7 @@ struct Sample<'a> {
 }
 
 impl<'a> Samples<'a> {
-    /// Reads the text format of `OpenMetrics`. What is no sample of ours is left out.
+    /// Reads the text format of `OpenMetrics`, and leaves out samples without the prefix.
     pub(super) fn parse(text: &'a str) -> Self {
         Self(text.lines().filter_map(Sample::parse).collect())
     }
@@ -31,12 +31,12 @@ impl<'a> Samples<'a> {
             .fold(0.0, |sum, sample| sum + sample.value)
     }
 
-    /// The same of what is counted in whole numbers, and never below zero.
+    /// The same sum for counters, as a whole number.
     pub(super) fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.sum(name, labels) as u64
     }
 
-    /// The sum of what is counted in all samples of this name whose `label` is `wanted`.
+    /// The sum of all samples of this name whose `label` is `wanted`.
     pub(super) fn count_where(&self, name: &str, label: &str, wanted: fn(&str) -> bool) -> u64 {
         let of_name = self.0.iter().filter(|sample| sample.name == name);
         let is_wanted = |sample: &&Sample<'_>| {
@@ -69,8 +69,8 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// Reads `name="value",...}` and returns what stands behind. Values stay escaped: those that we
-/// look for hold nothing to escape.
+/// Reads `name="value",...}` and returns the rest. Values stay escaped: the wanted ones need no
+/// escapes.
 fn read_labels<'a>(mut rest: &'a str, labels: &mut Vec<(&'a str, &'a str)>) -> Option<&'a str> {
     loop {
         rest = rest.trim_start_matches(',');

@@ -1,11 +1,11 @@
-//! The answer with vectors: its body, and what its headers say to caches and to the caller.
+//! The answer with vectors: its body, and its headers for Varnish and the client.
 
 use std::sync::Arc;
 
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
-use super::Answer;
+use super::Answered;
 use crate::embeddings::request::Encoding;
 use crate::embeddings::response::{self, Pieces};
 use crate::gateway::app::App;
@@ -18,41 +18,41 @@ use crate::telemetry::Outcome;
 use crate::telemetry::Tally;
 use crate::telemetry::request_record::EmbeddingOutcome;
 
-/// Our name in `Cache-Status`.
+/// The gateway's name in `Cache-Status`.
 const CACHE: &str = "embedding-gateway";
 const HIT: HeaderValue = HeaderValue::from_static("embedding-gateway; hit");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Headers of an answer with vectors that are not the upstream's.
+/// Headers that the gateway adds to those of the upstream.
 const OWN_HEADERS: usize = 5;
 
-/// What of a request decides how its answer is written.
+/// The parts of a request that decide how its answer is written.
 pub(super) struct ResponsePlan {
     pub(super) model: Arc<str>,
     pub(super) encoding: Encoding,
     pub(super) directives: Directives,
-    /// For each input, which of the different ones it is.
+    /// For each input, the index of its distinct input.
     pub(super) places: Vec<usize>,
-    /// How many inputs only repeat another one.
+    /// How many inputs repeat another one.
     pub(super) repeats: usize,
     /// The scope of the caller alone.
     pub(super) own: Arc<str>,
-    /// When anything was purged last, as of the request's beginning.
+    /// The last purge before the request began.
     pub(super) last_purge: u64,
     pub(super) scope: Arc<str>,
-    /// Whether a cache in front may keep the answer, as far as the request is concerned.
+    /// Whether the request allows Varnish to store the answer.
     pub(super) may_be_stored: bool,
 }
 
 impl ResponsePlan {
-    /// The answer, and what it tells about itself.
-    pub(super) fn answer(self, app: &App, supply: Resolved) -> Answer {
+    /// Writes the answer, and counts its outcome.
+    pub(super) fn answer(self, app: &App, resolved: Resolved) -> Answered {
         let Resolved {
             entries,
             tally,
             call,
-        } = supply;
+        } = resolved;
         app.metrics.inputs.add(Outcome::Repeat, self.repeats as u64);
         let nominal = response::nominal_tokens(&entries, &self.places);
         app.metrics
@@ -60,7 +60,8 @@ impl ResponsePlan {
             .count_answer(&self.model, nominal, call.billed_tokens);
 
         let scope = call.scope.unwrap_or(self.scope);
-        // Vectors that others share are none the older for it, but this answer has that tag too.
+        // A purge of the caller's own tag leaves shared vectors fresh, but this answer has that
+        // tag.
         let purged = app.resolver.cache().purges();
         let purged = purged.scope_after(&self.own, self.last_purge);
         let cache_control = match self.may_be_stored && !purged {
@@ -100,7 +101,7 @@ impl ResponsePlan {
     }
 }
 
-/// A number as a header's value. Most answers cost nothing.
+/// A number as a header's value, without formatting the most common one.
 fn number(number: u64) -> HeaderValue {
     match number {
         0 => HeaderValue::from_static("0"),
@@ -108,7 +109,7 @@ fn number(number: u64) -> HeaderValue {
     }
 }
 
-/// Our member of `Cache-Status` (RFC 9211).
+/// The gateway's member of `Cache-Status` (RFC 9211).
 fn status(tally: &Tally, directives: Directives) -> HeaderValue {
     let hits = tally.hits();
     if tally.miss == 0 && tally.collapsed == 0 {
@@ -124,7 +125,7 @@ fn status(tally: &Tally, directives: Directives) -> HeaderValue {
     if !directives.no_store {
         status += "; stored";
     }
-    // All that we went upstream for was somebody else's call (RFC 9211, 2.6).
+    // All that the tiers did not have came from other requests' calls (RFC 9211, 2.6).
     if tally.miss == 0 {
         status += "; collapsed";
     }
@@ -133,6 +134,6 @@ fn status(tally: &Tally, directives: Directives) -> HeaderValue {
         let [hits, collapsed, misses] = kinds;
         status += &format!("; detail=\"hits={hits} collapsed={collapsed} misses={misses}\"");
     }
-    // Words and numbers only; if it were not so, our name alone is a member too.
+    // A valid header value: words and numbers only. The bare name would be a valid member too.
     HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static(CACHE))
 }

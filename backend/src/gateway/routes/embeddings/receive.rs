@@ -1,4 +1,4 @@
-//! The body of a request: how much of it, and for how long, we take.
+//! Reads the body of a request, within limits of size and time.
 
 use axum::BoxError;
 use bytes::Bytes;
@@ -12,9 +12,9 @@ use crate::config::Limits;
 use crate::http::error::Error;
 use crate::http::headers;
 
-/// So many times as long as it may be, a body is still taken, to be thrown away. Most clients look
-/// for an answer when they have sent all: if the connection breaks before, they never see why.
-const THROWN_AWAY: u64 = 4;
+/// Drains bodies up to this many times the limit, so that the client can read the 413: most
+/// clients look for an answer only when they have sent all.
+const DRAINED: u64 = 4;
 
 /// Receives the whole body, within the limits of size and time.
 pub(super) fn receive<B>(
@@ -28,20 +28,19 @@ where
     let limit = limits.body_bytes;
     match headers::content_length(headers) {
         Some(announced) if announced > limit as u64 => {
-            // Who asks first whether to send it has not sent it.
-            if announced > THROWN_AWAY.saturating_mul(limit as u64) || headers.contains_key(EXPECT)
-            {
+            // A client that sends `Expect: 100-continue` has not sent the body yet.
+            if announced > DRAINED.saturating_mul(limit as u64) || headers.contains_key(EXPECT) {
                 return Err(Error::BodyTooLarge { limit });
             }
-            let thrown_away = timeout(limits.body_timeout, throw_away(body));
-            let refused = thrown_away.map(move |_| Err(Error::BodyTooLarge { limit }));
+            let drained = timeout(limits.body_timeout, drain(body));
+            let refused = drained.map(move |_| Err(Error::BodyTooLarge { limit }));
             Ok(Either::Right(Box::pin(refused)))
         }
         _ => Ok(Either::Left(collect(limits, body))),
     }
 }
 
-async fn throw_away<B>(mut body: B)
+async fn drain<B>(mut body: B)
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
@@ -57,8 +56,8 @@ where
 {
     let (limit, patience) = (limits.body_bytes, limits.body_timeout);
     let mut collecting = Limited::new(body, limit).collect();
-    // hyper begins to read a body when somebody asks for it. Most arrive together with their head:
-    // who asks before hyper has turned away finds them there at the next look, without a timer.
+    // hyper reads a body once it is polled. Most bodies arrive together with their head: polled
+    // here, they are complete at the next poll, without a timer.
     let mut collected = (&mut collecting).now_or_never();
     async move {
         if collected.is_none() {

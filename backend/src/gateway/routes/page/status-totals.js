@@ -39,7 +39,7 @@ export function totals() {
   };
 }
 
-/** Inputs that nobody paid for. */
+/** Inputs without a charge of the upstream. */
 export function saved({ memory, store, collapsed, repeat }) {
   return memory + store + collapsed + repeat;
 }
