@@ -52,7 +52,7 @@ def names_of_nothing(manifests: Manifests) -> list[str]:
             found = manifests.get(kind, wanted, namespace(each))
             if found is None and not (optional and wanted in _OPTIONAL_SECRETS):
                 problems.append(f"{title(each)}: there is no {kind} {wanted}")
-            elif found is not None and key and key not in found.get("data", {}):
+            elif found is not None and key and not optional and key not in found.get("data", {}):
                 problems.append(f"{title(each)}: {kind} {wanted} has no key {key}")
     return problems
 
