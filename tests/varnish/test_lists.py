@@ -66,6 +66,13 @@ def test_an_answer_is_kept_for_as_long_as_the_backend_allows():
     assert f"set beresp.ttl = {defaults('embedding-gateway')['RESPONSE_MAX_AGE']};" in sub("store")
 
 
+def test_the_backend_never_closes_a_connection_as_a_call_begins():
+    """Varnish takes one that was idle for that long, and then waits for the client's body."""
+    parameters = dict(re.findall(r"^-p (\w+)=(\w+)$", (VCL / "start.sh").read_text(), re.MULTILINE))
+    longest = int(parameters["backend_idle_timeout"]) + int(parameters["timeout_idle"])
+    assert longest + 5 < seconds(defaults("embedding-gateway")["HEADER_TIMEOUT"])
+
+
 def test_varnish_takes_the_headers_that_the_backend_takes():
     """Its own parameters are in the manner of `96k`."""
     parameters = dict(re.findall(r"^-p (\w+)=(\w+)$", (VCL / "start.sh").read_text(), re.MULTILINE))

@@ -1,6 +1,7 @@
 """What start.sh promises: memory that is bounded, room for large headers, a name for each pod."""
 
 import os
+import resource
 import select
 import socket
 import subprocess
@@ -55,6 +56,34 @@ def test_one_long_upload_takes_little_of_the_room_for_what_passes(start):
     assert varnish.counter("SMA.Transient.g_bytes") < 5 * MIB
     assert varnish.request("POST", "/v1/files", body=b"x" * 1000).status == 200
     for upload in uploads:
+        upload.close()
+
+
+def slow_body(varnish: Varnish, number: int) -> socket.socket:
+    """Every other one would be looked up. Sends a byte now, and may send another."""
+    path = EMBEDDINGS if number % 2 else "/v1/chat/completions"
+    upload = socket.create_connection(("127.0.0.1", varnish.port), timeout=PATIENCE_SECONDS)
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Body-Hash: {body_hash(number)}\r\nContent-Length: 100000\r\n\r\n"
+    upload.sendall(head.encode() + b"x")
+    return upload
+
+
+def test_a_thousand_slow_bodies_leave_room_for_probes_purges_and_calls(start):
+    varnish = start()
+    before = varnish.resident_bytes()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    slow = [slow_body(varnish, number) for number in range(1, 1041)]
+    eventually(lambda: varnish.counter("MAIN.threads") > 1500, PATIENCE_SECONDS, "a thread for each, two where it passes", 0.05)
+
+    for _ in range(2):
+        for upload in slow:
+            upload.send(b"x")
+        for method, path in (("GET", "/healthz"), ("PURGE", EMBEDDINGS), ("POST", "/v1/chat/completions")):
+            assert varnish.request(method, path, body=b"{}" if method == "POST" else None).status == 200
+        assert varnish.embed(0).status == 200
+    assert varnish.resident_bytes() - before < 64 * MIB + len(slow) * MIB / 4
+    assert varnish.counter("MAIN.sess_dropped") == 0
+    for upload in slow:
         upload.close()
 
 

@@ -32,8 +32,9 @@ parameters() {
 -p http_max_hdr=256
 -p workspace_client=192k
 -p workspace_backend=192k
--p timeout_idle=65
--p backend_idle_timeout=30
+-p timeout_idle=40
+-p backend_idle_timeout=25
+-p thread_pool_max=1500
 -p nuke_limit=10000
 -p fetch_maxchunksize=1m
 -p rush_exponent=16
