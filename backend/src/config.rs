@@ -123,6 +123,8 @@ pub struct CacheConfig {
     pub memory_bytes: u64,
     /// `max-age` of answers that an HTTP cache may store.
     pub response_max_age: Duration,
+    /// Request fields that are known to act on each input by itself, beside the usual ones.
+    pub fields: Vec<String>,
     /// How old an entry may become; `None` is for ever.
     pub entry_max_age: Option<Duration>,
     /// Which operators may purge; `None` turns purging off.

@@ -23,7 +23,9 @@ mod trace_context;
 pub mod trace_id;
 
 pub use self::gauges::{Gauges, MemoryGauges, StoreGauges};
-pub use self::labels::{BreakerState, HashVerdict, Outcome, Route, StoreOperation, StoreResult};
+pub use self::labels::{
+    BreakerState, Bypass, HashVerdict, Outcome, Route, StoreOperation, StoreResult,
+};
 pub use self::logging::start_logging;
 pub use self::metrics::Metrics;
 pub use self::request_record::RequestRecord;

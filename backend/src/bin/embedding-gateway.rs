@@ -31,7 +31,9 @@ fn main() -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     let _last_lines = telemetry::start_logging(config.log_format, &config.log_filter)?;
     let (listen, limits, grace) = (config.listen, config.limits.clone(), config.shutdown_grace);
-    let base_url = config.upstream.base_url.clone();
+    let mut base_url = config.upstream.base_url.clone();
+    // It may hold a key.
+    base_url.set_query(None);
     let (store, traces) = (kind_of_store(&config), collector(&config));
     let memory_bytes = config.cache.memory_bytes;
     let app = App::start(config).await?;

@@ -78,12 +78,16 @@ impl CacheConfig {
         let namespace = reader
             .optional(&var::CACHE_NAMESPACE, value::text)
             .unwrap_or_default();
+        let fields = reader
+            .optional(&var::CACHEABLE_FIELDS, value::list)
+            .unwrap_or_default();
         let memory_bytes = reader.read(&var::MEMORY_CACHE_BYTES, value::bytes);
         let response_max_age = reader.read(&var::RESPONSE_MAX_AGE, value::duration);
         let entry_max_age = reader.optional(&var::ENTRY_MAX_AGE, value::duration);
         let purge = PurgeRule::read(reader, &var::ADMIN_TOKEN, &var::ALLOW_ANONYMOUS_PURGE);
         Some(Self {
             namespace,
+            fields,
             memory_bytes: memory_bytes?,
             response_max_age: response_max_age?,
             entry_max_age,

@@ -101,10 +101,13 @@ pub(crate) fn base_url(value: &str) -> Result<Url, String> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not hold a user or password".into());
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must not hold a query or fragment".into());
+    if url.fragment().is_some() {
+        return Err("must not hold a fragment".into());
     }
     let path = url.path().trim_end_matches('/').to_owned();
+    if path.ends_with("/embeddings") {
+        return Err("must end before /embeddings, as in https://api.openai.com/v1".into());
+    }
     url.set_path(&path);
     Ok(url)
 }
@@ -255,8 +258,9 @@ mod tests {
             "api.openai.com",
             "ftp://x/",
             "https://u:p@x/",
-            "https://x/?a",
             "https://x/#a",
+            "https://x/v1/embeddings",
+            "https://x/v1/embeddings/?api-version=1",
         ] {
             assert!(base_url(bad).is_err(), "{bad}");
         }

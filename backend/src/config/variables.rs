@@ -80,6 +80,7 @@ variables! {
 
     "Cache" {
         CACHE_NAMESPACE = "", "part of every cache key; another name starts an empty cache";
+        CACHEABLE_FIELDS = "", "further request fields, with commas, that act on each input by itself and leave the format of vectors alone; a request with any other unknown field bypasses the cache";
         MEMORY_CACHE_BYTES = "256MiB", "bound of the memory tier; 0 turns it off";
         RESPONSE_MAX_AGE = "1h", "max-age of answers that an HTTP cache in front may store";
         ENTRY_MAX_AGE = "", "how old a vector may become before it is paid for again; for ever if absent";

@@ -6,14 +6,17 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Bounds the recursion: deeper values are not canonicalised. No known embeddings parameter nests
 /// more than twice.
 const MAX_DEPTH: usize = 16;
 
-/// Up to this many names are compared pairwise; more go into a table.
+/// An object of more members is not taken apart: no request has as many.
+const MAX_MEMBERS: usize = 64;
+
+/// Up to so many names are compared with each other, without a table.
 const FEW: usize = 8;
 
 /// The members of one JSON object in the order in which they were written.
@@ -24,7 +27,8 @@ pub(super) struct Members<'a>(pub(super) Vec<(Name<'a>, &'a RawValue)>);
 pub(super) type Name<'a> = Cow<'a, str>;
 
 impl<'a> Members<'a> {
-    /// Takes an object apart, or `None` if `text` is no object or a name is no Unicode string.
+    /// Takes an object apart, or `None` if `text` is no object, a name is no Unicode string, or
+    /// there are more than [`MAX_MEMBERS`].
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
@@ -57,6 +61,9 @@ impl<'de> Deserialize<'de> for Members<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
                 while let Some((Borrowed(name), value)) = map.next_entry()? {
+                    if members.len() == MAX_MEMBERS {
+                        return Err(A::Error::custom("too many members"));
+                    }
                     members.push((name, value));
                 }
                 Ok(Members(members))

@@ -1,35 +1,71 @@
 //! An embeddings request as far as the gateway understands it.
 //!
-//! A body that it does not fully understand (an unknown shape of `input`, a repeated name, a lone
-//! surrogate) is [`Parsed::Foreign`]: it goes to the upstream as it is and never near the cache,
-//! because a guess could name another text's vector.
+//! What it does not fully understand (an unknown shape of `input`, a field that may change how
+//! vectors are written or that couples the inputs of a batch, a repeated name, a lone surrogate)
+//! it calls [`Parsed::Foreign`]: such a body goes to the upstream as it is and never near the
+//! cache, because a guess could name another text's vector.
+//!
+//! Limits hold while the body is read: a body is never taken apart further than they allow.
+
+mod fields;
+mod inputs;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+pub use self::fields::ACTS_ON_EACH_INPUT;
+use self::fields::Meaning;
+pub(super) use self::inputs::tokens;
 use super::json::{self, Members};
 
 /// Longer model names are foreign: they would end up in keys, tags and metrics, and no operator
 /// could purge by a tag that long.
 pub const MAX_MODEL_BYTES: usize = 250;
 
-/// Bound on the unknown fields together: they are hashed and re-written for every call.
+/// Bound on the fields beside the known ones together: they are re-written for every call.
 const MAX_EXTRA_BYTES: usize = 64 * 1024;
+
+/// What is too much, and what the operator knows besides.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Inputs of a request.
+    pub max_inputs: usize,
+    /// Bytes of one input, as JSON.
+    pub max_input_bytes: usize,
+    /// Fields that the operator vouches for, beside [`ACTS_ON_EACH_INPUT`].
+    pub cacheable_fields: Vec<String>,
+}
 
 /// What a body turned out to be.
 #[derive(Debug)]
 pub enum Parsed {
-    /// Every part of it has one known meaning.
+    /// Every part of it has one meaning that the gateway knows.
     Understood(EmbeddingRequest),
-    /// JSON that the upstream must judge.
-    Foreign,
+    /// JSON, and the upstream's to judge.
+    Foreign(Foreign),
 }
 
-/// The body is not one JSON value in UTF-8 (RFC 8259).
-#[derive(Debug, PartialEq, Eq)]
-pub struct NotJson;
+/// Why a request is not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// A field that may change what the vectors are, or how they are written.
+    Field,
+    /// The shape of the body or of a known field.
+    Shape,
+}
+
+/// The request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The body is not one JSON value in UTF-8 (RFC 8259).
+    NotJson,
+    /// More inputs than [`Rules::max_inputs`].
+    TooManyInputs,
+    /// An input, at this place, of more than [`Rules::max_input_bytes`].
+    InputTooLarge(usize),
+}
 
 /// How the client wants vectors written. Absent and `null` mean [`Encoding::Float`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +88,13 @@ pub struct EmbeddingRequest {
     pub dimensions: Option<u32>,
     /// How to write the vectors.
     pub encoding: Encoding,
-    /// The client's name for its end user: a JSON string as it was written.
-    pub user: Option<Bytes>,
+    /// Fields that change no vector, as the caller's `user`: `"name":value,…` as they were
+    /// written, without braces.
+    pub unkeyed: String,
     /// What to embed, in order; never empty.
     pub inputs: Vec<Input>,
-    /// Every other field: `"name":value,…` in canonical form, without braces.
+    /// Fields that act on each input by itself: `"name":value,…` in canonical form, without
+    /// braces.
     pub extra: String,
 }
 
@@ -78,43 +116,61 @@ pub enum InputKind {
     Tokens(u32),
 }
 
-/// Reads a request body.
-pub fn parse(body: &Bytes) -> Result<Parsed, NotJson> {
-    let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
-    let Some(members) = Members::parse(text) else {
-        return if json::is_json(text) {
-            Ok(Parsed::Foreign)
-        } else {
-            Err(NotJson)
-        };
-    };
-    Ok(understand(body, members).map_or(Parsed::Foreign, Parsed::Understood))
+/// Why a part of a request is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Foreign(Foreign),
+    Refused(Refused),
 }
 
-fn understand(body: &Bytes, members: Members<'_>) -> Option<EmbeddingRequest> {
-    if members.repeats_a_name() {
-        return None;
+const SHAPE: Stop = Stop::Foreign(Foreign::Shape);
+
+/// Reads a request body.
+pub fn parse(body: &Bytes, rules: &Rules) -> Result<Parsed, Refused> {
+    let text = std::str::from_utf8(body).map_err(|_| Refused::NotJson)?;
+    let Some(members) = Members::parse(text) else {
+        return match json::is_json(text) {
+            true => Ok(Parsed::Foreign(Foreign::Shape)),
+            false => Err(Refused::NotJson),
+        };
+    };
+    match understand(body, members, rules) {
+        Ok(request) => Ok(Parsed::Understood(request)),
+        Err(Stop::Foreign(foreign)) => Ok(Parsed::Foreign(foreign)),
+        Err(Stop::Refused(refused)) => Err(refused),
     }
-    let (mut model, mut inputs, mut dimensions, mut user) = (None, None, None, None);
+}
+
+fn understand(body: &Bytes, members: Members<'_>, rules: &Rules) -> Result<EmbeddingRequest, Stop> {
+    if members.repeats_a_name() {
+        return Err(SHAPE);
+    }
+    let (mut model, mut inputs, mut dimensions) = (None, None, None);
     let mut encoding = Encoding::Float;
-    let mut unknown = Vec::new();
+    let (mut extra, mut unkeyed) = (Vec::new(), String::new());
     for (name, value) in members.0 {
-        match &*name {
-            "model" => model = Some(parse_model(value)?),
-            "input" => inputs = Some(parse_inputs(body, value)?),
-            "dimensions" => dimensions = parse_dimensions(value)?,
-            "encoding_format" => encoding = parse_encoding(value)?,
-            "user" => user = parse_user(body, value)?,
-            _ => unknown.push((name, value)),
+        match fields::meaning(&name, value.get(), rules) {
+            Meaning::Model => model = Some(parse_model(value).ok_or(SHAPE)?),
+            Meaning::Inputs => inputs = Some(value),
+            Meaning::Dimensions => dimensions = parse_dimensions(value).ok_or(SHAPE)?,
+            Meaning::Encoding => encoding = parse_encoding(value).ok_or(SHAPE)?,
+            Meaning::NoVector => push_member(&mut unkeyed, &name, value).ok_or(SHAPE)?,
+            Meaning::EachInput => extra.push((name, value)),
+            Meaning::Absent => {}
+            Meaning::Foreign(foreign) => return Err(Stop::Foreign(foreign)),
         }
     }
-    Some(EmbeddingRequest {
-        model: model?,
+    let model = model.ok_or(SHAPE)?;
+    let extra = canonical_extra(&mut extra).ok_or(SHAPE)?;
+    // Last, for only what is understood without them is worth to be taken apart.
+    let inputs = inputs::parse(body, inputs.ok_or(SHAPE)?, rules)?;
+    Ok(EmbeddingRequest {
+        model,
         dimensions,
         encoding,
-        user,
-        inputs: inputs?,
-        extra: canonical_extra(&mut unknown)?,
+        unkeyed,
+        inputs,
+        extra,
     })
 }
 
@@ -138,242 +194,28 @@ fn parse_encoding(value: &RawValue) -> Option<Encoding> {
     }
 }
 
-fn parse_user(body: &Bytes, value: &RawValue) -> Option<Option<Bytes>> {
-    match value.get() {
-        "null" => Some(None),
-        raw => is_text(raw).then(|| Some(body.slice_ref(raw.as_bytes()))),
+fn push_member(members: &mut String, name: &str, value: &RawValue) -> Option<()> {
+    if members.len() + value.get().len() > MAX_EXTRA_BYTES {
+        return None;
     }
+    if !members.is_empty() {
+        members.push(',');
+    }
+    members.push_str(&serde_json::to_string(name).ok()?);
+    members.push(':');
+    members.push_str(value.get());
+    Some(())
 }
 
-fn canonical_extra(unknown: &mut [(json::Name<'_>, &RawValue)]) -> Option<String> {
-    let written: usize = unknown
+fn canonical_extra(extra: &mut [(json::Name<'_>, &RawValue)]) -> Option<String> {
+    let written: usize = extra
         .iter()
         .map(|(name, value)| name.len() + value.get().len())
         .sum();
-    let mut extra = String::new();
-    (written <= MAX_EXTRA_BYTES).then(|| json::canonicalise_members(unknown, &mut extra))??;
-    Some(extra)
-}
-
-/// `input`: a string, a list of strings, one list of tokens, or a list of lists of tokens.
-fn parse_inputs(body: &Bytes, value: &RawValue) -> Option<Vec<Input>> {
-    let raw = value.get();
-    if raw.starts_with('"') {
-        return Some(vec![text_input(body, raw)?]);
-    }
-    let elements = json::elements(value)?;
-    match elements.first()?.get().as_bytes().first()? {
-        b'"' => elements.iter().map(|e| text_input(body, e.get())).collect(),
-        b'[' => elements.iter().map(|e| token_input(body, e)).collect(),
-        _ => Some(vec![token_input(body, value)?]),
-    }
-}
-
-fn text_input(body: &Bytes, raw: &str) -> Option<Input> {
-    is_text(raw).then(|| Input {
-        raw: body.slice_ref(raw.as_bytes()),
-        kind: InputKind::Text,
-    })
-}
-
-fn token_input(body: &Bytes, value: &RawValue) -> Option<Input> {
-    let count = u32::try_from(tokens(value.get())?.len())
-        .ok()
-        .filter(|&n| n > 0)?;
-    Some(Input {
-        raw: body.slice_ref(value.get().as_bytes()),
-        kind: InputKind::Tokens(count),
-    })
-}
-
-/// Whether `raw` is a JSON string that stands for Unicode text (no lone surrogate).
-fn is_text(raw: &str) -> bool {
-    raw.starts_with('"') && (!raw.contains('\\') || serde_json::from_str::<String>(raw).is_ok())
-}
-
-/// The token numbers of a JSON list.
-pub(super) fn tokens(raw: &str) -> Option<Vec<u32>> {
-    serde_json::from_str(raw).ok()
+    let mut canonical = String::new();
+    (written <= MAX_EXTRA_BYTES).then(|| json::canonicalise_members(extra, &mut canonical))??;
+    Some(canonical)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn read(body: &str) -> Result<Parsed, NotJson> {
-        parse(&Bytes::copy_from_slice(body.as_bytes()))
-    }
-
-    fn understood(body: &str) -> EmbeddingRequest {
-        match read(body) {
-            Ok(Parsed::Understood(request)) => request,
-            other => panic!("{body}: {other:?}"),
-        }
-    }
-
-    #[track_caller]
-    fn assert_foreign(body: &str) {
-        assert!(matches!(read(body), Ok(Parsed::Foreign)), "{body}");
-    }
-
-    fn with_input(input: &str) -> String {
-        format!(r#"{{"model":"m","input":{input}}}"#)
-    }
-
-    #[test]
-    fn the_four_shapes_of_input_are_understood() {
-        let shape = |input: &str| {
-            let kinds = understood(&with_input(input))
-                .inputs
-                .into_iter()
-                .map(|i| i.kind);
-            kinds.collect::<Vec<_>>()
-        };
-        assert_eq!(shape(r#""a""#), [InputKind::Text]);
-        assert_eq!(shape(r#"["a","b"]"#), [InputKind::Text, InputKind::Text]);
-        assert_eq!(shape("[1,2,3]"), [InputKind::Tokens(3)]);
-        assert_eq!(
-            shape("[[1],[2,3]]"),
-            [InputKind::Tokens(1), InputKind::Tokens(2)]
-        );
-    }
-
-    #[test]
-    fn an_unknown_shape_of_input_is_foreign() {
-        for input in [
-            "[]",
-            "[[]]",
-            "{}",
-            "null",
-            "1",
-            "true",
-            r#"["a",1]"#,
-            r#"[1,"a"]"#,
-            r#"["a",["b"]]"#,
-            "[1.5]",
-            "[-1]",
-            "[1.0]",
-            "[4294967296]",
-            "[[1],2]",
-            "[null]",
-            r#"[{"text":"a"}]"#,
-        ] {
-            assert_foreign(&with_input(input));
-        }
-    }
-
-    #[test]
-    fn json_that_is_no_request_is_foreign() {
-        for body in [
-            "{}",
-            "[]",
-            "\"\"",
-            "null",
-            "17",
-            r#"{"model":"m"}"#,
-            r#"{"input":"a"}"#,
-        ] {
-            assert_foreign(body);
-        }
-        for model in ["1", "null", "\"\""] {
-            assert_foreign(&format!(r#"{{"model":{model},"input":"a"}}"#));
-        }
-    }
-
-    #[test]
-    fn known_fields_of_a_wrong_type_are_foreign() {
-        for field in [
-            r#""dimensions":0"#,
-            r#""dimensions":-1"#,
-            r#""dimensions":256.0"#,
-            r#""dimensions":"256""#,
-            r#""dimensions":4294967296"#,
-            r#""encoding_format":"hex""#,
-            r#""encoding_format":1"#,
-            r#""user":1"#,
-            r#""user":"\ud800""#,
-        ] {
-            assert_foreign(&format!(r#"{{"model":"m","input":"a",{field}}}"#));
-        }
-    }
-
-    #[test]
-    fn a_repeated_name_is_foreign_however_it_is_spelt() {
-        assert_foreign(r#"{"model":"m","input":"a","input":"b"}"#);
-        assert_foreign(r#"{"model":"m","input":"a","inp\u0075t":"b"}"#);
-        assert_foreign(r#"{"model":"m","input":"a","x":{"y":1,"y":2}}"#);
-    }
-
-    #[test]
-    fn a_lone_surrogate_is_foreign() {
-        assert_foreign(&with_input(r#""\ud800""#));
-        assert_foreign(&with_input(r#"["a","\udc00x"]"#));
-        assert_foreign(r#"{"model":"m","input":"a","\ud800":1}"#);
-    }
-
-    #[test]
-    fn what_is_not_json_is_refused() {
-        for body in [
-            "",
-            " ",
-            "{",
-            "{]",
-            "nul",
-            r#"{"a":1}x"#,
-            "{'a':1}",
-            "\u{feff}{}",
-            "NaN",
-        ] {
-            assert_eq!(read(body).err(), Some(NotJson), "{body}");
-        }
-        assert_eq!(parse(&Bytes::from_static(b"\"\xff\"")).err(), Some(NotJson));
-        assert_eq!(
-            parse(&Bytes::from_static(b"{\"input\":\"\xc3\"}")).err(),
-            Some(NotJson)
-        );
-    }
-
-    #[test]
-    fn null_means_absent() {
-        let request = understood(
-            r#"{"model":"m","input":"a","dimensions":null,"encoding_format":null,"user":null}"#,
-        );
-        assert_eq!(request.dimensions, None);
-        assert_eq!(request.encoding, Encoding::Float);
-        assert_eq!(request.user, None);
-        assert_eq!(request.extra, "");
-    }
-
-    #[test]
-    fn unknown_fields_are_kept_in_canonical_form() {
-        let request = understood(
-            r#"{"z": 1.50, "input":"a", "a":{"d":1, "c":"\u0041"}, "model":"m","n":9007199254740993}"#,
-        );
-        assert_eq!(
-            request.extra,
-            r#""a":{"c":"A","d":1},"n":9007199254740993,"z":1.50"#
-        );
-    }
-
-    #[test]
-    fn too_large_unknown_fields_are_foreign() {
-        let long = "x".repeat(MAX_EXTRA_BYTES);
-        assert_foreign(&format!(r#"{{"model":"m","input":"a","x":"{long}"}}"#));
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_bytes_never_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _outcome = parse(&Bytes::from(body));
-        }
-
-        #[test]
-        fn any_text_is_understood_and_kept_as_written(text in any::<String>()) {
-            let raw = serde_json::to_string(&text).unwrap();
-            let request = understood(&with_input(&raw));
-            prop_assert_eq!(&request.inputs[0].raw[..], raw.as_bytes());
-        }
-    }
-}
+mod tests;

@@ -75,13 +75,11 @@ pub fn write_call<'a>(
         body.extend_from_slice(br#","dimensions":"#);
         push_integer(&mut body, dimensions.into());
     }
-    if let Some(user) = &request.user {
-        body.extend_from_slice(br#","user":"#);
-        body.extend_from_slice(user);
-    }
-    if !request.extra.is_empty() {
-        body.push(b',');
-        body.extend_from_slice(request.extra.as_bytes());
+    for members in [&request.unkeyed, &request.extra] {
+        if !members.is_empty() {
+            body.push(b',');
+            body.extend_from_slice(members.as_bytes());
+        }
     }
     body.push(b'}');
     body
@@ -169,8 +167,14 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::super::request::{self, Parsed};
+    use super::super::request::{self, Parsed, Rules};
     use super::*;
+
+    const RULES: Rules = Rules {
+        max_inputs: 2,
+        max_input_bytes: 10,
+        cacheable_fields: Vec::new(),
+    };
 
     fn entry(numbers: &[f32], tokens: u32) -> Arc<Entry> {
         Arc::new(Entry {
@@ -228,14 +232,14 @@ mod tests {
     #[test]
     fn a_call_keeps_everything_but_the_other_inputs() {
         let body = Bytes::from_static(
-            br#"{"user":"u\n","input":["a","\u0062"],"model":"m","x":{"b":1,"a":2},"dimensions":3,"encoding_format":"float"}"#,
+            br#"{"user":"u\n","input":["a","\u0062"],"model":"m","task":"t","dimensions":3,"encoding_format":"float"}"#,
         );
-        let Ok(Parsed::Understood(request)) = request::parse(&body) else {
+        let Ok(Parsed::Understood(request)) = request::parse(&body, &RULES) else {
             panic!("foreign")
         };
         assert_eq!(
             String::from_utf8(write_call(&request, &request.inputs[1..])).unwrap(),
-            r#"{"model":"m","input":["\u0062"],"encoding_format":"base64","dimensions":3,"user":"u\n","x":{"a":2,"b":1}}"#
+            r#"{"model":"m","input":["\u0062"],"encoding_format":"base64","dimensions":3,"user":"u\n","task":"t"}"#
         );
     }
 

@@ -17,6 +17,7 @@ use crate::cache::store::Unopenable;
 use crate::config::{Config, Limits, PurgeRule};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::KeyScope;
+use crate::embeddings::request::Rules;
 use crate::gateway::status::StatusState;
 use crate::http::error::NO_STORE;
 use crate::resolver::Resolver;
@@ -44,7 +45,9 @@ pub struct App {
     pub purge_rule: Option<PurgeRule>,
     /// Bounds of requests.
     pub limits: Limits,
-    /// Permits for running requests.
+    /// What of a request for embeddings is understood.
+    pub request_rules: Rules,
+    /// Requests that may still begin.
     pub permits: Permits,
     /// The status page's state; `None` if the operator turned the page off.
     pub status: Option<StatusState>,
@@ -105,6 +108,11 @@ impl App {
             cache_control: max_age(config.cache.response_max_age),
             response_max_age: config.cache.response_max_age,
             permits: Permits::new(config.limits.concurrent_requests),
+            request_rules: Rules {
+                max_inputs: config.limits.inputs,
+                max_input_bytes: config.limits.input_bytes,
+                cacheable_fields: config.cache.fields,
+            },
             limits: config.limits,
             purge_rule: config.cache.purge,
             metrics,
@@ -147,11 +155,16 @@ impl App {
         }
     }
 
-    /// The key scope of a scope's vectors.
-    pub fn key_scope(&self, scope: &Arc<str>) -> KeyScope {
+    /// Where the vectors of a scope are named.
+    pub fn key_scope(&self, scope: &Arc<str>, query: Option<&str>) -> KeyScope {
+        let upstream = match query {
+            None => Arc::clone(&self.upstream_id),
+            // No URL and no variable holds the byte that parts them.
+            Some(query) => format!("{}\0{query}", self.upstream_id).into(),
+        };
         KeyScope {
             namespace: Arc::clone(&self.namespace),
-            upstream: Arc::clone(&self.upstream_id),
+            upstream,
             scope: Arc::clone(scope),
         }
     }

@@ -27,7 +27,7 @@ use crate::http::paths::EMBEDDINGS;
 use crate::http::{headers, probes};
 use crate::resolver::request_context::RequestContext;
 use crate::telemetry::request_record::EmbeddingOutcome;
-use crate::telemetry::{RequestRecord, Route, Trace};
+use crate::telemetry::{Bypass, RequestRecord, Route, Trace};
 
 /// The service of an application.
 #[derive(Debug)]
@@ -122,6 +122,9 @@ impl Gateway {
         dispatch(&app, route, request, context).map(move |(answer, outcome)| {
             if let (Some(status), Some(kind)) = (&app.status, ErrorKind::of(&answer)) {
                 status.note(kind);
+            }
+            if let Some(reason) = answer.extensions().get::<Bypass>() {
+                record.bypass(*reason);
             }
             record.answer(answer.status(), outcome);
             answer.map(|content| match is_head {

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode;
 use sha2::{Digest, Sha256};
 
 /// The headers that together make up a caller's credential.
@@ -19,7 +20,35 @@ pub const CREDENTIAL_HEADERS: [HeaderName; 5] = [
 /// Domain separation: another program's SHA-256 of the same key is no credential's name here.
 const DOMAIN: &[u8] = b"embedding-gateway credential 1";
 
-/// A credential's name inside the gateway: a one-way digest of all its headers.
+/// Members of a query that hold a credential, in lower case. The cache in front passes requests
+/// with the same ones.
+pub const CREDENTIAL_QUERIES: [&str; 12] = [
+    "access_token",
+    "api-key",
+    "api_key",
+    "apikey",
+    "auth",
+    "authorization",
+    "code",
+    "key",
+    "sig",
+    "signature",
+    "subscription-key",
+    "token",
+];
+
+/// Whether a query may hold a credential, however its names are spelt.
+pub fn in_query(query: &str) -> bool {
+    let mut members = query.split(['&', ';']);
+    members.any(|member| {
+        let name = member.split('=').next().unwrap_or_default();
+        let name: Vec<u8> = percent_decode(name.as_bytes()).collect();
+        let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
+        CREDENTIAL_QUERIES.iter().any(|known| is(&known))
+    })
+}
+
+/// A credential's name among us: a one-way digest of all its headers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CredentialId([u8; 32]);
 

@@ -32,8 +32,8 @@ pub enum Error {
     BodyTimeout,
     #[error("The request body broke off.")]
     BodyBroken,
-    #[error("The request holds {found} inputs; the limit is {limit}.")]
-    TooManyInputs { found: usize, limit: usize },
+    #[error("The request holds more than {limit} inputs.")]
+    TooManyInputs { limit: usize },
     #[error("Input {index} is larger than {limit} bytes.")]
     InputTooLarge { index: usize, limit: usize },
     #[error("This path does not take this method.")]

@@ -49,7 +49,10 @@ impl Resolver {
         let body = Bytes::from(response::write_call(&lookup.request, &inputs));
         let mut headers = HeaderMap::from_iter(lookup.caller.upstream.iter().cloned());
         span.tell(&mut headers);
-        let replied = self.upstream.embeddings(headers, body).await;
+        let replied = self
+            .upstream
+            .embeddings(lookup.query.as_deref(), headers, body)
+            .await;
         let ended = Instant::now();
         let called = replied.and_then(|reply| {
             let answer = answer::check(&reply.body, &question);

@@ -149,8 +149,17 @@ impl Resolver {
             false => Span::default(),
         };
         let span = Arc::new(span);
+        let fault = called.answer.fault.map(|unsound| Fault {
+            error: Error::Unsound(Arc::new(unsound)),
+            payer: lookup.caller.payer,
+        });
         for (claim, entry) in claimed.into_iter().zip(called.answer.entries) {
-            let entry = Arc::new(entry);
+            let Some(entry) = entry.map(Arc::new) else {
+                if let Some(fault) = &fault {
+                    claim.fail(fault);
+                }
+                continue;
+            };
             if lookup.write && agrees {
                 let (key, input) = &lookup.distinct[claim.place];
                 self.cache.insert(
@@ -164,6 +173,9 @@ impl Resolver {
             let claim = LeaderInput { leader, ..claim };
             claim.complete(&entry, Outcome::Miss, fetched);
         }
+        if let Some(fault) = fault {
+            fetched.failure.get_or_insert(fault.error);
+        }
     }
 }
 
@@ -174,7 +186,7 @@ impl FetchResult {
     fn agrees_with(&self, answer: &Answer) -> bool {
         let mut before = self.entries.iter();
         let before = before.find(|(_, _, source)| *source == Outcome::Miss);
-        match (before, answer.entries.first()) {
+        match (before, answer.entries.iter().flatten().next()) {
             (Some((_, before, _)), Some(entry)) => before.vector.len() == entry.vector.len(),
             _ => true,
         }

@@ -29,7 +29,9 @@ pub struct EmbeddingLookup {
     pub write: bool,
     /// Whether the look-up must not call the upstream.
     pub only_if_cached: bool,
-    /// The request's permit and trace, held until its last call has ended.
+    /// The query of the caller's request, which goes upstream.
+    pub query: Option<Arc<str>>,
+    /// Its request's, kept until the last call for it has ended.
     pub context: RequestContext,
 }
 

@@ -83,7 +83,21 @@ label! {
 }
 
 label! {
-    /// How a request's `X-Body-Hash` compares with its body.
+    /// Why an embeddings request goes past the cache.
+    "reason" pub Bypass {
+        /// Its query may hold a credential.
+        Query = "query",
+        /// Its body is compressed.
+        Encoding = "encoding",
+        /// A field that may change vectors in a way that the gateway does not know.
+        Field = "field",
+        /// A shape that the gateway does not know.
+        Shape = "shape",
+    }
+}
+
+label! {
+    /// What a request's `X-Body-Hash` is worth.
     "verdict" pub HashVerdict {
         /// It is the hash of the body that arrived.
         Match = "match",

@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::counts::{Counts, Timings, TimingsBy};
 use super::gauges::Gauges;
-use super::labels::{HashVerdict, Label, Outcome, Route, StoreOperation, StoreResult};
+use super::labels::{Bypass, HashVerdict, Label, Outcome, Route, StoreOperation, StoreResult};
 use super::log_writer::Lost;
 use super::models::{ByModel, Models};
 use crate::config::build::{COMMIT, VERSION};
@@ -38,7 +38,9 @@ pub struct Metrics {
     registry: Registry,
     /// Inputs of answered requests by where their vectors came from.
     pub inputs: Counts<Outcome>,
-    /// Embeddings requests by how their `X-Body-Hash` compares with their body.
+    /// Embeddings requests that went past the cache, by reason.
+    pub bypassed: Counts<Bypass>,
+    /// Embeddings requests by what their `X-Body-Hash` was worth.
     pub body_hashes: Counts<HashVerdict>,
     /// Tokens by model.
     pub models: Arc<Models>,
@@ -77,6 +79,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix(PREFIX),
             inputs: Counts::new(),
+            bypassed: Counts::new(),
             body_hashes: Counts::new(),
             models: Arc::default(),
             added_latency: Timings::default(),
@@ -189,6 +192,8 @@ impl Metrics {
         registry.register_with_unit("added_latency", help, Unit::Seconds, added);
         let help = "Inputs of answered requests by what became of them";
         registry.register("inputs", help, self.inputs.clone());
+        let help = "Embeddings requests that went past the cache, each of them paid for, by reason";
+        registry.register("bypassed_requests", help, self.bypassed.clone());
         let help = "Embeddings requests by what their X-Body-Hash was worth";
         registry.register("body_hashes", help, self.body_hashes.clone());
         let help = "Log lines that were dropped, because the log's reader is too slow, or gone";

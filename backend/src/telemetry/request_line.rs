@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tracing::Level;
 
 use super::json_lines::{self, Members};
+use super::labels::{Bypass, Label as _};
 use super::log_line::{LogLine, is_plain};
 use super::log_writer::LogWriter;
 use super::request_record::EmbeddingOutcome;
@@ -43,6 +44,7 @@ pub(super) struct RequestLine<'a> {
     pub bytes: u64,
     pub complete: bool,
     pub outcome: Option<&'a EmbeddingOutcome>,
+    pub bypass: Option<Bypass>,
     pub trace_id: Option<&'a str>,
 }
 
@@ -104,6 +106,9 @@ impl RequestLine<'_> {
             line.count("repeat", outcome.repeats as u64);
             line.count("nominal_tokens", outcome.nominal_tokens);
             line.count("billed_tokens", outcome.billed_tokens);
+        }
+        if let Some(reason) = self.bypass {
+            line.word("bypass", reason.value());
         }
         if let Some(trace_id) = self.trace_id {
             line.word("trace_id", trace_id);
@@ -203,6 +208,7 @@ mod tests {
             billed_tokens: u64::MAX,
             waited: Duration::ZERO,
         }),
+        bypass: Some(Bypass::Field),
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
     };
 
@@ -214,6 +220,7 @@ mod tests {
         bytes: 0,
         complete: true,
         outcome: None,
+        bypass: None,
         trace_id: None,
     };
 
@@ -223,7 +230,7 @@ mod tests {
 
     #[test]
     fn both_formats_say_the_same() {
-        let text = r#"request method="POST" path="/v1/\"embeddings\"" status=200 duration_ms=12034.056 bytes=7 cut_off=true memory=1 store=2 miss=3 collapsed=4 repeat=5 nominal_tokens=6 billed_tokens=18446744073709551615 trace_id="4bf92f3577b34da6a3ce929d0e0e4736""#;
+        let text = r#"request method="POST" path="/v1/\"embeddings\"" status=200 duration_ms=12034.056 bytes=7 cut_off=true memory=1 store=2 miss=3 collapsed=4 repeat=5 nominal_tokens=6 billed_tokens=18446744073709551615 bypass="field" trace_id="4bf92f3577b34da6a3ce929d0e0e4736""#;
         assert_eq!(FULL.text(), text);
         let mut found: Value = serde_json::from_str(&written(&FULL, LogFormat::Json)).unwrap();
         assert!(found["timestamp"].take().is_string());
@@ -244,6 +251,7 @@ mod tests {
             "repeat": 5,
             "nominal_tokens": 6,
             "billed_tokens": u64::MAX,
+            "bypass": "field",
             "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
             "target": "embedding_gateway::request",
         });

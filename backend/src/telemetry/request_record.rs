@@ -11,7 +11,7 @@ use super::request_line::RequestLine;
 use super::semantics::{self, attribute, method_name, path, span_name};
 use super::spans::{Trace, Tracer};
 use super::trace_id::TraceId;
-use super::{Metrics, Route};
+use super::{Bypass, Metrics, Route};
 use crate::telemetry::Tally;
 
 /// What nginx logs for a client that went away before it got an answer.
@@ -29,6 +29,7 @@ pub struct RequestRecord {
     began: Instant,
     status: Option<StatusCode>,
     outcome: Option<EmbeddingOutcome>,
+    bypass: Option<Bypass>,
     bytes: u64,
     complete: bool,
 }
@@ -73,6 +74,7 @@ impl RequestRecord {
             began: Instant::now(),
             status: None,
             outcome: None,
+            bypass: None,
             bytes: 0,
             complete: false,
         }
@@ -89,7 +91,12 @@ impl RequestRecord {
         self.outcome = outcome;
     }
 
-    /// Adds bytes of the answer.
+    /// It goes past the cache.
+    pub fn bypass(&mut self, reason: Bypass) {
+        self.bypass = Some(reason);
+    }
+
+    /// Its answer has gone on by so many bytes.
     pub fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
@@ -115,6 +122,7 @@ impl RequestRecord {
             bytes: self.bytes,
             complete: self.complete,
             outcome: self.outcome.as_ref(),
+            bypass: self.bypass,
             trace_id: self.trace_id.as_ref().map(TraceId::as_str),
         };
         line.log();

@@ -73,10 +73,16 @@ impl Client {
         })
     }
 
-    /// Sends an embeddings call. Of the client's headers only `credential` goes along.
-    pub async fn embeddings(&self, credential: HeaderMap, body: Bytes) -> Result<Reply, Error> {
+    /// Asks for embeddings. `credential`, the query and nothing else of the caller goes along.
+    pub async fn embeddings(
+        &self,
+        query: Option<&str>,
+        credential: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, Error> {
+        let url = self.url(EMBEDDINGS, query);
         let call = || {
-            let mut request = reqwest::Request::new(Method::POST, self.embeddings_url());
+            let mut request = reqwest::Request::new(Method::POST, url.clone());
             *request.headers_mut() = credential.clone();
             request
                 .headers_mut()
@@ -130,7 +136,9 @@ impl Client {
     pub fn url(&self, path: &str, query: Option<&str>) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        url.set_query(query);
+        let queries = [self.base.query(), query].into_iter().flatten();
+        let queries: Vec<_> = queries.filter(|query| !query.is_empty()).collect();
+        url.set_query((!queries.is_empty()).then(|| queries.join("&")).as_deref());
         url
     }
 }

@@ -11,7 +11,7 @@ use crate::support::gateway::post_raw;
 use crate::support::upstream::Upstream;
 
 /// What a malformed request may take.
-const AT_ONCE: Duration = Duration::from_millis(50);
+const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// On a machine that does other things too, the fastest of so many counts.
 const TRIES: usize = 50;

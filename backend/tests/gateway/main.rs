@@ -16,6 +16,7 @@ mod coalescing;
 mod credentials;
 mod crowd;
 mod documents;
+mod fields;
 mod large_answers;
 mod limits;
 mod metrics;

@@ -15,29 +15,42 @@ use futures_util::future::{Either, ready};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
+use tokio::task::spawn_blocking;
 
 use self::answer::ResponsePlan;
 use self::receive::receive;
 use crate::access::{Access, Caller};
 use crate::embeddings::batch::Batch;
 use crate::embeddings::key::KeyBuilder;
-use crate::embeddings::request::{self, EmbeddingRequest, Parsed};
+use crate::embeddings::request::{self, EmbeddingRequest, Foreign, Parsed, Refused};
 use crate::gateway::app::App;
 use crate::gateway::body_hash;
 use crate::gateway::observed_body::ResponseBody;
 use crate::gateway::routes::passthrough;
+use crate::http::credentials;
 use crate::http::error::Error;
 use crate::http::headers::{self, Directives};
 use crate::http::tags;
 use crate::resolver::EmbeddingLookup;
 use crate::resolver::request_context::RequestContext;
 use crate::telemetry::request_record::EmbeddingOutcome;
-use crate::telemetry::{HashVerdict, semantics};
+use crate::telemetry::{Bypass, HashVerdict, semantics};
 
 const BYPASS: HeaderValue = HeaderValue::from_static("embedding-gateway; fwd=bypass");
 
 /// An answer, and its outcome if it holds vectors.
 type Answered = (Response<ResponseBody>, Option<EmbeddingOutcome>);
+
+/// Bodies up to this size are read where they arrive: that takes a fraction of a millisecond.
+const SMALL_BODY_BYTES: usize = 128 * 1024;
+
+/// What a body asks for.
+enum Understood {
+    /// Vectors that can be looked up.
+    Lookup(EmbeddingRequest),
+    /// The upstream's answer, whatever it is.
+    Bypass(Bypass),
+}
 
 /// A request to [`EMBEDDINGS`], admitted.
 struct EmbeddingsRequest {
@@ -109,36 +122,80 @@ impl EmbeddingsRequest {
         }
     }
 
-    /// Answers the request by its body. For a hit in memory the returned future is ready.
+    /// Answers a request whose body is there. A hit in memory is answered when this returns.
     fn reply(self, body: Bytes) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
-        let verdict = body_hash::verdict(&self.parts.headers, &body);
+        if body.len() > SMALL_BODY_BYTES {
+            return Either::Left(Box::pin(self.reply_aside(body)));
+        }
+        let (verdict, understood) = (self.verdict(&body), self.understand(&body));
+        Either::Right(self.answer_understood(body, verdict, understood))
+    }
+
+    /// Reads a large body where that keeps no other request waiting.
+    async fn reply_aside(self, body: Bytes) -> Result<Answered, Error> {
+        let read = spawn_blocking(move || {
+            let (verdict, understood) = (self.verdict(&body), self.understand(&body));
+            (self, body, verdict, understood)
+        });
+        let (request, body, verdict, understood) = read.await.map_err(|_| Error::Internal)?;
+        request.answer_understood(body, verdict, understood).await
+    }
+
+    fn answer_understood(
+        self,
+        body: Bytes,
+        verdict: HashVerdict,
+        understood: Result<Understood, Error>,
+    ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
         self.app.metrics.body_hashes.add(verdict, 1);
-        match self.understand(&body) {
-            Ok(Some(request)) => Either::Left(self.embed(request, verdict)),
-            Ok(None) => Either::Right(Either::Left(Box::pin(self.bypass(body)))),
+        match understood {
+            Ok(Understood::Lookup(request)) => Either::Left(self.embed(request, verdict)),
+            Ok(Understood::Bypass(reason)) => {
+                self.app.metrics.bypassed.add(reason, 1);
+                Either::Right(Either::Left(Box::pin(self.bypass(body, reason))))
+            }
             Err(error) => Either::Right(Either::Right(ready(Err(error)))),
         }
     }
 
-    /// Parses the request and checks its model and limits; `None` if only the upstream can read it.
-    fn understand(&self, body: &Bytes) -> Result<Option<EmbeddingRequest>, Error> {
-        let parsed = match self.parts.headers.contains_key(CONTENT_ENCODING) {
-            // The gateway does not decode bodies.
-            true => Parsed::Foreign,
-            false => request::parse(body).map_err(|_| Error::NotJson)?,
-        };
-        match parsed {
-            // The meaning of a query is unknown: it may hold a key.
-            Parsed::Understood(request) if self.parts.uri.query().is_none() => {
-                self.app.access.check_model(Some(&request.model))?;
-                check_limits(&self.app, &request)?;
-                Ok(Some(request))
-            }
-            _ => {
-                self.app.access.check_model(None)?;
-                Ok(None)
-            }
+    fn verdict(&self, body: &[u8]) -> HashVerdict {
+        body_hash::verdict(&self.parts.headers, body)
+    }
+
+    /// What the request asks for, if the gateway can tell and the operator allows it.
+    fn understand(&self, body: &Bytes) -> Result<Understood, Error> {
+        let understood = self.parse(body)?;
+        self.app.access.check_model(match &understood {
+            Understood::Lookup(request) => Some(&request.model),
+            Understood::Bypass(_) => None,
+        })?;
+        Ok(understood)
+    }
+
+    fn parse(&self, body: &Bytes) -> Result<Understood, Error> {
+        // Only what decodes the body can say what it is.
+        if self.parts.headers.contains_key(CONTENT_ENCODING) {
+            return Ok(Understood::Bypass(Bypass::Encoding));
         }
+        let rules = &self.app.request_rules;
+        let parsed = request::parse(body, rules).map_err(|refused| match refused {
+            Refused::NotJson => Error::NotJson,
+            Refused::TooManyInputs => Error::TooManyInputs {
+                limit: rules.max_inputs,
+            },
+            Refused::InputTooLarge(index) => Error::InputTooLarge {
+                index,
+                limit: rules.max_input_bytes,
+            },
+        })?;
+        Ok(match parsed {
+            Parsed::Understood(_) if self.parts.uri.query().is_some_and(credentials::in_query) => {
+                Understood::Bypass(Bypass::Query)
+            }
+            Parsed::Understood(request) => Understood::Lookup(request),
+            Parsed::Foreign(Foreign::Field) => Understood::Bypass(Bypass::Field),
+            Parsed::Foreign(Foreign::Shape) => Understood::Bypass(Bypass::Shape),
+        })
     }
 
     fn embed(
@@ -154,7 +211,12 @@ impl EmbeddingsRequest {
         } = self;
         context.trace.describe(|| semantics::embeddings(&request));
         let directives = Directives::of(&parts.headers);
-        let key_scope = app.key_scope(&caller.scope);
+        let query: Option<Arc<str>> = parts
+            .uri
+            .query()
+            .filter(|query| !query.is_empty())
+            .map(Into::into);
+        let key_scope = app.key_scope(&caller.scope, query.as_deref());
         let inputs = std::mem::take(&mut request.inputs);
         let batch = Batch::new(&KeyBuilder::new(&key_scope, &request), inputs);
         let plan = ResponsePlan {
@@ -176,40 +238,26 @@ impl EmbeddingsRequest {
             read: !directives.no_cache && !directives.no_store,
             write: !directives.no_store,
             only_if_cached: directives.only_if_cached,
+            query,
             context,
         };
         let resolved = app.resolver.resolve(lookup);
         resolved.map(move |resolved| Ok(plan.answer(&app, resolved?)))
     }
 
-    /// Forwards a request that the gateway does not understand, and caches nothing of it.
-    async fn bypass(self, body: Bytes) -> Result<Answered, Error> {
+    /// Not ours to understand: the upstream gets it as it is, and nothing of it is kept.
+    async fn bypass(self, body: Bytes, reason: Bypass) -> Result<Answered, Error> {
         let length = body.len();
         let mut request = Request::from_parts(self.parts, Body::from(body));
         request.headers_mut().insert(CONTENT_LENGTH, length.into());
         let (app, caller) = (&self.app, &self.caller);
         let mut response = passthrough::forward(app, caller, request, &self.context.trace).await?;
         response.headers_mut().append(headers::CACHE_STATUS, BYPASS);
+        response.extensions_mut().insert(reason);
         Ok((response.map(ResponseBody::Stream), None))
     }
 }
 
 fn refusal(error: Error) -> Answered {
     (error.into_response().map(ResponseBody::Stream), None)
-}
-
-fn check_limits(app: &App, request: &EmbeddingRequest) -> Result<(), Error> {
-    let (found, limit) = (request.inputs.len(), app.limits.inputs);
-    if found > limit {
-        return Err(Error::TooManyInputs { found, limit });
-    }
-    let limit = app.limits.input_bytes;
-    match request
-        .inputs
-        .iter()
-        .position(|input| input.raw.len() > limit)
-    {
-        Some(index) => Err(Error::InputTooLarge { index, limit }),
-        None => Ok(()),
-    }
 }
