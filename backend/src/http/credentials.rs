@@ -43,8 +43,8 @@ pub fn in_query(query: &str) -> bool {
     members.any(|member| {
         let name = member.split('=').next().unwrap_or_default();
         let name: Vec<u8> = percent_decode(name.as_bytes()).collect();
-        let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-        CREDENTIAL_QUERIES.iter().any(|known| is(&known))
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        CREDENTIAL_QUERIES.iter().any(|known| is(known))
     })
 }
 
