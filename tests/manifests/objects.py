@@ -122,5 +122,10 @@ def container_environment(manifests: Manifests, container: Object) -> dict[str, 
         config = manifests.get("ConfigMap", source["configMapRef"]["name"]) or {}
         found |= config.get("data", {})
     for variable in container.get("env", []):
-        found[variable["name"]] = variable.get("value")
+        found[variable["name"]] = variable.get("value") or _from_config_map(manifests, variable)
     return found
+
+
+def _from_config_map(manifests: Manifests, variable: dict) -> str | None:
+    source = variable.get("valueFrom", {}).get("configMapKeyRef")
+    return source and (manifests.get("ConfigMap", source["name"]) or {}).get("data", {}).get(source["key"])

@@ -53,6 +53,15 @@ def test_start_sh_knows_every_variable_that_it_is_given(dev: Manifests):
     assert environment(dev, "StatefulSet", "embedding-gateway-varnish", "varnish").keys() <= names
 
 
+def test_one_value_names_the_headers_that_identify_clients_to_both(tmp_path):
+    tree = render.copy(tmp_path)
+    overlay = tree / "overlays/dev/kustomization.yaml"
+    overlay.write_text(overlay.read_text().replace("- ALLOW_ANONYMOUS_PURGE=true", "- ALLOW_ANONYMOUS_PURGE=true\n  - FORWARD_HEADERS=X-Team"))
+    manifests = render.build(tree / "overlays/dev")
+    for kind, workload, name in (PROGRAMS[0], PROGRAMS[2]):
+        assert environment(manifests, kind, workload, name)["FORWARD_HEADERS"] == "X-Team", name
+
+
 def test_the_filter_knows_every_field_that_it_is_given(variant: Manifests):
     sources = [path.read_text() for path in (ROOT / "filter/src").rglob("*.rs")]
     names = {name for source in sources for name in re.findall(r'fields\.(?:required|optional)\("(\w+)"', source)}

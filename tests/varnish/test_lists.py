@@ -50,8 +50,16 @@ def test_a_tag_may_be_as_long_as_the_backend_takes_it():
 
 def test_a_url_may_be_purged_if_the_broadcaster_passes_it_on():
     source = (BACKEND / "broadcaster/purge_request.rs").read_text()
-    told = re.search(r"As `purge\.vcl` has it: `(.*)`\.", source)[1]
+    told = re.search(r"rule as in `purge\.vcl`: `(.*)`\.", source)[1]
     assert f'req.url !~ "{told}"' in sub("purge_url")
+
+
+def test_a_hit_repeats_no_id_of_the_first_call():
+    source = (BACKEND / "http/headers.rs").read_text()
+    listed = re.search(r"const FROM_UPSTREAM: \[HeaderName; \d+\] = \[(.*?)\];", source, re.DOTALL)[1]
+    ids = set(re.findall(r'"([a-z-]+-id)"', listed))
+    assert ids
+    assert ids <= set(re.findall(r"unset resp\.http\.([a-z-]+);", sub("forget_first_call")))
 
 
 def test_varnish_waits_for_longer_than_the_backend_does():

@@ -103,6 +103,23 @@ def parameters(**environment: str) -> list[str]:
     return said.stdout.splitlines()
 
 
+@pytest.mark.parametrize("wrong", ["a b*", "x;y", 'x"', "1x", "x.y", "x:y", "-x"])
+def test_a_name_that_vcl_cannot_hold_is_refused_by_the_variable_of_it(wrong):
+    said = subprocess.run(
+        [VCL / "start.sh", "--forward-headers"], env=os.environ | {"FORWARD_HEADERS": f"X-Team, {wrong}"}, check=False, capture_output=True, text=True
+    )
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr.startswith("start.sh: FORWARD_HEADERS: ")
+
+
+def test_forwarded_headers_are_part_of_the_key(start, backend):
+    varnish = start(FORWARD_HEADERS=" Ocp-Apim-Subscription-Key,X-Team ,")
+    for headers in ({}, {"ocp-apim-subscription-key": "a"}, {"Ocp-Apim-Subscription-Key": "b"}, {"X-Team": "a"}, {"X-Team": ""}):
+        assert not varnish.embed(0, headers).from_varnish
+        assert varnish.embed(0, headers | {"X-Other": "a"}).from_varnish
+    assert backend.asked == 5
+
+
 @pytest.mark.parametrize("known", ["transit_buffer", "workspace_client"])
 def test_varnish_reads_ahead_of_a_reader_by_no_more_than_a_limit_if_it_knows_one(tmp_path, known):
     program = tmp_path / "varnishd"

@@ -297,12 +297,7 @@ sub forget_first_call {
   unset resp.http.x-ms-request-id;
   unset resp.http.cf-ray;
   unset resp.http.x-envoy-upstream-service-time;
-  unset resp.http.x-ratelimit-limit-requests;
-  unset resp.http.x-ratelimit-limit-tokens;
-  unset resp.http.x-ratelimit-remaining-requests;
-  unset resp.http.x-ratelimit-remaining-tokens;
-  unset resp.http.x-ratelimit-reset-requests;
-  unset resp.http.x-ratelimit-reset-tokens;
+  call forget_rate_limits;
   # Clients that waited for one failed fetch share its advice, too.
   if (resp.status == 200) {
     unset resp.http.retry-after;
@@ -310,6 +305,27 @@ sub forget_first_call {
     unset resp.http.x-ms-retry-after-ms;
     unset resp.http.x-should-retry;
   }
+}
+
+# OpenAI's by call and by project, Azure's, and what others send.
+sub forget_rate_limits {
+  unset resp.http.x-ratelimit-limit;
+  unset resp.http.x-ratelimit-limit-requests;
+  unset resp.http.x-ratelimit-limit-tokens;
+  unset resp.http.x-ratelimit-limit-project-requests;
+  unset resp.http.x-ratelimit-limit-project-tokens;
+  unset resp.http.x-ratelimit-remaining;
+  unset resp.http.x-ratelimit-remaining-requests;
+  unset resp.http.x-ratelimit-remaining-tokens;
+  unset resp.http.x-ratelimit-remaining-project-requests;
+  unset resp.http.x-ratelimit-remaining-project-tokens;
+  unset resp.http.x-ratelimit-renewalperiod-requests;
+  unset resp.http.x-ratelimit-renewalperiod-tokens;
+  unset resp.http.x-ratelimit-reset;
+  unset resp.http.x-ratelimit-reset-requests;
+  unset resp.http.x-ratelimit-reset-tokens;
+  unset resp.http.x-ratelimit-reset-project-requests;
+  unset resp.http.x-ratelimit-reset-project-tokens;
 }
 
 # RFC 9211: appended to what the caches behind have said.
