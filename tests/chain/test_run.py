@@ -4,14 +4,17 @@ import re
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 
 import openai
 import pytest
 from harness.chain import PROFILE, RUN, environment, start_chain, stop_chain
+from harness.processes import cpu_seconds
 from harness.secrets import secret
+
+# Of setting up, and of finding out that all is built; the programs that it starts are not counted.
+WARM_START_CPU_SECONDS = 6
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
@@ -58,9 +61,9 @@ def test_each_step_says_how_long_it_took_and_cargo_what_it_builds(chain):
 
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
 def test_a_warm_start_is_quick_and_a_signal_ends_all_it_started(chain, tmp_path, with_signal):
-    started = time.monotonic()
     second = start_chain(tmp_path)
-    assert time.monotonic() - started < 10
+    # With other work beside it the same start takes more seconds of the clock.
+    assert cpu_seconds(second.process.pid) < WARM_START_CPU_SECONDS
 
     addresses = [second.url, *re.findall(r"http://127\.0\.0\.1:\d+", second.output)]
     assert stop_chain(second, with_signal) == 0

@@ -1,6 +1,7 @@
 """A child process with a log: started, watched, always ended."""
 
 import atexit
+import os
 import re
 import signal
 import subprocess
@@ -75,6 +76,13 @@ def memory_bytes(pid: int, name: str = "VmRSS") -> int:
     """A line of /proc/PID/status: resident memory, or at its peak VmHWM."""
     found = re.search(rf"^{name}:\s*(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return int(found[1]) * 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the process and those children that it has waited for have taken of the processors, however busy these are."""
+    # proc(5): utime, stime, cutime and cstime, behind a name that may hold anything.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def running() -> "list[Process]":
