@@ -74,13 +74,18 @@ prepare() {
   [ ${#standin[@]} -eq 0 ] || step "stand-in" cargo build --profile "$PROFILE" --locked "${standin[@]}"
 }
 
-# Free ports, all different.
+# Free ports, all different, and none that the kernel may give to a client before the program listens on it.
 free_ports() {
   python3 - "$1" <<'PYTHON'
-import socket, sys
-sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
-for s in sockets:
-    s.bind(("127.0.0.1", 0))
+import random, socket, sys
+clients = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
+sockets = []
+while len(sockets) < int(sys.argv[1]):
+    sockets.append(socket.socket())
+    try:
+        sockets[-1].bind(("127.0.0.1", random.randrange(10000, clients)))
+    except OSError:
+        sockets.pop()
 print(*[s.getsockname()[1] for s in sockets])
 PYTHON
 }
