@@ -1,4 +1,4 @@
-# What a request for embeddings says besides its body. README.md has the grammars, which are the backend's too.
+# What a request for embeddings says besides its body. README.md has the grammars.
 
 # A proxy's request (RFC 9112, 3.2.2) would reach the backend as it is wherever Varnish does not take it apart.
 sub refuse_foreign_url {

@@ -1,16 +1,17 @@
 #!/bin/sh
-# Starts varnishd in the foreground with default.vcl: in a container, on a laptop and, for its parameters, in every test.
+# Starts varnishd in the foreground with default.vcl: in a container and on a laptop. The tests take its parameters.
 #
 # usage: [VARIABLE=VALUE]... start.sh
 #        start.sh --parameters        prints the stores and parameters, and starts nothing
 #        start.sh --forward-headers   prints the VCL that it makes of FORWARD_HEADERS
-#   FORWARD_HEADERS  names of headers, with commas between them, that identify a client and are part of the key; the backend
-#                forwards the same ones, by the variable of the same name
+#   FORWARD_HEADERS  names of headers, with commas between them, that identify a client and are part of the key; the
+#                backend forwards the same ones, by the variable of the same name
 #   MEMORY       for stored answers; 256m by default
 #   BODY_MEMORY  for request bodies while they are read or sent on; without room in it (16 MiB, the margin in
 #                default.vcl) a request goes past the cache: with less than that in all, every one; 64m by default
-#   TRANSIENT_MEMORY  for what passes: request bodies, up to 1 MiB of each, and answers whose readers lag, a few MiB of each and with
-#                Varnish 7.1 all of it; when it is full, such a request gets 503 and such an answer is cut; 128m by default
+#   TRANSIENT_MEMORY  for what passes: request bodies, up to 1 MiB of each, and answers whose readers lag, a few MiB of
+#                each and with Varnish 7.1 all of it; when it is full, such a request gets 503 and such an answer is
+#                cut; 128m by default
 #   LISTEN       address:port; :6081 by default
 #   WORK_DIR     the only directory that is written to; /var/lib/varnish/work by default
 #   VCL_PATH     where default.vcl and what it includes are looked for, in this order
