@@ -1,5 +1,6 @@
 """scripts/images.sh: what it builds, where it pushes, and that one run moves every place that names an image."""
 
+import json
 import os
 import re
 import shutil
@@ -141,6 +142,18 @@ def test_tap_and_gate_move_together_and_everywhere(checkout):
     for tag in ("1.0.0", "2.0.0"):
         assert checkout.run("filter", REGISTRY="localhost:5000/a", TAG=tag).returncode == 0
     assert named(checkout.rendered(), "body-hash-filter") == {"oci://localhost:5000/a/body-hash-filter:2.0.0"}
+
+
+def test_a_pin_that_was_never_set_is_refused_and_says_what_to_run(checkout):
+    """Not by a Pod that cannot fetch its module: by the API server, which shows the value that it refuses."""
+    definition = json.loads((Path(__file__).parent / "schemas/istio.json").read_text())["extensions.istio.io/v1alpha1/WasmPlugin"]
+    (rule,) = definition["properties"]["spec"]["properties"]["url"]["x-kubernetes-validations"]
+    taken = re.findall(r'"(\w*)"', rule["rule"].partition("[")[2].partition("]")[0])
+    for url in named(checkout.rendered(), "body-hash-filter"):
+        scheme, _, rest = url.partition("://")
+        assert scheme not in taken and "run-scripts-images.sh-first" in rest
+    assert checkout.run(REGISTRY="r", TAG="0.0.1").returncode == 0
+    assert {url.partition("://")[0] for url in named(checkout.rendered(), "body-hash-filter")} == {"oci"} <= set(taken)
 
 
 def test_the_other_pins_stay_as_they_are(checkout):
