@@ -16,7 +16,7 @@ from harness.paths import TOOLS
 
 _HERE = Path(__file__).parent
 # A busy machine starts a JVM, or imports a framework, within this time.
-ANSWER_SECONDS = 120
+ANSWER_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,18 @@ def build_go(binaries: Path) -> None:
     subprocess.run(build, cwd=_HERE / "go", env=variables, check=True, timeout=600)
 
 
-class Client:
-    """A client's program, which takes one call after the other. Use as a context manager."""
+class Program:
+    """The clients of one runtime: it takes one call after the other. Use as a context manager."""
 
-    def __init__(self, kind: Kind, binaries: Path, log: Path) -> None:
-        self.kind = kind
-        self._log = log
-        arguments = [str(part) for part in (*command(kind.runtime, binaries), kind.argument)]
-        with open(log, "ab") as output:
+    def __init__(self, runtime: str, binaries: Path) -> None:
+        self._log = binaries / f"{runtime}.log"
+        arguments = [str(part) for part in command(runtime, binaries)]
+        with open(self._log, "ab") as output:
             self._child = subprocess.Popen(
                 arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, env=environment(), cwd=_HERE
             )
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> "Program":
         return self
 
     def __exit__(self, *_) -> None:
@@ -98,15 +97,26 @@ class Client:
             self._child.kill()
             self._child.stdout.close()
 
-    def ask(self, base_url: str, key: str, inputs: list[str], model: str, format: str | None = None, retries: int = 0) -> Result:
-        call = {"base_url": base_url, "key": key, "model": model, "input": inputs, "format": format, "retries": retries}
+    def ask(self, call: dict) -> bytes:
         self._child.stdin.write(json.dumps(call).encode() + b"\n")
         self._child.stdin.flush()
         answered, _, _ = select.select([self._child.stdout], [], [], ANSWER_SECONDS)
         line = self._child.stdout.readline() if answered else b""
-        assert line, f"{self.kind.name} did not answer:\n{self._log.read_text(errors='replace')}"
-        secrets.told(f"the answer of {self.kind.name}", line)
-        return _result(json.loads(line))
+        assert line, f"{call['client']} did not answer:\n{self._log.read_text(errors='replace')}"
+        secrets.told(f"the answer of {call['client']}", line)
+        return line
+
+
+@dataclass(frozen=True)
+class Client:
+    """One client, in the program of its runtime."""
+
+    kind: Kind
+    program: Program
+
+    def ask(self, base_url: str, key: str, inputs: list[str], model: str, format: str | None = None, retries: int = 0) -> Result:
+        call = {"base_url": base_url, "key": key, "model": model, "input": inputs, "format": format, "retries": retries}
+        return _result(json.loads(self.program.ask(call | {"client": self.kind.argument})))
 
 
 def _result(answer: dict) -> Result:

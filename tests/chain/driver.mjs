@@ -1,5 +1,4 @@
-// Node's clients as a program: each line of stdin is a call (JSON), each line of stdout what the client made of it.
-// usage: driver.mjs openai|vercel
+// Node's clients as a program: each line of stdin is a call (JSON), each line of stdout what its client made of it.
 import { createInterface } from "node:readline";
 import { createOpenAI } from "@ai-sdk/openai";
 import { embedMany } from "ai";
@@ -18,11 +17,12 @@ async function withVercel({ base_url, key, retries, model, input }) {
   return { vectors: answer.embeddings, headers: answer.responses[0].headers };
 }
 
-const ask = { openai: withOpenAI, vercel: withVercel }[process.argv[2]];
+const clients = { openai: withOpenAI, vercel: withVercel };
 for await (const line of createInterface({ input: process.stdin })) {
   let answer;
   try {
-    answer = await ask(JSON.parse(line));
+    const call = JSON.parse(line);
+    answer = await clients[call.client](call);
   } catch (error) {
     const refused = error.lastError ?? error;
     answer = { error: error.constructor.name, status: refused.status ?? refused.statusCode ?? null, message: error.message };

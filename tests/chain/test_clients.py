@@ -4,10 +4,12 @@ import hashlib
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
-from clients import Client, Kind, build_go, f32
+from clients import Client, Kind, Program, build_go, f32
 from harness.client import send
 from harness.secrets import secret
 
@@ -47,16 +49,17 @@ if os.environ.get("MORE_CLIENTS"):
 
 
 @pytest.fixture(scope="session")
-def binaries(tmp_path_factory):
+def program_of(tmp_path_factory) -> Iterator[Callable[[str], Program]]:
+    """The program of a runtime, started when its first client is asked."""
     folder = tmp_path_factory.mktemp("clients")
     build_go(folder)
-    return folder
+    with ExitStack() as running:
+        yield cache(lambda runtime: running.enter_context(Program(runtime, folder)))
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)
-def client(request, binaries) -> Iterator[Client]:
-    with Client(request.param, binaries, binaries / f"{request.param.name}.log") as running:
-        yield running
+def client(request, program_of) -> Client:
+    return Client(request.param, program_of(request.param.runtime))
 
 
 @pytest.fixture(scope="module")

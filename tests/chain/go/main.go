@@ -1,6 +1,4 @@
-// Go's clients as a program: each line of stdin is a call (JSON), each line of stdout what the client made of it.
-//
-// usage: chain openai-go|go-openai
+// Go's clients as a program: each line of stdin is a call (JSON), each line of stdout what its client made of it.
 package main
 
 import (
@@ -18,6 +16,7 @@ import (
 )
 
 type call struct {
+	Client  string   `json:"client"`
 	BaseURL string   `json:"base_url"`
 	Key     string   `json:"key"`
 	Retries int      `json:"retries"`
@@ -102,7 +101,7 @@ func refused(err error) answer {
 }
 
 func main() {
-	ask := map[string]func(call) (answer, error){"openai-go": withOpenAI, "go-openai": withGoOpenAI}[os.Args[1]]
+	clients := map[string]func(call) (answer, error){"openai-go": withOpenAI, "go-openai": withGoOpenAI}
 	lines := bufio.NewScanner(os.Stdin)
 	answers := json.NewEncoder(os.Stdout)
 	for lines.Scan() {
@@ -110,7 +109,7 @@ func main() {
 		if err := json.Unmarshal(lines.Bytes(), &asked); err != nil {
 			panic(err)
 		}
-		got, err := ask(asked)
+		got, err := clients[asked.Client](asked)
 		if err != nil {
 			got = refused(err)
 		}

@@ -1,6 +1,4 @@
-// Java's clients as a program: each line of stdin is a call (JSON), each line of stdout what the client made of it.
-//
-// usage: java -cp FOLDER/* Driver.java openai|langchain4j
+// Java's clients as a program: each line of stdin is a call (JSON), each line of stdout what its client made of it.
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.openai.client.OpenAIClient;
@@ -22,13 +20,12 @@ public final class Driver {
     private static final ObjectMapper JSON = new ObjectMapper();
 
     public static void main(String[] arguments) throws Exception {
-        boolean official = arguments[0].equals("openai");
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
             Map<String, Object> answer;
             try {
                 JsonNode call = JSON.readTree(line);
-                answer = official ? withOpenAI(call) : withLangChain4j(call);
+                answer = call.get("client").asText().equals("openai") ? withOpenAI(call) : withLangChain4j(call);
             } catch (RuntimeException error) {
                 answer = refused(error);
             }

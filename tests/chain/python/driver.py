@@ -1,7 +1,4 @@
-"""Python's clients as a program: each line of stdin is a call (JSON), each line of stdout what the client made of it.
-
-usage: driver.py openai|langchain|llamaindex|litellm|haystack
-"""
+"""Python's clients as a program: each line of stdin is a call (JSON), each line of stdout what its client made of it."""
 
 import json
 import logging
@@ -97,12 +94,12 @@ CLIENTS: dict[str, Callable[[Call], Answer]] = {
 
 
 def main() -> None:
-    ask = CLIENTS[sys.argv[1]]
     # Whatever a library prints is not an answer.
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         try:
-            answer = ask(json.loads(line))
+            call = json.loads(line)
+            answer = CLIENTS[call["client"]](call)
         except Exception as error:  # noqa: BLE001 # the tests judge it
             kind = f"{type(error).__module__.partition('.')[0]}.{type(error).__name__}"
             answer = {"error": kind, "status": getattr(error, "status_code", None), "message": str(error)}
