@@ -1,5 +1,5 @@
 //! The yardstick of the benchmarks: a bare axum handler that reads a request's body and answers
-//! with the bytes of a file. It does nothing else, so nothing that does something is faster.
+//! with the bytes of a file. It does nothing else, so no gateway can be faster.
 //!
 //! usage: `bare_handler ADDRESS FILE`
 

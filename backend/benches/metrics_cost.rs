@@ -1,5 +1,5 @@
-//! What the counters cost a hit in memory, in nanoseconds: they cannot be turned off, so their
-//! share is measured by doing for a request what its handlers do, and nothing else.
+//! Measures the cost of the counters for a hit in memory, in nanoseconds. They cannot be turned
+//! off, so this counts what the handlers count for one request, and does nothing else.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn main() {
 }
 
 fn count_hit(metrics: &Metrics, duration: Duration) {
-    // The two readings of the clock that a duration takes.
+    // A duration takes two readings of the clock.
     let clock = Instant::now().elapsed();
     metrics.body_hashes.add(HashVerdict::Match, 1);
     for outcome in [

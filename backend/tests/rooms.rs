@@ -1,4 +1,5 @@
-//! The folders of `src` stand in rows, and dependencies point down: `lib.rs` draws them.
+//! Rules of the code that the compiler does not check: the folders of `src` stand in rows, as
+//! `lib.rs` draws them, and dependencies point down; prose names the actor.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -69,6 +70,60 @@ fn rooms_import_only_from_rows_below_their_own() {
                 if imported != room && row(imported) <= row(&room) {
                     offending.push(format!("{}:{}: {line}", file.display(), number + 1));
                 }
+            }
+        }
+    }
+    assert!(offending.is_empty(), "\n{}", offending.join("\n"));
+}
+
+/// Each hides the actor: client, upstream, Varnish, kubelet or operator.
+const NO_ACTORS: [&str; 7] = [
+    "anybody",
+    "everybody",
+    "nobody",
+    "somebody",
+    "whoever",
+    "whom",
+    "whomever",
+];
+
+const LONGEST_LINE: usize = 120;
+
+/// The words of a line, in lower case.
+fn words(line: &str) -> Vec<String> {
+    let words = line.split(|c: char| !c.is_alphanumeric());
+    words.map(str::to_lowercase).collect()
+}
+
+/// A comment, but no row of a table, which cannot be broken.
+fn is_prose(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("//") && !line.starts_with("//! |")
+}
+
+fn names_its_actor(line: &str) -> bool {
+    let words = words(line);
+    let of_ours = words.windows(2).any(|pair| pair == ["of", "ours"]);
+    !of_ours && !words.iter().any(|word| NO_ACTORS.contains(&word.as_str()))
+}
+
+#[test]
+fn prose_names_its_actors_in_lines_that_fit() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "../tests/openai-standin/src"] {
+        sources(&package.join(folder), &mut files);
+    }
+    assert!(files.len() > 100, "{} files", files.len());
+    let mut offending = Vec::new();
+    for file in files {
+        if file.ends_with("rooms.rs") {
+            continue;
+        }
+        for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {
+            let is_long = is_prose(line) && line.chars().count() > LONGEST_LINE;
+            if is_long || !names_its_actor(line) {
+                offending.push(format!("{}:{}: {line}", file.display(), number + 1));
             }
         }
     }

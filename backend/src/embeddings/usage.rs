@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_share_among_nobody() {
+    fn nothing_to_share_among_no_inputs() {
         assert_eq!(share_out(5, &[]), [] as [u64; 0]);
     }
 

@@ -1,4 +1,4 @@
-//! The broadcaster under test, and what it answers.
+//! The broadcaster under test, and its answers.
 
 use std::sync::Arc;
 

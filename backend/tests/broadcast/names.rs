@@ -1,4 +1,4 @@
-//! From the name to all its addresses, anew for each purge.
+//! The broadcaster resolves the name to all its addresses, anew for each purge.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Who is sent what, and in which order.
+//! Which peers get which request, and in which order.
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ async fn no_varnish_is_asked_before_the_backend_has_purged() {
     let purging = service.send(purge("/", &[]));
     let watching = async {
         backend.asked().await;
-        // Nor is anybody looked for: who starts by then would be missed.
+        // It resolves no Varnish yet: one that starts by then would be missed.
         assert_eq!((zone.asked(), varnish.received().len()), (0, 0));
         barrier.wait().await;
     };
@@ -110,7 +110,7 @@ async fn no_varnish_is_asked_before_the_backend_has_purged() {
 
 #[tokio::test]
 async fn every_replica_of_a_backend_is_purged_if_its_name_has_several_addresses() {
-    // The zone has one name, so both Services are it, on two ports.
+    // The zone has one name, so both Services have it, on two ports.
     let good = |name| {
         [
             ("127.0.0.1", Manner::purged(name)),
@@ -124,7 +124,7 @@ async fn every_replica_of_a_backend_is_purged_if_its_name_has_several_addresses(
     let port = varnishes[0].address.port();
     let service = Service::start_with(&zone, &backends[0], port, &more);
 
-    // At the third address is nobody: of a backend that is no failure, of a Varnish it is.
+    // No peer listens at the third address: for a backend that is no failure, for a Varnish it is.
     assert_eq!(service.purge("/", &[]).await.counts(), [3, 2, 1]);
     assert!(backends.iter().all(|backend| backend.received().len() == 1));
 }

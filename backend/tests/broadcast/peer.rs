@@ -1,4 +1,4 @@
-//! A backend or Varnish of these tests: it remembers what it was sent, and answers as told.
+//! A fake backend or Varnish: it records requests, and answers as the test says.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ pub enum Manner {
     Hangs,
     /// Begins an answer of 200 that does not end.
     NeverEnds,
-    /// Answers well as soon as as many are waiting as the barrier wants.
+    /// Answers 200 once the barrier's number of requests wait.
     Waits(Arc<Barrier>),
 }
 
@@ -33,12 +33,12 @@ impl Peer {
         Self::on(listener, manner)
     }
 
-    /// One that answers well.
+    /// A peer that answers 200.
     pub async fn good() -> Self {
         Self::start("127.0.0.1:0".parse().unwrap(), Manner::purged("backend")).await
     }
 
-    /// One that answers well, but not before the test comes to the barrier too.
+    /// A peer that answers 200, but not before the test reaches the barrier too.
     pub async fn waiting() -> (Self, Arc<Barrier>) {
         let barrier = Arc::new(Barrier::new(2));
         let any = "127.0.0.1:0".parse().unwrap();
@@ -71,14 +71,14 @@ impl Peer {
     }
 }
 
-/// Peers at these addresses, with these manners, all on one port.
+/// Peers at these addresses, with these behaviours, all on one port.
 pub async fn peers(manners: &[(&str, Manner)]) -> Vec<Peer> {
     'ports: loop {
         let mut port = 0;
         let mut listeners = Vec::new();
         for (address, _) in manners {
             let address: IpAddr = address.parse().unwrap();
-            // The port may be somebody else's at this address.
+            // Another program may have the port at this address.
             let Ok(listener) = TcpListener::bind((address, port)).await else {
                 continue 'ports;
             };

@@ -41,7 +41,7 @@ async fn a_running_purge_is_finished_and_told_in_one_line_without_a_secret() {
         ("LOG_FORMAT", "json"),
         ("RUST_LOG", "trace"),
         ("ALLOW_ANONYMOUS_PURGE", "false"),
-        ("ADMIN_TOKEN", "secret-of-ours"),
+        ("ADMIN_TOKEN", "secret-of-operators"),
         ("BACKEND_ADMIN_TOKEN", "secret-of-the-backend"),
     ];
     let mut all = variables(&zone, &backend, varnish.address.port());
@@ -50,7 +50,7 @@ async fn a_running_purge_is_finished_and_told_in_one_line_without_a_secret() {
 
     let mut caller = TcpStream::connect(&address).await.unwrap();
     let request = "PURGE /v1/embeddings?key=secret HTTP/1.1\r\nhost: x\r\n\
-                   authorization: Bearer secret-of-ours\r\nsurrogate-key: model:a\r\n\r\n";
+                   authorization: Bearer secret-of-operators\r\nsurrogate-key: model:a\r\n\r\n";
     caller.write_all(request.as_bytes()).await.unwrap();
     backend.asked().await;
     let pid = child.id().unwrap().to_string();
@@ -58,7 +58,7 @@ async fn a_running_purge_is_finished_and_told_in_one_line_without_a_secret() {
         .args(["-s", "TERM", &pid])
         .status();
     assert!(killed.unwrap().success());
-    // Refusing new connections is how we know that the signal arrived.
+    // A refused connection shows that the signal arrived.
     while TcpStream::connect(&address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -1,4 +1,4 @@
-//! What is refused here, before anybody is purged.
+//! Requests that the broadcaster refuses before it calls any peer.
 
 use axum::body::Body;
 use http::{Request, StatusCode};

@@ -12,7 +12,7 @@ use crate::zone::Zone;
 
 const SECOND: (&str, &str) = ("ENDPOINT_TIMEOUT", "1s");
 
-/// What a purge says if the one Varnish behaves like this.
+/// The report of a purge if the only Varnish behaves like this.
 async fn with_varnish(manner: Manner) -> (Answer, usize) {
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     let varnish = Peer::start(any, manner).await;
@@ -130,9 +130,9 @@ async fn without_the_backend_no_varnish_is_purged() {
     let varnish = Peer::good().await;
     let zone = Zone::with(&["127.0.0.1"]).await;
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-    let nobody = tokio::net::TcpListener::bind(any).await.unwrap();
-    let nowhere = nobody.local_addr().unwrap().to_string();
-    drop(nobody);
+    let closed = tokio::net::TcpListener::bind(any).await.unwrap();
+    let nowhere = closed.local_addr().unwrap().to_string();
+    drop(closed);
     let more = [("BACKEND_TIMEOUT", "1s"), ("BACKEND_SERVICE", &*nowhere)];
     for (manner, more, reason) in [
         (Manner::answers("503 Busy", "{}"), &more[..1], "503"),

@@ -1,4 +1,4 @@
-//! A name server with one name, which answers what a test tells it, by UDP and TCP.
+//! A name server with one name, which answers as a test says, by UDP and TCP.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,11 +19,11 @@ const AAAA: u16 = 28;
 const SERVFAIL: u8 = 2;
 const NXDOMAIN: u8 = 3;
 
-/// What there is to know about the name.
+/// The records of the name.
 #[derive(Clone, Debug)]
 pub enum Knowledge {
     Addresses(Vec<IpAddr>),
-    /// The same, but by TCP alone: a datagram says that there is more.
+    /// The same, but by TCP alone: datagrams are truncated.
     OnlyByTcp(Vec<IpAddr>),
     NoSuchName,
     Failure,

@@ -1,4 +1,4 @@
-//! Arbitrary bodies: never a panic, never a 5xx of our own making.
+//! Arbitrary bodies: never a panic, never a 5xx of the gateway's own.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::Setup;
 use crate::support::gateway::post_raw;
 use crate::support::upstream::Upstream;
 
-/// What a malformed request may take.
+/// The time that a malformed request may take.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// On a machine that does other things too, the fastest of so many counts.

@@ -1,4 +1,4 @@
-//! What is paid for, and what is not paid for again.
+//! The upstream charges for an input once, and not for its repeats.
 
 use http::StatusCode;
 use serde_json::json;
@@ -51,7 +51,7 @@ async fn every_spelling_of_one_input_is_one_input() {
     gateway.embed(json!({"model": "m", "input": "A"})).await;
     for body in [
         r#"{"model":"m","input":["A"]}"#,
-        r#"{"input":"\u0041","model":"m","user":"somebody"}"#,
+        r#"{"input":"\u0041","model":"m","user":"end user"}"#,
         r#"{"encoding_format":"base64","model":"m","input":"A"}"#,
         r#"{"model":"m","input":"A","encoding_format":null,"dimensions":null}"#,
     ] {
@@ -170,7 +170,7 @@ async fn vectors_of_different_lengths_never_stand_in_one_answer() {
         .await;
     assert_eq!(answer.vectors(), vectors("m", &["a", "b"]));
     assert_eq!(upstream.calls().last().unwrap().inputs(), ["a", "b"]);
-    // The call for what was missing, and the one for all of it anew.
+    // The call for the missing inputs, and the one for all of them anew.
     assert_eq!(answer.header("x-embedding-billed-tokens"), "3");
     assert_eq!(gateway.metric(BILLED) - billed, 3);
     let again = gateway

@@ -1,4 +1,4 @@
-//! Concurrent misses: each input goes upstream once, and nobody suffers for somebody else.
+//! Concurrent misses: each input goes upstream once, and no request fails for another's fault.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::support::gateway::{Answer, BILLED, post, with};
 use crate::support::upstream::{Call, Upstream, embeddings, json_answer, vectors};
 use crate::support::waiting::until;
 
-/// Holds every call back until the test lets it go.
+/// Holds every call back until the test releases it.
 struct Gate(Arc<Semaphore>);
 
 impl Gate {
@@ -115,7 +115,7 @@ async fn batches_that_come_while_others_land_ask_for_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_leader_that_hangs_up_strands_nobody() {
+async fn a_leader_that_hangs_up_strands_no_waiter() {
     let upstream = Upstream::start().await;
     let gateway = Arc::new(Setup::new().before(&upstream).await);
     let gate = Gate::before(&upstream, embeddings);
@@ -135,7 +135,7 @@ async fn a_leader_that_hangs_up_strands_nobody() {
     });
     assert_eq!(answer.vectors(), vectors("m", &["b"]));
     assert_eq!(upstream.call_count(), 1);
-    // What the leader no longer waited for was kept too.
+    // The tiers kept the vector although the leader's client had gone.
     let kept = gateway.embed(json!({"model": "m", "input": "a"})).await;
     assert_eq!(kept.header("cache-status"), "embedding-gateway; hit");
 }
@@ -148,7 +148,7 @@ fn fails_if_bad(status: StatusCode) -> impl Fn(&Call) -> Response {
     }
 }
 
-/// A batch with something bad in it, and its neighbour that wants only what is good of it.
+/// A batch with a bad input, and a concurrent request for its good input alone.
 async fn neighbours(status: StatusCode) -> (Answer, Answer, usize) {
     let (upstream, gateway) = Setup::new().start().await;
     let gate = Gate::before(&upstream, fails_if_bad(status));

@@ -1,4 +1,4 @@
-//! Who may have a hit, and whose key goes upstream.
+//! Which callers may have hits, and which key goes upstream.
 
 use std::time::Duration;
 
@@ -234,7 +234,7 @@ async fn keys_of_one_organization_share_once_the_upstream_has_named_it() {
             &[("api-key", key)],
         ))
     };
-    // What the first call of a key brings is kept for its organisation at once.
+    // The first call of a key caches its vectors for the organisation at once.
     let first = embed("a1", "x").await;
     assert_eq!(first.header("cache-status"), MISS);
     assert!(
@@ -302,7 +302,7 @@ async fn only_allowed_models_are_asked() {
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{refused}");
         assert_eq!(answer.error_code(), "model_not_allowed");
     }
-    // Upstreams may take other spellings of the path for the same.
+    // Upstreams may treat other spellings of the path alike.
     for path in ["/v1/%65mbeddings", "/v1/embeddings/", "/v1//embeddings"] {
         let mut request = post(&json!({"model": "n", "input": "a"}));
         *request.uri_mut() = path.parse().unwrap();
@@ -347,7 +347,7 @@ async fn the_file_of_client_keys_is_read_again_when_it_changes() {
         .await
         .unwrap();
     assert_eq!(status("old").await, StatusCode::UNAUTHORIZED);
-    // A file that is no list of keys locks nobody out, and lets nobody in.
+    // An invalid file locks no caller out, and lets no new one in.
     std::fs::write(&path, "sk-plain-key").unwrap();
     assert_eq!(status("new").await, StatusCode::OK);
 }

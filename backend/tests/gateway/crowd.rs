@@ -1,6 +1,6 @@
-//! A crowd of clients: batches that overlap, clients that leave, purges, limits, keys of several
-//! owners, all at once. Whatever happens, every vector that is served is the right one: of its
-//! input, for its owner, and younger than the last purge.
+//! A crowd of clients: overlapping batches, clients that leave, purges, limits, keys of several
+//! owners, all at once. In any case every served vector is the right one: of its input, for its
+//! owner, and younger than the last purge.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -24,7 +24,7 @@ const OWNERS: u64 = 3;
 /// The upstream's model behind the name, which changes now and then; what is older is purged.
 type Epoch = Arc<AtomicU32>;
 
-/// Numbers that look like chance and are the same every time.
+/// Pseudo-random numbers, the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -38,7 +38,7 @@ impl Dice {
     }
 }
 
-/// A vector says what it is of: all of it are small whole numbers.
+/// A vector that encodes its input in small whole numbers.
 fn vector(input: &Value, owner: &str, epoch: u32) -> Value {
     let number: f32 = input.as_str().unwrap().parse().unwrap();
     let owner: f32 = owner.parse().unwrap();
@@ -156,7 +156,7 @@ async fn crowd(scope: &str, variables: &[(&str, &str)]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn every_vector_of_a_crowds_is_right_when_nobody_shares() {
+async fn every_vector_of_a_crowds_is_right_when_credentials_do_not_share() {
     crowd("credential", &[]).await;
 }
 

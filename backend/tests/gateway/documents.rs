@@ -1,4 +1,4 @@
-//! What the documents say of variables, codes and metrics is what the programs do.
+//! Documents agree with the programs about variables, codes and metrics.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ fn row(variable: &Variable) -> String {
     format!("| `{name}` | {default} | {meaning} |\n")
 }
 
-/// What stands before the tables, the tables, and what stands behind them.
+/// The text before the tables, the tables, and the text after them.
 fn parts(text: &str) -> (&str, &str, &str) {
     let begin = text.find("<!-- variables: ").unwrap();
     let begin = begin + text[begin..].find("-->\n").unwrap() + "-->\n".len();
@@ -99,7 +99,7 @@ fn a_group_of_variables_stands_together() {
     }
 }
 
-/// The words that a program answers with.
+/// The codes of a program's errors.
 fn codes(source: &str) -> Vec<&str> {
     let (_, source) = source.split_once(" fn code(").unwrap();
     let (source, _) = source.split_once("\n    }\n").unwrap();

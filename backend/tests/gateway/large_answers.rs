@@ -1,5 +1,5 @@
-//! Answers of many megabytes, which a request of a few kilobytes may ask for: one input, many
-//! times. However slowly they are read, no more of them lies about than is being read.
+//! Answers of many megabytes to requests of a few kilobytes: one input, many times. However slowly
+//! a client reads, the gateway holds no more than the piece that it is sending.
 
 use axum::body::Body;
 use embedding_gateway::embeddings::response::PIECE_BYTES;

@@ -1,4 +1,4 @@
-//! What is too much, and what an upstream does wrong: a clear error, and nothing stored.
+//! Requests over a limit, and faults of the upstream: a clear error, and nothing stored.
 
 use axum::body::Body;
 use http::{Request, StatusCode};

@@ -1,4 +1,4 @@
-//! What is counted is what happened: of every request, input, token and call.
+//! The metrics count every request, input, token and call.
 
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ async fn added_latency_leaves_out_the_wait_for_the_upstream() {
         embeddings(&call)
     });
     let gateway = Setup::new().before(&upstream).await;
-    // Two that share a call wait for it both.
+    // Both requests that share a call wait for it.
     let body = json!({"model": "m", "input": "a"});
     tokio::join!(gateway.embed(body.clone()), gateway.embed(body));
     let total = seconds(

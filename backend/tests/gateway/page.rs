@@ -1,4 +1,4 @@
-//! `GET /`: the page for people. What it looks like is tested in a browser, in tests/page.
+//! `GET /`: the status page's answers. Browser tests of its look are in tests/page.
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
@@ -105,7 +105,7 @@ async fn its_figures_are_those_of_the_metrics() {
 }
 
 #[tokio::test]
-async fn whoever_looks_is_not_counted() {
+async fn page_loads_are_not_counted() {
     let (_upstream, gateway) = Setup::new().start().await;
     for path in PATHS {
         get(&gateway, path).await;

@@ -97,7 +97,7 @@ async fn paths_cannot_leave_the_base_url() {
 
 type Pieces = mpsc::Sender<Result<Bytes, std::io::Error>>;
 
-/// Lets the test decide when the upstream's next piece comes, and how it ends.
+/// Sends the upstream's pieces when the test says so, and ends as it says.
 fn answers_piece_by_piece(upstream: &Upstream) -> Pieces {
     let (sender, receiver) = mpsc::channel(1);
     let receiver = Arc::new(Mutex::new(Some(receiver)));

@@ -1,4 +1,4 @@
-//! What SDKs rely on: encodings, errors in the upstream's own words, headers.
+//! The promises that SDKs rely on: encodings, errors in the upstream's own words, headers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! What was purged is paid for again, here and at every gateway on the same store.
+//! Purged vectors are misses, at this gateway and at every other one on the same store.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::waiting::until;
 
 const MISS: &str = "embedding-gateway; fwd=miss; stored";
 const HIT: &str = "embedding-gateway; hit";
-const EVERYBODY: (&str, &str) = ("ALLOW_ANONYMOUS_PURGE", "true");
+const ANONYMOUS: (&str, &str) = ("ALLOW_ANONYMOUS_PURGE", "true");
 
 async fn purge(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = Request::builder().method("PURGE").uri(path);
@@ -24,7 +24,7 @@ async fn purge(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Answe
     gateway.send(request.body(Body::empty()).unwrap()).await
 }
 
-/// Before it knows the purges of others, a gateway does not believe the store.
+/// A gateway serves nothing from the store before it knows other gateways' purges.
 async fn knows_purges(gateway: &Gateway) {
     until(|| gateway.app.resolver.cache().purges().are_known()).await;
 }
@@ -36,7 +36,7 @@ async fn status(gateway: &Gateway, model: &str) -> String {
 
 #[tokio::test]
 async fn a_tag_purges_what_carries_it_and_nothing_else() {
-    let (_upstream, gateway) = Setup::new().with_all(&[EVERYBODY]).start().await;
+    let (_upstream, gateway) = Setup::new().with_all(&[ANONYMOUS]).start().await;
     for model in ["m", "mm"] {
         status(&gateway, model).await;
     }
@@ -50,7 +50,7 @@ async fn a_tag_purges_what_carries_it_and_nothing_else() {
 
 #[tokio::test]
 async fn the_scope_of_an_answer_purges_it() {
-    let (_upstream, gateway) = Setup::new().with_all(&[EVERYBODY]).start().await;
+    let (_upstream, gateway) = Setup::new().with_all(&[ANONYMOUS]).start().await;
     let answer = gateway.embed(json!({"model": "m", "input": "a"})).await;
     let tags = answer.header("surrogate-key").to_owned();
     let scope = tags
@@ -63,7 +63,7 @@ async fn the_scope_of_an_answer_purges_it() {
 
 #[tokio::test]
 async fn everything_is_purged_by_header_or_by_the_one_path_that_is_cached() {
-    let (_upstream, gateway) = Setup::new().with_all(&[EVERYBODY]).start().await;
+    let (_upstream, gateway) = Setup::new().with_all(&[ANONYMOUS]).start().await;
     status(&gateway, "m").await;
     assert_eq!(
         purge(&gateway, "/v1/models", &[]).await.json(),
@@ -84,7 +84,7 @@ async fn everything_is_purged_by_header_or_by_the_one_path_that_is_cached() {
 
 #[tokio::test]
 async fn what_is_no_tag_is_refused() {
-    let (_upstream, gateway) = Setup::new().with_all(&[EVERYBODY]).start().await;
+    let (_upstream, gateway) = Setup::new().with_all(&[ANONYMOUS]).start().await;
     status(&gateway, "m").await;
     let no = purge(&gateway, "/", &[("x-purge-all", "no")]).await;
     assert_eq!(no.status, StatusCode::BAD_REQUEST);
@@ -125,7 +125,7 @@ async fn only_who_may_purge_purges() {
 async fn another_gateway_on_the_same_bucket_sees_the_purge_in_memory_and_store() {
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
     let mut variables = bucket.variables();
-    variables.push(EVERYBODY);
+    variables.push(ANONYMOUS);
     let first = Setup::new().with_all(&variables).before(&upstream).await;
     let second = Setup::new().with_all(&variables).before(&upstream).await;
     assert_eq!(status(&first, "m").await, MISS);
@@ -149,7 +149,7 @@ async fn another_gateway_on_the_same_bucket_sees_the_purge_in_memory_and_store()
 async fn a_gateway_that_starts_after_the_purge_does_not_serve_what_was_purged() {
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
     let mut variables = bucket.variables();
-    variables.push(EVERYBODY);
+    variables.push(ANONYMOUS);
     let first = Setup::new().with_all(&variables).before(&upstream).await;
     status(&first, "m").await;
     purge(&first, "/v1/embeddings", &[]).await;
@@ -164,7 +164,7 @@ async fn a_gateway_that_starts_after_the_purge_does_not_serve_what_was_purged() 
 async fn a_purge_that_cannot_spread_says_so() {
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
     let mut variables = bucket.variables();
-    variables.push(EVERYBODY);
+    variables.push(ANONYMOUS);
     let gateway = Setup::new().with_all(&variables).before(&upstream).await;
     status(&gateway, "m").await;
     bucket.set(Mood::Refusing);
@@ -176,7 +176,7 @@ async fn a_purge_that_cannot_spread_says_so() {
 
 #[tokio::test]
 async fn a_vector_asked_for_before_the_purge_is_not_shared_after_it() {
-    let (upstream, gateway) = Setup::new().with_all(&[EVERYBODY]).start().await;
+    let (upstream, gateway) = Setup::new().with_all(&[ANONYMOUS]).start().await;
     let (began, mut begins) = tokio::sync::mpsc::channel(2);
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let held = std::sync::Arc::clone(&gate);

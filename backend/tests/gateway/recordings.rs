@@ -1,4 +1,4 @@
-//! Real upstreams' answers, replayed: callers get what was recorded.
+//! Real upstreams' answers, replayed: clients get what was recorded.
 //!
 //! `answers/` holds them, one exchange a file; its README says where each comes from.
 
@@ -21,7 +21,7 @@ use crate::support::upstream::{Upstream, embeddings};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/answers");
 
-/// What of an upstream's headers is promised to callers.
+/// Headers of the upstream that clients get.
 const PROMISED: [HeaderName; 5] = [
     CONTENT_TYPE,
     header::RETRY_AFTER,
@@ -30,7 +30,7 @@ const PROMISED: [HeaderName; 5] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// The same, by the beginning of the name.
+/// More of them, by prefix.
 const PROMISED_PREFIXES: [&str; 2] = ["x-ratelimit-", "openai-"];
 
 /// How much of an exchange is a recording.
@@ -105,7 +105,7 @@ impl Recording {
         response
     }
 
-    /// A gateway that has never been asked, in front of an upstream that answers this.
+    /// A gateway without entries, in front of an upstream that answers this.
     async fn start(&self) -> (Upstream, Gateway) {
         let upstream = Upstream::start().await;
         let recording = self.clone();
@@ -180,8 +180,8 @@ fn promised(headers: &HeaderMap) -> BTreeSet<(&str, &str)> {
         .collect()
 }
 
-/// What is promised of the upstream's headers crosses, and nothing else of them. Where
-/// the gateway only passes on, all of them do.
+/// The promised headers of the upstream cross, and no others. Where the gateway only
+/// forwards, all of them do.
 #[track_caller]
 fn assert_headers(answer: &Answer, recording: &Recording) {
     let name = &recording.name;
@@ -210,7 +210,7 @@ async fn first_calls_and_hits_agree_with_what_was_recorded() {
         let (upstream, gateway) = recording.start().await;
         let (name, expected) = (&recording.name, vectors(&recording.body));
         let billed = expected.usage.prompt_tokens.to_string();
-        // Whatever the upstream wrote, either encoding can be had of it.
+        // Both encodings work, whichever the upstream wrote.
         for (turn, encoding) in ["float", "base64", "float"].into_iter().enumerate() {
             let request = with(&recording.request, "encoding_format", encoding);
             let answer = gateway.embed(request).await;
@@ -274,7 +274,7 @@ async fn recorded_errors_arrive_verbatim_and_are_not_remembered() {
     }
 }
 
-/// What vLLM said in 2025 of a model that cannot embed.
+/// vLLM's answer of 2025 for a model that cannot embed.
 #[tokio::test]
 async fn an_error_with_status_200_is_no_answer() {
     let disguised =

@@ -1,5 +1,5 @@
-//! Whatever an upstream answers, in its only call or in one of several: nothing wrong is served,
-//! and nothing wrong is kept.
+//! Bad answers of an upstream, in its only call or in one of several: the gateway neither serves
+//! nor keeps a wrong vector.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::support::upstream::{Call, Upstream, embeddings, embeddings_body, json
 
 const INPUTS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// What an upstream does to its answer, and what a caller gets for it.
+/// A fault of the upstream's answer, and the client's answer to it.
 type Fault = (&'static str, fn(&Call) -> Response, StatusCode);
 
 const FAULTS: [Fault; 25] = [
@@ -190,8 +190,7 @@ fn with_vector(call: &Call, vector: &[f32]) -> Response {
     changed(call, |answer| data(answer)[1]["embedding"] = base64(vector))
 }
 
-/// From now on strikes the call with the last input, and that only after `others` calls were
-/// answered.
+/// From now on strikes the call with the last input, after it answered `others` calls.
 fn strike(
     upstream: &Upstream,
     gateway: &Arc<Gateway>,
@@ -218,7 +217,7 @@ async fn ask(gateway: &Gateway, inputs: &[&str]) -> crate::support::gateway::Ans
     gateway.embed(json!({"model": "m", "input": inputs})).await
 }
 
-/// Everything in every combination is what a healthy upstream would have answered.
+/// In every combination the client gets what a healthy upstream would have answered.
 async fn assert_nothing_wrong_was_kept(upstream: &Upstream, gateway: &Gateway, name: &str) {
     upstream.answers(|call| std::future::ready(embeddings(&call)));
     for inputs in [&INPUTS[3..], &INPUTS[2..], &INPUTS[..2], &INPUTS] {

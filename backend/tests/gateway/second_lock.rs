@@ -1,4 +1,4 @@
-//! An answer may be stored in front of us only under the hash of the body that it answers.
+//! Varnish may store an answer only under the hash of the body that it answers.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn hashed() -> Request<Body> {
     with(post(&body()), "x-body-hash", &hash(&body()))
 }
 
-/// Something is purged while the call to the upstream is under way.
+/// A purge arrives while the call to the upstream runs.
 async fn is_purged_on_the_way(
     upstream: &Upstream,
     gateway: &Arc<Gateway>,
@@ -76,7 +76,7 @@ async fn an_answer_that_is_purged_on_its_way_is_not_storable() {
     }
 }
 
-/// Each tag of an answer may purge it, that of the credential beside a shared scope included.
+/// Each tag of an answer purges it, also that of the credential beside a shared scope.
 #[tokio::test]
 async fn an_answer_that_is_purged_on_its_way_by_any_of_its_tags_is_not_storable() {
     let upstream = Upstream::start().await;

@@ -1,4 +1,4 @@
-//! Clients that ask and do not read: they are cut off, and what they held is free again.
+//! Clients that send requests and do not read: the gateway cuts them off and frees what they held.
 
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ fn large() -> Value {
     json!({"model": "m", "input": vec!["a"; 1000], "dimensions": 1536})
 }
 
-async fn until_nobody_holds_a_place(gateway: &Gateway) {
+async fn until_no_permit_is_taken(gateway: &Gateway) {
     until(|| gateway.app.gauges().in_flight_requests == 0).await;
 }
 
-async fn until_somebody_holds_a_place(gateway: &Gateway) {
+async fn until_a_permit_is_taken(gateway: &Gateway) {
     until(|| gateway.app.gauges().in_flight_requests > 0).await;
 }
 
@@ -48,8 +48,8 @@ async fn ask_on_http_1(gateway: &Gateway, body: &Value) -> (TcpStream, JoinSet<(
 async fn who_reads_nothing_of_a_large_answer_is_cut_off() {
     let (_upstream, gateway) = Setup::new().with_all(&SHORT).start().await;
     let (_client, _serving) = ask_on_http_1(&gateway, &large()).await;
-    until_somebody_holds_a_place(&gateway).await;
-    until_nobody_holds_a_place(&gateway).await;
+    until_a_permit_is_taken(&gateway).await;
+    until_no_permit_is_taken(&gateway).await;
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn who_opens_no_window_is_cut_off_however_small_the_answer_is() {
     let answer = sender.send_request(request).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(gateway.app.gauges().in_flight_requests, 1);
-    until_nobody_holds_a_place(&gateway).await;
+    until_no_permit_is_taken(&gateway).await;
     assert!(answer.into_body().collect().await.is_err());
 }
 
@@ -77,7 +77,7 @@ async fn who_opens_no_window_is_cut_off_however_small_the_answer_is() {
 async fn who_reads_slowly_gets_it_all() {
     let (_upstream, gateway) = Setup::new().with_all(&SHORT).start().await;
     let (mut client, _serving) = ask_on_http_1(&gateway, &large()).await;
-    // Many times as long as a client may take nothing.
+    // Many times as long as a client may read nothing.
     let (mut seen, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
     while !seen.ends_with(b"}}\r\n0\r\n\r\n") {
         sleep(Duration::from_millis(50)).await;
@@ -89,7 +89,7 @@ async fn who_reads_slowly_gets_it_all() {
     assert!(seen.len() > 10_000_000);
 }
 
-/// Silence of the upstream is none of the client's.
+/// A silent upstream does not make its client a slow reader.
 #[tokio::test]
 async fn who_waits_for_a_silent_stream_is_not_cut_off() {
     let upstream = Upstream::start().await;

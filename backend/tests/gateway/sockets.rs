@@ -1,4 +1,4 @@
-//! What only a socket shows: clients that dawdle, or send more than they should.
+//! Tests that need a socket: clients that are slow, or send more than they should.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -80,7 +80,7 @@ async fn headers_have_room_and_a_limit() {
     );
     let refused = exchange(address, &with(100 * 1024)).await;
     assert!(refused.starts_with("HTTP/1.1 431") && refused.contains("headers_too_large"));
-    // What is far too much is not even read.
+    // The gateway does not read a body that is far too large.
     assert!(
         exchange(address, &with(1024 * 1024))
             .await

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | [`gateway`] | the real service in process: `embed`, `send`, `begin`, `serve`, `metric`; requests by `post`, `post_raw`, `with` |
 //! | [`upstream`] | remembers every call, and answers well or as `answers` and `answers_json` say |
-//! | [`bucket`] | an S3 server with moods |
+//! | [`bucket`] | an S3 server with faults |
 //! | [`collector`] | takes spans by OTLP over HTTP and gRPC |
 //! | [`sockets`] | text on a connection of its own, as it is |
 //! | [`waiting`] | until a condition holds, instead of a sleep |

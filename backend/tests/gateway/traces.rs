@@ -1,4 +1,4 @@
-//! Traces, as a collector gets them; and that nobody else notices.
+//! Traces, as a collector gets them; neither clients nor the upstream notice.
 
 use std::time::{Duration, Instant as StdInstant};
 
@@ -56,7 +56,7 @@ async fn a_request_is_one_trace_in_both_protocols() {
     for protocol in PROTOCOLS {
         let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
         let collector = Collector::start(protocol).await;
-        // With a store, hits must be allowed or nobody looks there.
+        // With a store, hits must be allowed, or the gateway does not look there.
         let mut variables = bucket.variables();
         variables.extend([("OPENAI_API_KEY", "sk-own"), ("ALLOW_ANONYMOUS", "true")]);
         let gateway = start(&upstream, &collector, &variables).await;
@@ -124,7 +124,7 @@ fn check_client_span(span: &Span, upstream: &Upstream) {
 }
 
 #[tokio::test]
-async fn who_waits_for_somebody_elses_call_says_so() {
+async fn a_wait_for_another_requests_call_has_a_span() {
     let upstream = Upstream::start().await;
     upstream.answers(|call| async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -302,7 +302,7 @@ async fn no_key_and_no_input_is_told() {
     let upstream = Upstream::start().await;
     let collector = Collector::start(PROTOCOLS[0]).await;
     let gateway = start(&upstream, &collector, &[("TRACE_UPSTREAM", "true")]).await;
-    let body = json!({"model": "m", "input": "a private text", "user": "somebody"});
+    let body = json!({"model": "m", "input": "a private text", "user": "end user"});
     for _ in 0..2 {
         let request = with(post(&body), "api-key", "sk-second-secret");
         assert_eq!(gateway.send(request).await.status, StatusCode::OK);
@@ -315,13 +315,13 @@ async fn no_key_and_no_input_is_told() {
     finish(&gateway).await;
     assert!(collector.spans().len() >= 4);
     let everything = collector.everything();
-    for private in ["sk-", "private", "somebody"] {
+    for private in ["sk-", "private", "end user"] {
         assert!(!everything.contains(private), "{private}: {everything}");
     }
 }
 
 #[tokio::test]
-async fn a_collector_that_is_dead_costs_nobody_anything() {
+async fn a_collector_that_is_dead_costs_no_request_anything() {
     for protocol in PROTOCOLS {
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", gone.local_addr().unwrap());

@@ -45,7 +45,7 @@ fn authority() -> (String, ServerConfig) {
     (root.pem(), config)
 }
 
-/// Answers one and the same vector to everybody who trusts it.
+/// Answers the same vector to every client that trusts it.
 async fn serve(config: ServerConfig) -> (String, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/v1", listener.local_addr().unwrap());
@@ -98,7 +98,7 @@ async fn a_private_authority_is_trusted_if_a_file_names_it_and_only_then() {
     assert_eq!(trusting.embed(request).await.vectors(), [[1.5]]);
 }
 
-/// Stands in front of whoever listens at `url`, and speaks HTTP/2 within TLS.
+/// Speaks HTTP/2 within TLS, in front of the server at `url`.
 async fn terminate(mut config: ServerConfig, url: &str) -> (String, JoinSet<()>) {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -123,7 +123,7 @@ async fn terminate(mut config: ServerConfig, url: &str) -> (String, JoinSet<()>)
     (url, serving)
 }
 
-/// How many spans come to `collector` from a gateway that is told of `url` and `own` in its place.
+/// How many spans `collector` gets from a gateway with `url` for all signals and `own` for traces.
 async fn spans_of_a_request(collector: &Collector, url: &str, own: &[(&str, &str)]) -> usize {
     let before = collector.spans().len();
     let mut variables = collector.variables();

@@ -1,4 +1,4 @@
-//! What the gateway and the cache in front of it must agree on.
+//! Facts that the gateway and Varnish must agree on.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn a_credential_is_the_same_headers_in_both() {
 
 #[test]
 fn a_tag_is_the_same_in_both() {
-    // Possessive: the check of a long list must not keep a way back for each tag.
+    // Possessive: matching a long list must not keep a backtracking point for each tag.
     let name = format!("[A-Za-z0-9{PUNCTUATION}]++");
     let ends = "(?:[ ,]|$)";
     let tag = format!("(?=[^ ,]{{1,{MAX_TAG_BYTES}}}{ends})[A-Za-z0-9]++:{name}");

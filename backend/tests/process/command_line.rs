@@ -1,4 +1,4 @@
-//! What our programs say to a command line, and of an environment that makes no sense.
+//! Both programs' answers to a command line, and to an invalid environment.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -55,7 +55,7 @@ async fn an_unknown_argument_is_refused() {
     }
 }
 
-/// The variables that the program refuses, in its order, and all that it says of them.
+/// The variables that the program refuses, in its order, and its whole standard error.
 async fn problems(program: &str, variables: &[(&str, &str)]) -> (Vec<String>, String) {
     let output = run(command(program, variables)).await;
     assert_eq!(output.status.code(), Some(64));
@@ -131,12 +131,12 @@ async fn a_gateways_key_without_a_rule_who_may_use_it_does_not_start() {
 }
 
 #[tokio::test]
-async fn a_broadcaster_that_nobody_may_use_does_not_start() {
+async fn a_broadcaster_that_no_client_may_use_does_not_start() {
     let services = [("VARNISH_SERVICE", "a:1"), ("BACKEND_SERVICE", "b:1")];
     assert_eq!(problems(BROADCASTER, &services).await.0, ["ADMIN_TOKEN"]);
 }
 
-/// What takes nothing: a full disk, and a pipe that nobody reads any more.
+/// Outputs that take nothing: a full disk, and a pipe whose reader is gone.
 fn deaf() -> [Stdio; 2] {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
@@ -144,7 +144,7 @@ fn deaf() -> [Stdio; 2] {
     [full.into(), writer.into()]
 }
 
-/// The end of the program, and what it said on standard error if that is ours.
+/// The exit of the program, and its standard error if the test reads it.
 async fn end(mut command: Command) -> (Option<i32>, String) {
     let mut child = command.spawn().unwrap();
     let mut said = String::new();
@@ -157,7 +157,7 @@ async fn end(mut command: Command) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn the_status_is_told_although_nobody_hears_the_reason() {
+async fn the_exit_status_holds_although_standard_error_is_closed() {
     for (program, name, _) in PROGRAMS {
         for stderr in deaf() {
             let mut command = command(program, &[("LISTEN", "nowhere")]);

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{PATIENCE, program, signal};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const SECRETS: [&str; 3] = ["private text", "sk-secret-of-somebody", "0.62538"];
+const SECRETS: [&str; 3] = ["private text", "sk-secret-of-a-caller", "0.62538"];
 
 /// One request on a connection of its own; its answer is read to the end.
 async fn send(address: &str, request_line: &str, headers: &str, body: &str) -> String {
@@ -46,14 +46,14 @@ async fn upstream() -> (String, JoinSet<()>) {
     (url, server)
 }
 
-/// An address that nobody listens on, as far as one can know. On 127.0.0.1 somebody's client could
-/// have the port by now, even our own: it would be connected to itself.
+/// An address that probably no program listens on. On 127.0.0.1 a client could have taken the port
+/// by now, even the gateway's own, which would connect to itself.
 async fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
-/// All that the program logs while it is used at its address and stopped.
+/// All that the program logs while `clients` use it, and while it stops.
 async fn log_while(variables: &[(&str, &str)], used: impl AsyncFnOnce(&str)) -> String {
     let ((url, _server), address) = (upstream().await, free_address().await);
     let own = [
@@ -80,18 +80,18 @@ async fn log_while(variables: &[(&str, &str)], used: impl AsyncFnOnce(&str)) -> 
     log
 }
 
-/// The log of a miss, a hit, a request for what is not there, and a probe.
+/// The log of a miss, a hit, an unknown path, and a probe.
 async fn log_of(variables: &[(&str, &str)]) -> String {
     log_while(variables, async |address| {
         let headers = format!(
-            "authorization: Bearer sk-secret-of-somebody\r\ntraceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n"
+            "authorization: Bearer sk-secret-of-a-caller\r\ntraceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n"
         );
         let body = r#"{"model":"m","input":["private text","private text"]}"#;
         for _ in 0..2 {
             let answer = send(address, "POST /v1/embeddings", &headers, body).await;
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         }
-        let elsewhere = "HEAD /elsewhere?key=sk-secret-of-somebody";
+        let elsewhere = "HEAD /elsewhere?key=sk-secret-of-a-caller";
         send(address, elsewhere, "", "").await;
         send(address, "GET /healthz", "", "").await;
     })
@@ -153,7 +153,7 @@ async fn the_level_is_chosen() {
     }
 }
 
-/// What a client may put into a request line. Nothing of it may break a line of the log.
+/// Request lines of hostile clients, which must not break a line of the log.
 const STRANGE: [(&str, &str, &str); 5] = [
     ("GET", "/v1/a\"b\\c", "GET"),
     ("M-SEARCH", "/{\"level\":\"é☃\"}", "_OTHER"),
@@ -188,10 +188,10 @@ async fn lines_counters_and_clients_agree_however_many_ask_at_once() {
     })
     .await;
 
-    // Nothing that a terminal would obey.
+    // No control characters, which a terminal would obey.
     let obeyed = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{202e}');
     assert!(!log.replace('\n', "").contains(obeyed), "{log:?}");
-    // Parses each line, whoever wrote it.
+    // Parses each line, those of libraries too.
     let lines = requests(&log);
     assert_eq!(lines.len(), CLIENTS * (2 + STRANGE.len() + 1));
     let with = |name: &str, value: &str| lines.iter().filter(|line| line[name] == value).count();

@@ -1,4 +1,4 @@
-//! Our programs as processes: their command line, and the gateway's start, log and end.
+//! Both programs as processes: their command line, and the gateway's start, log and end.
 #![allow(
     unreachable_pub,
     missing_docs,
@@ -152,7 +152,7 @@ async fn a_running_request_is_finished_and_its_vector_written() {
     }
 
     signal(&child, "TERM");
-    // Refusing new connections is how we know that the signal arrived.
+    // A refused connection shows that the signal arrived.
     while TcpStream::connect(&address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -9,7 +9,7 @@ use futures_util::stream;
 use serde_json::Value;
 
 use crate::refusal::Refusal;
-use crate::stats::Visit;
+use crate::stats::RequestInFlight;
 
 /// Media type of everything that is not a stream of events.
 pub(crate) const JSON: &str = "application/json";
@@ -94,30 +94,30 @@ pub(crate) struct Pace {
     pub(crate) drop_connection: bool,
 }
 
-/// The body that sends `pieces`; `visit` ends with its last byte, or as a hang-up.
-pub(crate) fn body(mut pieces: Vec<Bytes>, pace: Pace, visit: Visit) -> Body {
+/// The body that sends `pieces`; `in_flight` ends with its last byte, or as a hang-up.
+pub(crate) fn body(mut pieces: Vec<Bytes>, pace: Pace, in_flight: RequestInFlight) -> Body {
     if pace.drop_connection {
         halve(&mut pieces);
     }
-    let state = (pieces.into_iter(), pace.first, visit);
+    let state = (pieces.into_iter(), pace.first, in_flight);
     Body::from_stream(stream::unfold(
         state,
-        move |(mut pieces, wait, mut visit)| async move {
+        move |(mut pieces, wait, mut in_flight)| async move {
             tokio::time::sleep(wait).await;
             let piece = pieces.next();
             let last = pieces.len() == 0;
             if last {
                 // Not later: a body of known length is never asked for its end.
-                visit.finish();
+                in_flight.finish();
             }
             match piece {
                 Some(piece) => {
                     let wait = if last { Duration::ZERO } else { pace.between };
-                    Some((Ok(piece), (pieces, wait, visit)))
+                    Some((Ok(piece), (pieces, wait, in_flight)))
                 }
                 None => {
                     let dropped = io::Error::other("told to drop the connection");
-                    let state = (pieces, Duration::ZERO, visit);
+                    let state = (pieces, Duration::ZERO, in_flight);
                     pace.drop_connection.then_some((Err(dropped), state))
                 }
             }

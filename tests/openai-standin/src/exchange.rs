@@ -67,9 +67,9 @@ impl Call {
 /// Answers everything that is not a control route.
 pub(crate) async fn serve(State(standin): State<Arc<Standin>>, request: Request) -> Response {
     let started = Instant::now();
-    let visit = standin.stats.enter();
+    let in_flight = standin.stats.enter();
     let Ok(call) = Call::read(request).await else {
-        // Nobody is left to hear it; dropping the visit counts the hang-up.
+        // The client is gone; the drop counts the hang-up.
         return Response::new(answer::nothing());
     };
     standin.stats.asked(&call);
@@ -85,7 +85,7 @@ pub(crate) async fn serve(State(standin): State<Arc<Standin>>, request: Request)
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or_default();
     *response.headers_mut() = headers::of(&answer, call.key(), started.elapsed());
     fault.put_headers(response.headers_mut());
-    *response.body_mut() = answer::body(answer.pieces, standin.pace(&fault), visit);
+    *response.body_mut() = answer::body(answer.pieces, standin.pace(&fault), in_flight);
     response
 }
 

@@ -74,7 +74,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> io::Result<()> {
     let listener = TcpListener::bind(arguments.listen).await?;
     let mut stopped = signal(SignalKind::terminate())?;
-    // One line, flushed, so that whoever started the process can read the port.
+    // One line, flushed, so that the parent process can read the port.
     let address = listener.local_addr()?;
     println!("listening on http://{address} (for demos and tests only: the vectors mean nothing)");
     io::stdout().flush()?;

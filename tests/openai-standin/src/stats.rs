@@ -77,13 +77,13 @@ impl Stats {
         });
     }
 
-    /// Counts a request as in flight for as long as the visit lasts.
-    pub(crate) fn enter(self: &Arc<Self>) -> Visit {
+    /// Counts a request as in flight until the result is finished or dropped.
+    pub(crate) fn enter(self: &Arc<Self>) -> RequestInFlight {
         self.change(|counters| {
             counters.in_flight += 1;
             counters.max_in_flight = counters.max_in_flight.max(counters.in_flight);
         });
-        Visit {
+        RequestInFlight {
             stats: Arc::clone(self),
             finished: false,
         }
@@ -160,22 +160,22 @@ impl LastRequest {
 
 /// A request in flight. Dropped before it is finished, it was a hang-up.
 #[derive(Debug)]
-pub(crate) struct Visit {
+pub(crate) struct RequestInFlight {
     stats: Arc<Stats>,
     finished: bool,
 }
 
-impl Visit {
+impl RequestInFlight {
     /// The last byte was handed over.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
     }
 }
 
-impl Drop for Visit {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
         self.stats.change(|counters| {
-            // A reset in between may have forgotten the visit.
+            // `reset` may have zeroed the count in between.
             counters.in_flight = counters.in_flight.saturating_sub(1);
             counters.hang_ups += u64::from(!self.finished);
         });

@@ -71,7 +71,7 @@ impl Bucket {
         }
     }
 
-    /// What a gateway needs to know to use the bucket.
+    /// The gateway's variables for this bucket.
     pub fn variables(&self) -> Vec<(&str, &str)> {
         vec![
             ("S3_ENDPOINT", &self.endpoint),

@@ -1,4 +1,4 @@
-//! A collector of traces that speaks OTLP in both ways, and remembers what it was told.
+//! A collector of traces that speaks both transports of OTLP, and records exports.
 
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tonic::transport::server::TcpIncoming;
 
-/// The two ways.
+/// The two transports.
 pub const PROTOCOLS: [&str; 2] = ["http/protobuf", "grpc"];
 
 pub struct Collector {
@@ -34,7 +34,7 @@ pub struct Collector {
     _server: JoinSet<()>,
 }
 
-/// What it was told, and how many exports it still answers.
+/// The exports so far, and how many more it answers.
 struct Told {
     exports: Mutex<Vec<(HeaderMap, ExportTraceServiceRequest)>>,
     answers: Semaphore,
@@ -47,7 +47,7 @@ impl Collector {
         collector
     }
 
-    /// One that takes exports and does not answer them.
+    /// A collector that takes exports and does not answer them.
     pub async fn start_silent(protocol: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -82,7 +82,7 @@ impl Collector {
         self.told.answers.add_permits(100_000);
     }
 
-    /// What a gateway needs to know.
+    /// The gateway's variables for this collector.
     pub fn variables(&self) -> Vec<(&str, &str)> {
         vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &self.url),
@@ -126,7 +126,7 @@ impl Collector {
         (headers.clone(), resource.attributes)
     }
 
-    /// Everything that it was told, as it could be searched.
+    /// All exports as one text, for searches.
     pub fn everything(&self) -> String {
         format!("{:?}", self.told.exports.lock().unwrap())
     }

@@ -1,4 +1,4 @@
-//! The gateway under test, and what a test reads from its answers.
+//! The gateway under test, and readers of its answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::secrets;
 
 /// A key that the fake upstream accepts like any other.
-pub const KEY: &str = "Bearer sk-test-key-of-nobody";
+pub const KEY: &str = "Bearer sk-test-key-of-a-caller";
 
 /// The line of `/metrics` that tells what model `m` has cost.
 pub const BILLED: &str = "embedding_gateway_billed_tokens_total{model=\"m\"}";
@@ -149,7 +149,7 @@ impl Answer {
         data.iter().enumerate().map(vector).collect()
     }
 
-    /// The `code` of our own error envelope, which must be complete.
+    /// The `code` of the gateway's own error envelope, which must be complete.
     #[track_caller]
     pub fn error_code(&self) -> String {
         let error = self.json()["error"].clone();

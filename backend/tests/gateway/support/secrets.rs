@@ -1,5 +1,5 @@
-//! Keys appear nowhere: what the gateways of all these tests log at their most talkative, answer
-//! when something is wrong and count is searched for each key that they were given.
+//! Keys appear nowhere: searches all that the gateways of these tests log at level trace, answer on
+//! errors, and count, for each key that they got.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,14 +20,14 @@ const VARIABLES: [&str; 4] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
 ];
-/// What is shorter stands in many a line by chance. Its digests do not.
+/// Shorter keys stand in lines by chance. Their digests do not.
 const TELLING_BYTES: usize = 8;
 
 /// Spellings of keys, and where the key was given.
 static SOUGHT: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 static FOUND: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Listens to all gateways of this process from now on, as far as their own log would.
+/// Captures the logs of all gateways of this process from now on.
 pub fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
@@ -85,7 +85,7 @@ fn seek(name: &str, key: &str) {
     }
 }
 
-/// A key as somebody might write it down.
+/// The spellings of a key that a program could log.
 fn spellings(key: &str) -> Vec<String> {
     let mut written = Vec::new();
     if key.len() >= TELLING_BYTES {
@@ -100,7 +100,7 @@ fn spellings(key: &str) -> Vec<String> {
     written
 }
 
-/// What is always the same of it, whatever stands before and behind: six bits a character.
+/// The part of its base64 that does not depend on the bytes around it: six bits a character.
 fn in_base64(text: &[u8]) -> [String; 3] {
     [0, 1, 2].map(|before| {
         let encoded = base64_simd::STANDARD.encode_to_string([&[0; 2][..before], text].concat());

@@ -1,9 +1,9 @@
-//! What a test starts with.
+//! The setup with which a test starts.
 
 use super::gateway::Gateway;
 use super::upstream::Upstream;
 
-/// The variables of a gateway that is yet to start; what it is not told has its default.
+/// The variables of a gateway to start; all others have their defaults.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Setup {
@@ -20,7 +20,7 @@ impl Setup {
         self.with_all(&[(name, value)])
     }
 
-    /// More variables, as a fake names those by which it is reached.
+    /// More variables, such as those of a fake.
     pub fn with_all(mut self, variables: &[(&str, &str)]) -> Self {
         let owned = variables
             .iter()

@@ -1,4 +1,4 @@
-//! An upstream that remembers what it was asked and answers what a test tells it to.
+//! A fake upstream that records requests and answers as a test says.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -87,7 +87,7 @@ impl Upstream {
         self.answers(move |_| std::future::ready(json_answer(status, &body)));
     }
 
-    /// What it was asked so far.
+    /// The requests so far.
     pub fn calls(&self) -> Vec<Call> {
         self.state.calls.lock().unwrap().clone()
     }
@@ -96,7 +96,7 @@ impl Upstream {
         self.state.calls.lock().unwrap().len()
     }
 
-    /// All inputs that it was asked for, over all calls, in order.
+    /// The inputs of all calls, in order.
     pub fn inputs(&self) -> Vec<Value> {
         self.calls().iter().flat_map(Call::inputs).collect()
     }

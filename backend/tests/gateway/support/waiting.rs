@@ -1,10 +1,10 @@
-//! Waiting for a state that nothing announces.
+//! Polls for a state that no event announces.
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-/// Longer than a busy machine takes for anything.
+/// Longer than any state takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds; a test that waits in vain fails.
