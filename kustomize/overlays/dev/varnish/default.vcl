@@ -132,16 +132,21 @@ sub buffer_body {
   }
 }
 
-# Varnish ends each part with zero bytes, which no header can hold, and writes some for a header that is not there:
-# with a name in front of each, parts cannot run into each other. The builtin adds the URL and the client's Host.
+# Varnish ends each part with zero bytes, which no header can hold, and writes some for a header that is not there: with a
+# name in front of each, parts cannot run into each other. The builtin adds the URL and the client's Host.
 sub vcl_hash {
   hash_data(req.method);
   hash_data(req.http.X-Body-Hash);
-  hash_data("authorization:" + req.http.Authorization);
-  hash_data("api-key:" + req.http.api-key);
-  hash_data("x-api-key:" + req.http.x-api-key);
-  hash_data("openai-organization:" + req.http.OpenAI-Organization);
-  hash_data("openai-project:" + req.http.OpenAI-Project);
+  hash_data("authorization");
+  hash_data(req.http.Authorization);
+  hash_data("api-key");
+  hash_data(req.http.api-key);
+  hash_data("x-api-key");
+  hash_data(req.http.x-api-key);
+  hash_data("openai-organization");
+  hash_data(req.http.OpenAI-Organization);
+  hash_data("openai-project");
+  hash_data(req.http.OpenAI-Project);
   call hash_forward_headers;
 }
 
