@@ -171,6 +171,7 @@ sub vcl_backend_fetch {
 sub address_backend {
   unset bereq.http.Host;
   unset bereq.http.X-Varnish;
+  unset bereq.http.X-Vinyl;
   # OpenAI's SDKs wait ten minutes. A reasoning model may be silent as long between two events.
   set bereq.first_byte_timeout = 630s;
   set bereq.between_bytes_timeout = 630s;
