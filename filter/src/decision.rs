@@ -17,6 +17,17 @@ pub enum GateDecision {
     Settled(Outcome),
 }
 
+/// Bytes of a body, as the proxy shows them to the filter.
+#[derive(Debug)]
+pub struct Bytes<'a, B> {
+    /// Where they are.
+    pub body: &'a B,
+    /// How many there are.
+    pub len: usize,
+    /// Whether they are the last.
+    pub ends_here: bool,
+}
+
 /// The body of one request, hashed until it ends or the hash is given up.
 #[derive(Debug)]
 pub struct HashedBody(Option<BodyHasher>);
@@ -39,16 +50,10 @@ impl HashedBody {
         self.0.as_ref().map(BodyHasher::seen)
     }
 
-    /// Hashes `len` more bytes, which stand in `body` from `start` on. `None` when the request was settled before.
-    pub fn on_bytes(
-        &mut self,
-        body: &impl Body,
-        start: usize,
-        len: usize,
-        ends_here: bool,
-    ) -> Option<GateDecision> {
-        let absorbed = self.0.as_mut()?.absorb(body, start, len);
-        self.after(absorbed, ends_here)
+    /// Hashes more of the body. `None` when the request was settled before.
+    pub fn on_bytes(&mut self, bytes: &Bytes<'_, impl Body>) -> Option<GateDecision> {
+        let absorbed = self.0.as_mut()?.absorb(bytes.body, 0, bytes.len);
+        self.after(absorbed, bytes.ends_here)
     }
 
     /// Hashes bytes that the proxy lends. `None` when the request was settled before.

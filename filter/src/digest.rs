@@ -30,12 +30,13 @@ pub struct Digest([u8; 32]);
 impl Digest {
     /// 64 lower-case hexadecimal digits: the value of the header.
     #[must_use]
-    pub fn to_hex(self) -> String {
-        let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-        self.0
-            .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)])
-            .collect()
+    pub fn to_hex(self) -> [u8; 64] {
+        let mut digits = [0; 64];
+        let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        for (digit, nibble) in digits.iter_mut().zip(nibbles) {
+            *digit = if nibble < 10 { b'0' } else { b'a' - 10 } + nibble;
+        }
+        digits
     }
 }
 

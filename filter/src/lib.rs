@@ -7,7 +7,7 @@
 //! - [`policy`] names the requests that must never be held;
 //! - [`decision`] leads one request from its headers to the end of its body.
 //!
-//! [`vm`] adds what the streams of a wasm VM share, still without the SDK. Only `host`, built for wasm alone, knows
+//! [`vm`] adds what the streams of a wasm VM share, still without an ABI. Only `host`, built for wasm alone, knows
 //! proxy-wasm. A module imports only from those above it; `tests/rows.rs` holds that.
 
 pub mod config;

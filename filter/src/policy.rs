@@ -9,7 +9,7 @@ use crate::stats::Reason;
 /// The headers of a request.
 pub trait Head {
     /// The first value of the header `name` (lower-case), as the client sent it.
-    fn get(&self, name: &str) -> Option<Vec<u8>>;
+    fn get(&self, name: &str) -> Option<&[u8]>;
 }
 
 /// Why the filter must not hash this request, or `None` if it must.
@@ -36,14 +36,14 @@ fn selected(config: &Config, head: &impl Head) -> bool {
     let host_fits = config.hosts.is_empty()
         || head
             .get(":authority")
-            .is_some_and(|authority| config.hosts.iter().any(|host| host.matches(&authority)));
+            .is_some_and(|authority| config.hosts.iter().any(|host| host.matches(authority)));
     host_fits
         && (config.path_prefixes.is_empty()
             || head.get(":path").is_some_and(|path| {
                 config
                     .path_prefixes
                     .iter()
-                    .any(|prefix| prefix.matches(&path))
+                    .any(|prefix| prefix.matches(path))
             }))
 }
 

@@ -20,6 +20,11 @@ pub enum Outcome {
     Skipped(Reason),
 }
 
+impl Outcome {
+    /// The body is longer than the cap.
+    pub const TOO_LARGE: Self = Self::Skipped(Reason::TooLarge);
+}
+
 impl From<Option<Digest>> for Outcome {
     fn from(digest: Option<Digest>) -> Self {
         digest.map_or(Self::Skipped(Reason::NoBody), Self::Hashed)

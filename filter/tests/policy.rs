@@ -9,11 +9,11 @@ use body_hash_filter::stats::Reason;
 struct Headers(Vec<(&'static str, &'static [u8])>);
 
 impl Head for Headers {
-    fn get(&self, name: &str) -> Option<Vec<u8>> {
+    fn get(&self, name: &str) -> Option<&[u8]> {
         self.0
             .iter()
             .find(|(key, _)| *key == name)
-            .map(|(_, value)| value.to_vec())
+            .map(|(_, value)| *value)
     }
 }
 

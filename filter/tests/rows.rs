@@ -10,17 +10,20 @@ const ROWS: &[&str] = &[
     "stats",
     "policy",
     "decision",
-    "vm::rendezvous vm::instance",
-    "vm::roots vm::tap_ref vm::gate vm::tap vm::single",
+    "vm::held vm::instance",
+    "vm::rendezvous",
+    "vm::roots vm::tap_ref vm::header_map vm::overtaking vm::gate vm::tap vm::single",
     "host::envoy",
     "host::meters host::worker",
     "host::resume",
+    "host::steps",
     "host::stream",
     "host::root",
+    "host::contexts",
 ];
 /// They declare the modules of their folder and import nothing.
 const LISTS: [&str; 3] = ["lib", "vm", "host"];
-const HOST_WORDS: [&str; 2] = ["proxy_wasm::", "envoy_dynamic_module"];
+const HOST_WORDS: [&str; 2] = ["body_hash_filter_abi::", "envoy_dynamic_module"];
 
 /// The row of a module or of what lies in it, and the module's name.
 fn place(path: &str) -> Option<(usize, &'static str)> {

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from harness.envoy_config import wasm_config
-from harness.paths import ENVOY_VERSION
 
 PAIR, SINGLE = "pair", "single"
 ATTACHMENTS = (PAIR, SINGLE)
@@ -12,8 +11,6 @@ HEADER = "x-body-hash"
 DEFAULT_CAP = 1 << 20
 DEFAULT_STALL_SECONDS = 1.0
 VM_ID = "body-hash"
-# Envoy's default for per_connection_buffer_limit_bytes.
-CONNECTION_BUFFER = 1 << 20
 
 
 def member(role: str, module: Path, *, name: str = "", vm_id: str = VM_ID, **configuration) -> dict:
@@ -29,17 +26,3 @@ def chain(attachment: str, module: Path, *, between=(), **configuration) -> list
     roles = ("tap", "gate") if attachment == PAIR else (SINGLE,)
     first, *second = (member(role, module, **configuration) for role in roles)
     return [first, *between, *second]
-
-
-def room(attachment: str, version: str = ENVOY_VERSION, cap: int = DEFAULT_CAP, connection_buffer: int = CONNECTION_BUFFER) -> dict:
-    """Options of a gateway in which Envoy itself never answers 413 to a body over the cap.
-
-    Envoy buffers the single filter's body, and looks at its own limit before it shows the filter the bytes that go over
-    the cap; so there must be room for them above the cap. The pair needs nothing.
-    """
-    if attachment == PAIR:
-        return {}
-    if version.startswith("1.36."):
-        # Here request_body_buffer_limit can lower the connection's limit and not raise it.
-        return {"listener_options": {"per_connection_buffer_limit_bytes": 8 * cap}}
-    return {"manager_options": {"virtual_host": {"request_body_buffer_limit": cap + 2 * connection_buffer}}}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from harness import paths
 
-from .attachments import ATTACHMENTS, chain, room
+from .attachments import ATTACHMENTS, chain
 from .discovered import DiscoveredFilters
 from .gateway import Gateway, installed
 from .modules import another_build
@@ -59,9 +59,9 @@ def start(origin, version, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def gateway(start, module, attachment, version) -> Gateway:
+def gateway(start, module, attachment) -> Gateway:
     """The filter as it is by default, in each attachment."""
-    return start(chain(attachment, module), **room(attachment, version))
+    return start(chain(attachment, module))
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def discovered(module, origin, version, tmp_path):
 
     def start(attachment: str, *, configuration=None, **options) -> DiscoveredFilters:
         members = chain(attachment, module, **(configuration or {}))
-        filters = DiscoveredFilters(members, tmp_path, origin, version=version, **options, **room(attachment, version))
+        filters = DiscoveredFilters(members, tmp_path, origin, version=version, **options)
         running.append(filters)
         return filters
 

@@ -25,8 +25,21 @@ from .test_headers import (
     test_a_host_that_is_not_utf8_harms_no_other,
     test_a_hundred_headers_arrive,
 )
+from .test_neighbours import (
+    BUFFERING,
+    test_a_body_that_stalls_before_a_filter_that_buffers_is_answered,
+    test_a_decompressed_body_before_a_filter_that_buffers_is_hashed,
+    test_a_slow_compressed_body_is_hashed_when_it_ends,
+    test_an_answer_that_needs_no_body_comes_although_the_body_goes_over_the_cap,
+)
+from .test_neighbours import test_a_body_over_the_cap_is_answered_although_a_filter_behind_buffers as over_the_cap
 from .test_refusals import test_a_refusal_before_the_filter_is_obeyed
-from .test_stalls import test_a_body_that_stops_is_let_go_unhashed_after_the_default_second
+from .test_stalls import (
+    stalling,
+    test_a_body_that_stops_is_let_go_unhashed_after_the_default_second,
+    test_what_comes_after_a_stall_arrives_whole,
+    test_what_comes_after_a_stall_over_http2_arrives_whole,
+)
 from .test_streams import (
     patient,
     test_a_grpc_stream_is_answered_before_the_client_ends_it,
@@ -67,3 +80,9 @@ def test_with_the_cap_at_the_buffer_the_pair_never_stalls(start, module, transpo
         response = TRANSPORTS[transport](gateway.port, body_of(size))
         assert time.monotonic() - begin < AT_ONCE_SECONDS
         (assert_hashed if size == H1_BUFFER else assert_unhashed)(response, body_of(size))
+
+
+@pytest.mark.parametrize("neighbour", BUFFERING)
+def test_a_body_over_the_cap_is_answered_before_a_filter_that_buffers(start, module, attachment, neighbour):
+    for transport in ("chunked", "over_http2"):
+        over_the_cap(start, module, attachment, neighbour, transport, 2 << 20)

@@ -7,7 +7,7 @@ import sys
 from harness import http1
 from harness.paths import ROOT
 
-from .attachments import chain, room
+from .attachments import chain
 from .expectations import assert_hashed
 from .traffic import Tally
 
@@ -36,7 +36,7 @@ def run_in_processes(port: int) -> Tally:
 
 
 def test_ten_thousand_mixed_requests_are_all_answered_right(start, module, attachment):
-    gateway = start(chain(attachment, module), concurrency=WORKERS, **room(attachment))
+    gateway = start(chain(attachment, module), concurrency=WORKERS)
     with gateway.counting() as counted:
         tally = run_in_processes(gateway.port)
         gateway.holds(0)

@@ -24,17 +24,15 @@ pub(super) fn wake(root: Option<WakeRoot>) {
     }
 }
 
-/// Lets a held request go on, from a callback of its root context.
-pub(super) fn release(
-    Release {
-        stream,
-        config,
-        outcome,
-    }: &Release,
-) {
+/// Lets a held request go on, right after this callback: first the bytes that its tap has stopped, then the request
+/// with all of them.
+pub(super) fn release(ready: &Release) {
     meters::count_held(-1);
-    if envoy::act_for(*stream) {
-        settle(config, *outcome);
-        envoy::resume_request();
+    if let Some(tap) = ready.stopped_tap {
+        envoy::resume(tap);
+    }
+    if envoy::act_for(ready.stream) {
+        settle(&ready.config, ready.outcome);
+        envoy::resume_acted_for();
     }
 }

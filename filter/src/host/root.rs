@@ -1,10 +1,6 @@
 //! One configured instance of the filter: its configuration, its queue and its timer.
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
-
 use crate::host::resume::{release, wake};
-use crate::host::stream::Stream;
 use crate::host::worker::with_worker;
 use crate::host::{envoy, meters};
 use crate::vm::instance::{Instance, Role};
@@ -21,38 +17,14 @@ impl Root {
         Self { id, instance: None }
     }
 
-    /// False when Envoy gives this root no queue to wake it by: it must then hold nothing.
-    fn start(&self, role: Role) -> bool {
-        meters::define();
-        if role == Role::Tap || with_worker(|worker| worker.roots.knows(self.id)) == Some(true) {
-            return true;
-        }
-        // Envoy keeps one queue per name in the whole process: the name has our VM in it.
-        let name = with_worker(|worker| worker.queue_name(self.id));
-        let queue = name.and_then(|name| envoy::register_queue(&name));
-        let added = queue.and_then(|queue| with_worker(|worker| worker.roots.add(self.id, queue)));
-        added.is_some()
+    /// What its streams are configured to be.
+    pub(super) fn instance(&self) -> Option<Instance> {
+        self.instance.clone()
     }
-}
 
-impl Drop for Root {
-    fn drop(&mut self) {
-        let ready = with_worker(|worker| {
-            worker.roots.remove(self.id);
-            worker.meeting.abandon(self.id)
-        });
-        // Our own queue is dead with us: another root's wakes them.
-        for _ in 0..ready.unwrap_or_default() {
-            wake(Some(WakeRoot(self.id)));
-        }
-    }
-}
-
-impl Context for Root {}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, size: usize) -> bool {
-        match Instance::parse(&envoy::plugin_configuration(size)) {
+    /// False refuses the configuration.
+    pub(super) fn on_configure(&mut self, size: usize) -> bool {
+        match Instance::parse(&envoy::configuration(size)) {
             Ok(instance) => {
                 let started = self.start(instance.role);
                 self.instance = started.then_some(instance);
@@ -65,7 +37,7 @@ impl RootContext for Root {
         }
     }
 
-    fn on_tick(&mut self) {
+    pub(super) fn on_tick(&self) {
         let (ready, idle) = with_worker(|worker| {
             let ready = worker.meeting.tick(self.id);
             let idle = !worker.meeting.watches(self.id);
@@ -76,27 +48,47 @@ impl RootContext for Root {
         })
         .unwrap_or_default();
         // Never resumed from here: Envoy's timer must find its own tables as it left them.
-        for _ in 0..ready {
-            wake(Some(WakeRoot(self.id)));
-        }
+        self.wake_for_each(ready);
         if idle {
             envoy::stop_ticks();
         }
     }
 
-    fn on_queue_ready(&mut self, queue: u32) {
+    /// One request a turn: resuming it may end other streams.
+    pub(super) fn on_queue_ready(&self, queue: u32) {
         envoy::dequeue(queue);
-        // One request a turn: resuming it may end other streams.
         if let Some(Some(ready)) = with_worker(|worker| worker.meeting.next_ready()) {
             release(&ready);
         }
     }
 
-    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(id, self.id, self.instance.clone())))
+    /// False when Envoy gives this root no queue to wake it by: it must then hold nothing.
+    fn start(&self, role: Role) -> bool {
+        meters::define();
+        if role == Role::Tap || with_worker(|worker| worker.roots.knows(self.id)) == Some(true) {
+            return true;
+        }
+        // Envoy keeps one queue per name in the whole process: the name has our VM in it.
+        let name = with_worker(|worker| worker.queue_name(self.id));
+        let queue = name.and_then(|name| envoy::register_queue(&name));
+        let added = queue.and_then(|queue| with_worker(|worker| worker.roots.add(self.id, queue)));
+        added.is_some()
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+    fn wake_for_each(&self, ready: usize) {
+        for _ in 0..ready {
+            wake(Some(WakeRoot(self.id)));
+        }
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let ready = with_worker(|worker| {
+            worker.roots.remove(self.id);
+            worker.meeting.abandon(self.id)
+        });
+        // Our own queue is dead with us: another root's wakes them.
+        self.wake_for_each(ready.unwrap_or_default());
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
 
+use crate::vm::overtaking::Overtaking;
 use crate::vm::rendezvous::{ContextId, Rendezvous};
 use crate::vm::roots::Roots;
 
@@ -11,6 +12,7 @@ pub(super) struct Worker {
     /// Tells this VM from all others.
     pub(super) vm: [u8; 16],
     pub(super) meeting: Rendezvous,
+    pub(super) overtaking: Overtaking,
     pub(super) roots: Roots,
 }
 
@@ -18,6 +20,7 @@ thread_local! {
     static WORKER: RefCell<Worker> = RefCell::new(Worker {
         vm: random_bytes(),
         meeting: Rendezvous::default(),
+        overtaking: Overtaking::default(),
         roots: Roots::default(),
     });
 }

@@ -13,51 +13,23 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::decision::GateDecision;
 use crate::stats::{Outcome, Reason};
+pub use crate::vm::held::{
+    AtGate, ContextId, HeldRequest, Release, TICKS_PER_STALL_TIMEOUT, WakeRoot,
+};
 
-/// A stream or root context of this VM. Envoy does not give the same number twice while it is in use.
-pub type ContextId = u32;
-
-/// Ticks in one `stallTimeout`. The first tick after that many lets a request go, hence not before the time-out and at
-/// most a quarter of it later.
-pub const TICKS_PER_STALL_TIMEOUT: u32 = 4;
-
-/// The root context to wake so that a ready request is resumed in a turn of its own.
-#[must_use = "a ready request without a wake waits for the next tick"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WakeRoot(pub ContextId);
-
-/// A request that a filter wants to hold.
-#[derive(Clone, Copy, Debug)]
-pub struct HeldRequest<'a> {
-    /// The filter's own context.
-    pub stream: ContextId,
-    /// Its root context, whose timer watches over it.
-    pub root: ContextId,
-    /// Its configuration.
-    pub config: &'a Rc<Config>,
-}
-
-/// A request that may go on now.
-#[derive(Clone, Debug)]
-pub struct Release {
-    /// The filter that held it.
-    pub stream: ContextId,
-    /// That filter's configuration.
-    pub config: Rc<Config>,
-    /// With the header or without.
-    pub outcome: Outcome,
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tapped {
+    config: Rc<Config>,
     seen: u64,
     outcome: Option<Outcome>,
     gate: Option<ContextId>,
+    stopped: bool,
 }
 
 #[derive(Debug)]
 struct Held {
     root: ContextId,
+    tap: Option<ContextId>,
     config: Rc<Config>,
     idle_ticks: u32,
     outcome: Option<Outcome>,
@@ -73,22 +45,65 @@ pub struct Rendezvous {
 
 impl Rendezvous {
     /// A tap begins. `outcome` is known at once when it will not hash this request.
-    pub fn announce(&mut self, tap: ContextId, outcome: Option<Outcome>) {
-        self.taps.entry(tap).or_default().outcome = outcome;
+    pub fn announce(&mut self, tap: ContextId, config: &Rc<Config>, outcome: Option<Outcome>) {
+        let tapped = Tapped {
+            config: Rc::clone(config),
+            seen: 0,
+            outcome,
+            gate: None,
+            stopped: false,
+        };
+        self.taps.insert(tap, tapped);
     }
 
-    /// A tap has seen `seen` bytes in all, and the body goes on.
-    pub fn progress(&mut self, tap: ContextId, seen: u64) -> Option<WakeRoot> {
-        let tapped = self.taps.get_mut(&tap)?;
-        tapped.seen = seen;
-        let gate = tapped.gate?;
-        let held = self.held.get_mut(&gate)?;
-        held.idle_ticks = 0;
-        if seen > held.config.max_body_bytes {
-            self.settle(gate, Outcome::Skipped(Reason::TooLarge))
-        } else {
-            None
+    /// Whether `tap` has looked at its request with the eyes of `config`, so that a gate need not look again.
+    #[must_use]
+    pub fn agrees(&self, tap: ContextId, config: &Config) -> bool {
+        self.taps
+            .get(&tap)
+            .is_some_and(|tapped| *tapped.config == *config)
+    }
+
+    /// Where the request of `tap` is.
+    pub fn at_gate(&self, tap: ContextId) -> AtGate {
+        match self.taps.get(&tap).and_then(|tapped| tapped.gate) {
+            None => AtGate::Absent,
+            Some(gate) if self.held.contains_key(&gate) => AtGate::Held,
+            Some(_) => AtGate::Gone,
         }
+    }
+
+    /// A tap has seen `seen` bytes in all, and the body goes on. False when that is more than its gate's own cap.
+    pub fn progress(&mut self, tap: ContextId, seen: u64) -> bool {
+        let Some(tapped) = self.taps.get_mut(&tap) else {
+            return true;
+        };
+        tapped.seen = seen;
+        let Some(held) = tapped.gate.and_then(|gate| self.held.get_mut(&gate)) else {
+            return true;
+        };
+        held.idle_ticks = 0;
+        seen <= held.config.max_body_bytes
+    }
+
+    /// A tap stops the bytes of its request, or lets them go on. Says whether it had stopped some before.
+    pub fn stop(&mut self, tap: ContextId, stops: bool) -> bool {
+        self.taps
+            .get_mut(&tap)
+            .is_some_and(|tapped| std::mem::replace(&mut tapped.stopped, stops))
+    }
+
+    /// Lets the request of `tap` go before the bytes that the tap is looking at. `None` when its gate holds nothing.
+    pub fn let_go_first(&mut self, tap: ContextId, outcome: Outcome) -> Option<Release> {
+        let gate = self.taps.get(&tap)?.gate?;
+        self.let_go(gate, outcome)
+    }
+
+    /// Lets the request of `stream` go in this turn. `None` when it is not held.
+    pub fn let_go(&mut self, stream: ContextId, outcome: Outcome) -> Option<Release> {
+        let _in_this_turn = self.settle(stream, outcome);
+        self.ready.retain(|ready| *ready != stream);
+        self.release(stream)
     }
 
     /// A tap has seen the end after `seen` bytes, or gives up. Its gate may not be there yet.
@@ -113,25 +128,13 @@ impl Rendezvous {
             return GateDecision::Settled(Outcome::Skipped(Reason::TooLarge));
         }
         tapped.gate = Some(gate.stream);
-        self.hold(gate);
+        self.take(gate, Some(tap));
         GateDecision::Hold
     }
 
     /// Holds a request without a tap: its filter watches its body by itself.
     pub fn hold(&mut self, request: HeldRequest<'_>) {
-        let held = Held {
-            root: request.root,
-            config: Rc::clone(request.config),
-            idle_ticks: 0,
-            outcome: None,
-        };
-        self.held.insert(request.stream, held);
-    }
-
-    /// Whether `stream` is held.
-    #[must_use]
-    pub fn holds(&self, stream: ContextId) -> bool {
-        self.held.contains_key(&stream)
+        self.take(request, None);
     }
 
     /// More of a held request's own body has come. False when it is not, or no longer, held.
@@ -145,14 +148,18 @@ impl Rendezvous {
     /// The next request to resume. It is no longer held when this returns.
     pub fn next_ready(&mut self) -> Option<Release> {
         let stream = self.ready.pop_front()?;
-        let Held {
-            config, outcome, ..
-        } = self.held.remove(&stream)?;
-        Some(Release {
-            stream,
-            config,
-            outcome: outcome?,
-        })
+        self.release(stream)
+    }
+
+    /// The request of `stream` is ready to go, with `outcome` unless it was ready before.
+    pub fn settle(&mut self, stream: ContextId, outcome: Outcome) -> Option<WakeRoot> {
+        let held = self.held.get_mut(&stream)?;
+        if held.outcome.is_some() {
+            return None;
+        }
+        held.outcome = Some(outcome);
+        self.ready.push_back(stream);
+        Some(WakeRoot(held.root))
     }
 
     /// A tick of `root`: what has waited too long becomes ready. Says how many requests of all roots are ready now, of
@@ -199,6 +206,28 @@ impl Rendezvous {
         self.taps.is_empty() && self.held.is_empty() && self.ready.is_empty()
     }
 
+    fn take(&mut self, request: HeldRequest<'_>, tap: Option<ContextId>) {
+        let held = Held {
+            root: request.root,
+            tap,
+            config: Rc::clone(request.config),
+            idle_ticks: 0,
+            outcome: None,
+        };
+        self.held.insert(request.stream, held);
+    }
+
+    fn release(&mut self, stream: ContextId) -> Option<Release> {
+        let held = self.held.remove(&stream)?;
+        let stopped_tap = held.tap.filter(|tap| self.stop(*tap, false));
+        Some(Release {
+            stream,
+            stopped_tap,
+            config: held.config,
+            outcome: held.outcome?,
+        })
+    }
+
     fn settle_all(&mut self, reason: Reason, which: impl Fn(&Held) -> bool) -> usize {
         let waiting = self
             .held
@@ -209,16 +238,6 @@ impl Rendezvous {
             self.ready.push_back(*stream);
         }
         self.ready.len()
-    }
-
-    fn settle(&mut self, stream: ContextId, outcome: Outcome) -> Option<WakeRoot> {
-        let held = self.held.get_mut(&stream)?;
-        if held.outcome.is_some() {
-            return None;
-        }
-        held.outcome = Some(outcome);
-        self.ready.push_back(stream);
-        Some(WakeRoot(held.root))
     }
 }
 

@@ -1,19 +1,37 @@
-//! One filter alone: it holds the headers and reads the body that Envoy buffers behind them.
+//! One filter alone: it holds the headers, and stops the body until it has ended.
 //!
 //! Needs an Envoy that still runs body callbacks while the filter holds the headers
 //! (`allow_on_headers_stop_iteration`). Without that the body never arrives here, and the request goes on after
 //! `stallTimeout`.
+//!
+//! Envoy keeps the stopped bytes under its watermark. Were it to buffer them for the filter, it would do so with the
+//! next bytes, too, even if a time-out had let the request go meanwhile; some Envoys then lose them (envoy#46841).
 
-use crate::decision::{GateDecision, HashedBody};
+use crate::decision::{Bytes, GateDecision, HashedBody};
 use crate::digest::Body;
 use crate::policy::Head;
-use crate::vm::rendezvous::{ContextId, HeldRequest, Rendezvous};
+use crate::stats::Outcome;
+use crate::vm::rendezvous::{ContextId, HeldRequest, Release, Rendezvous, WakeRoot};
 
 /// One request's filter.
 #[derive(Debug)]
 pub struct Single {
     id: ContextId,
     body: HashedBody,
+}
+
+/// What the proxy does with the bytes that it has shown the filter.
+#[derive(Debug)]
+#[must_use]
+pub enum SingleStep {
+    /// It goes on with all of them; with an outcome if they settle the request.
+    Continue(Option<Outcome>),
+    /// It keeps them.
+    Stop(Option<WakeRoot>),
+    /// It lets the request go without them, and then goes on with them: see [`TapStep::LetGoFirst`].
+    ///
+    /// [`TapStep::LetGoFirst`]: crate::vm::tap::TapStep::LetGoFirst
+    LetGoFirst(Release),
 }
 
 impl Single {
@@ -28,38 +46,61 @@ impl Single {
         if decision == GateDecision::Hold {
             meeting.hold(request);
         }
-        let id = request.stream;
-        (Self { id, body }, decision)
+        let single = Self {
+            id: request.stream,
+            body,
+        };
+        (single, decision)
     }
 
-    /// Envoy has `len` bytes of the body in all, the whole of it if `ends_here`. `None` when the filter does not, or no
-    /// longer, hold the request.
+    /// More of the body has come. `as_sent` asks whether the client has sent as many bytes as the filter has seen.
     pub fn on_body(
         &mut self,
-        body: &impl Body,
-        len: usize,
-        ends_here: bool,
+        bytes: &Bytes<'_, impl Body>,
+        as_sent: impl FnOnce(u64) -> bool,
         meeting: &mut Rendezvous,
-    ) -> Option<GateDecision> {
+    ) -> SingleStep {
         if !meeting.touch(self.id) {
             self.body.give_up();
+            return SingleStep::Continue(None);
         }
-        let read = usize::try_from(self.body.seen()?).unwrap_or(usize::MAX);
-        let decision = self
+        let seen = self
             .body
-            .on_bytes(body, read, len.saturating_sub(read), ends_here)?;
-        self.after(decision, meeting)
+            .seen()
+            .unwrap_or(0)
+            .saturating_add(bytes.len as u64);
+        let decision = self.body.on_bytes(bytes);
+        match decision {
+            Some(GateDecision::Hold) => SingleStep::Stop(None),
+            Some(GateDecision::Settled(Outcome::TOO_LARGE)) if !bytes.ends_here => {
+                self.over_cap(as_sent(seen), meeting)
+            }
+            Some(GateDecision::Settled(outcome)) => self.settle(outcome, meeting),
+            // Ready to go, and its turn has not come.
+            None if bytes.ends_here => self.settle(Outcome::TOO_LARGE, meeting),
+            None => SingleStep::Stop(None),
+        }
     }
 
-    /// The end of the body, by its last bytes or by trailers.
-    pub fn on_end(&mut self, meeting: &mut Rendezvous) -> Option<GateDecision> {
-        let decision = self.body.on_end()?;
-        self.after(decision, meeting)
+    /// The request's trailers, which end it. `None` when the request has been settled before.
+    pub fn on_trailers(&mut self, meeting: &mut Rendezvous) -> Option<Outcome> {
+        let outcome = match self.body.on_end() {
+            Some(GateDecision::Settled(outcome)) => outcome,
+            _ => Outcome::TOO_LARGE,
+        };
+        meeting.leave(self.id).then_some(outcome)
+    }
+
+    fn over_cap(&self, as_sent: bool, meeting: &mut Rendezvous) -> SingleStep {
+        // Trailers that a filter has added to these bytes would overtake them.
+        match as_sent.then(|| meeting.let_go(self.id, Outcome::TOO_LARGE)) {
+            Some(Some(release)) => SingleStep::LetGoFirst(release),
+            _ => SingleStep::Stop(meeting.settle(self.id, Outcome::TOO_LARGE)),
+        }
     }
 
     /// A request that a time-out has let go meanwhile is not settled a second time.
-    fn after(&self, decision: GateDecision, meeting: &mut Rendezvous) -> Option<GateDecision> {
-        let still = decision == GateDecision::Hold || meeting.leave(self.id);
-        still.then_some(decision)
+    fn settle(&self, outcome: Outcome, meeting: &mut Rendezvous) -> SingleStep {
+        SingleStep::Continue(meeting.leave(self.id).then_some(outcome))
     }
 }
