@@ -17,7 +17,7 @@ OFFERS = {
     "an offer of TLS": "Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n",
     "an offer of h2c": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA\r\n",
     "an underscore in a name": "my_header: 1\r\n",
-    "80 headers": "".join(f"a{number}: b\r\n" for number in range(80)),
+    "104 headers": "".join(f"a{number}: b\r\n" for number in range(104)),
     "a long header": f"a: {'x' * 70_000}\r\n",
 }
 REFUSED = {

@@ -33,6 +33,10 @@ use crate::config::Limits;
 /// Pause after a failed accept: while no file descriptor is free, the next one fails too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Most headers of an HTTP/1 request, as many as Varnish takes (`http_max_hdr`): behind it stand 200 of a client and what the
+/// proxies add. hyper's own limit is 100.
+const MAX_HEADERS: usize = 256;
+
 /// Bounds of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
@@ -190,7 +194,8 @@ fn connection_builder(limits: ConnectionLimits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .header_read_timeout(limits.header_timeout)
-        .max_buf_size(limits.header_bytes);
+        .max_buf_size(limits.header_bytes)
+        .max_headers(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())

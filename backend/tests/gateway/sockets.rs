@@ -80,6 +80,20 @@ async fn headers_have_room_and_a_limit() {
     );
     let refused = exchange(address, &with(100 * 1024)).await;
     assert!(refused.starts_with("HTTP/1.1 431") && refused.contains("headers_too_large"));
+    let many = |count: usize| {
+        let lines = "x-one: 1\r\n".repeat(count);
+        format!("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n")
+    };
+    assert!(
+        exchange(address, &many(240))
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    assert!(
+        exchange(address, &many(300))
+            .await
+            .starts_with("HTTP/1.1 431")
+    );
     // The gateway does not read a body that is far too large.
     assert!(
         exchange(address, &with(1024 * 1024))
