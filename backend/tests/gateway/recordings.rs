@@ -22,12 +22,16 @@ use crate::support::upstream::{Upstream, embeddings};
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/answers");
 
 /// Headers of the upstream that clients get.
-const PROMISED: [HeaderName; 5] = [
+const PROMISED: [HeaderName; 9] = [
     CONTENT_TYPE,
     header::RETRY_AFTER,
     header::WWW_AUTHENTICATE,
     HeaderName::from_static("retry-after-ms"),
+    HeaderName::from_static("x-ms-retry-after-ms"),
+    HeaderName::from_static("x-should-retry"),
     HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("apim-request-id"),
+    HeaderName::from_static("x-ms-request-id"),
 ];
 
 /// More of them, by prefix.
