@@ -1,0 +1,66 @@
+use super::*;
+
+#[test]
+fn durations_have_units() {
+    assert_eq!(duration("250ms").unwrap(), Duration::from_millis(250));
+    assert_eq!(duration("2 h").unwrap(), Duration::from_secs(7200));
+    assert_eq!(duration("7d").unwrap(), Duration::from_hours(7 * 24));
+    assert_eq!(duration("1h 30m").unwrap(), Duration::from_mins(90));
+    for bad in ["", "5", "s", "-1s", "1x", "18446744073709551615d"] {
+        assert!(duration(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn sizes_may_have_units() {
+    assert_eq!(bytes("17").unwrap(), 17);
+    assert_eq!(bytes("2MiB").unwrap(), 2 << 20);
+    assert_eq!(bytes("0").unwrap(), 0);
+    assert!(size("0").is_err());
+    for bad in ["", "-1", "1MB", "1.5GiB", "99999999999GiB"] {
+        assert!(bytes(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn spellings_of_one_upstream_are_one() {
+    let expected = base_url("https://api.openai.com/v1").unwrap();
+    for spelling in [
+        "https://API.openai.com/v1/",
+        "HTTPS://api.openai.com:443/v1",
+        "https://api.openai.com/x/../v1//",
+    ] {
+        assert_eq!(base_url(spelling).unwrap(), expected, "{spelling}");
+    }
+    assert_eq!(
+        base_url("http://127.0.0.1:9").unwrap().as_str(),
+        "http://127.0.0.1:9/"
+    );
+}
+
+#[test]
+fn doubtful_upstreams_are_refused() {
+    for bad in [
+        "",
+        "api.openai.com",
+        "ftp://x/",
+        "https://u:p@x/",
+        "https://x/#a",
+        "https://x/v1/embeddings",
+        "https://x/v1/embeddings/?api-version=1",
+    ] {
+        assert!(base_url(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn routes_name_method_and_path() {
+    let expected = vec![
+        (Method::POST, "/v1/a".into()),
+        (Method::GET, "/v1/b".into()),
+    ];
+    assert_eq!(routes("POST /v1/a, GET  /v1/b,").unwrap(), expected);
+    for bad in ["POST", "/v1/a", "POST /a", "P T /v1/a"] {
+        assert!(routes(bad).is_err(), "{bad}");
+    }
+}
