@@ -98,49 +98,26 @@ impl Access {
         path: &str,
         headers: &mut HeaderMap,
     ) -> Result<Caller, Error> {
-        let Credential {
-            id,
-            headers: upstream,
-        } = Credential::take(headers);
-        let own_scope: Arc<str> = id.digits().as_str().into();
+        let credential = Credential::take(headers);
         match &self.rule {
             Rule::PassThrough { scope, acceptance } => {
-                let scope = scope_of(*scope, acceptance, id, &own_scope);
-                Ok(Caller {
-                    id,
-                    payer: id,
-                    upstream,
-                    own: own_scope,
-                    scope,
-                })
+                Ok(passed_through(*scope, acceptance, credential))
             }
             Rule::Gateway {
                 own,
                 clients,
                 routes,
             } => {
-                let presented = Credential {
-                    id,
-                    headers: upstream,
-                };
-                let known = |clients: &ClientKeys| clients.contains(presented.key());
+                let known = |clients: &ClientKeys| clients.contains(credential.key());
                 if !clients.as_ref().is_none_or(known) {
                     return Err(Error::UnknownKey);
                 }
-                if !routes
-                    .iter()
-                    .any(|route| route.0 == method && matches(&route.1, path))
-                {
+                let allows =
+                    |route: &(Method, String)| route.0 == method && matches(&route.1, path);
+                if !routes.iter().any(allows) {
                     return Err(Error::RouteNotAllowed);
                 }
-                let upstream = own.headers.clone();
-                Ok(Caller {
-                    id,
-                    payer: own.id,
-                    upstream,
-                    own: own_scope,
-                    scope: SHARED.into(),
-                })
+                Ok(with_gateway_key(own, &credential))
             }
         }
     }
@@ -207,6 +184,30 @@ impl Access {
         if let Rule::PassThrough { acceptance, .. } = &self.rule {
             acceptance.lose(caller.id);
         }
+    }
+}
+
+/// A caller whose own credential goes upstream.
+fn passed_through(rule: ScopeRule, acceptance: &Acceptance, credential: Credential) -> Caller {
+    let Credential { id, headers } = credential;
+    let own: Arc<str> = id.digits().as_str().into();
+    Caller {
+        id,
+        payer: id,
+        upstream: headers,
+        scope: scope_of(rule, acceptance, id, &own),
+        own,
+    }
+}
+
+/// A caller for which the gateway's credential goes upstream.
+fn with_gateway_key(gateway: &Credential, presented: &Credential) -> Caller {
+    Caller {
+        id: presented.id,
+        payer: gateway.id,
+        upstream: gateway.headers.clone(),
+        own: presented.id.digits().as_str().into(),
+        scope: SHARED.into(),
     }
 }
 

@@ -49,18 +49,7 @@ impl AccessConfig {
                 models,
             });
         };
-        match (&client_keys, anonymous?) {
-            (None, false) => reader.refuse(
-                &var::OPENAI_API_KEY,
-                "every caller could spend this key: also set CLIENT_KEYS_FILE, or \
-                 ALLOW_ANONYMOUS=true if the network decides who may call",
-            ),
-            (Some(_), true) => reader.refuse(
-                &var::ALLOW_ANONYMOUS,
-                "contradicts CLIENT_KEYS_FILE: set one of them",
-            ),
-            _ => {}
-        }
+        refuse_open_or_doubled_access(reader, client_keys.is_some(), anonymous?);
         let allowed_routes = allowed_routes?;
         Some(Self {
             rule: AccessRule::Gateway {
@@ -70,6 +59,22 @@ impl AccessConfig {
             },
             models,
         })
+    }
+}
+
+/// Exactly one of `CLIENT_KEYS_FILE` and `ALLOW_ANONYMOUS` must say who may spend the gateway's key.
+fn refuse_open_or_doubled_access(reader: &mut Reader<'_>, has_keys: bool, is_anonymous: bool) {
+    match (has_keys, is_anonymous) {
+        (false, false) => reader.refuse(
+            &var::OPENAI_API_KEY,
+            "every caller could spend this key: also set CLIENT_KEYS_FILE, or \
+             ALLOW_ANONYMOUS=true if the network decides who may call",
+        ),
+        (true, true) => reader.refuse(
+            &var::ALLOW_ANONYMOUS,
+            "contradicts CLIENT_KEYS_FILE: set one of them",
+        ),
+        _ => {}
     }
 }
 

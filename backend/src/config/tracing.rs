@@ -78,33 +78,16 @@ impl Tracing {
     /// `None` after a problem; `Some(None)` if the operator turned traces off.
     #[expect(clippy::option_option, reason = "as all parts are read")]
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<Self>> {
-        let protocol = own_or_general(
-            reader,
-            &var::OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
-            &var::OTEL_EXPORTER_OTLP_PROTOCOL,
-            protocol,
-        );
-        let headers = own_or_general(
-            reader,
-            &var::OTEL_EXPORTER_OTLP_TRACES_HEADERS,
-            &var::OTEL_EXPORTER_OTLP_HEADERS,
-            value::headers,
-        );
-        let timeout = own_or_general(
-            reader,
-            &var::OTEL_EXPORTER_OTLP_TRACES_TIMEOUT,
-            &var::OTEL_EXPORTER_OTLP_TIMEOUT,
-            milliseconds,
-        );
+        let protocol = protocol(reader);
+        let headers = headers(reader);
+        let timeout = timeout(reader);
         let endpoint = endpoint(reader, protocol);
         let ca_file = ca_file(reader);
         let attributes = attributes(reader);
         let sampling = sampling(reader);
         let batching = Batching::read(reader);
         let exporter = reader.read(&var::OTEL_TRACES_EXPORTER, exports);
-        let disabled = reader.read(&var::OTEL_SDK_DISABLED, |value| {
-            value::boolean(&value.to_ascii_lowercase())
-        });
+        let disabled = reader.read(&var::OTEL_SDK_DISABLED, any_case_boolean);
         let tells_upstream = reader.read(&var::TRACE_UPSTREAM, value::boolean);
         let Some(endpoint) = endpoint.filter(|_| exporter == Some(true) && disabled == Some(false))
         else {
@@ -135,6 +118,26 @@ fn own_or_general<T>(
         true => reader.optional(own, parse),
         false => reader.read(general, parse),
     }
+}
+
+fn protocol(reader: &mut Reader<'_>) -> Option<OtlpProtocol> {
+    let own = &var::OTEL_EXPORTER_OTLP_TRACES_PROTOCOL;
+    own_or_general(reader, own, &var::OTEL_EXPORTER_OTLP_PROTOCOL, transport)
+}
+
+fn headers(reader: &mut Reader<'_>) -> Option<HeaderMap> {
+    let own = &var::OTEL_EXPORTER_OTLP_TRACES_HEADERS;
+    own_or_general(
+        reader,
+        own,
+        &var::OTEL_EXPORTER_OTLP_HEADERS,
+        value::headers,
+    )
+}
+
+fn timeout(reader: &mut Reader<'_>) -> Option<Duration> {
+    let own = &var::OTEL_EXPORTER_OTLP_TRACES_TIMEOUT;
+    own_or_general(reader, own, &var::OTEL_EXPORTER_OTLP_TIMEOUT, milliseconds)
 }
 
 fn endpoint(reader: &mut Reader<'_>, protocol: Option<OtlpProtocol>) -> Option<Url> {
@@ -195,12 +198,16 @@ fn sampling(reader: &mut Reader<'_>) -> Option<Sampling> {
     })
 }
 
-fn protocol(value: &str) -> Result<OtlpProtocol, String> {
+fn transport(value: &str) -> Result<OtlpProtocol, String> {
     match &*value.to_ascii_lowercase() {
         "http/protobuf" => Ok(OtlpProtocol::Http),
         "grpc" => Ok(OtlpProtocol::Grpc),
         _ => Err("must be http/protobuf or grpc".into()),
     }
+}
+
+fn any_case_boolean(value: &str) -> Result<bool, String> {
+    value::boolean(&value.to_ascii_lowercase())
 }
 
 fn exports(value: &str) -> Result<bool, String> {
@@ -212,124 +219,4 @@ fn exports(value: &str) -> Result<bool, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::config::{Config, OtlpProtocol, RootSampler, Sampling, Tracing};
-
-    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/base/");
-
-    fn read(variables: &[(&str, &str)]) -> Option<Tracing> {
-        let variables = variables.iter().copied();
-        let given = variables.map(|(name, value)| (name.into(), value.into()));
-        Config::from_variables(given).unwrap().tracing
-    }
-
-    fn problems(variables: &[(&str, &str)]) -> Vec<&'static str> {
-        let variables = variables.iter().copied();
-        let given = variables.map(|(name, value)| (name.into(), value.into()));
-        let problems = Config::from_variables(given).unwrap_err();
-        problems.iter().map(|problem| problem.variable).collect()
-    }
-
-    #[test]
-    fn the_standard_path_is_added_to_the_general_endpoint_only() {
-        assert!(read(&[]).is_none());
-        let general = read(&[ENDPOINT]).unwrap();
-        assert_eq!(
-            general.endpoint.as_str(),
-            "http://collector:4318/base/v1/traces"
-        );
-        let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://other/x");
-        assert_eq!(
-            read(&[ENDPOINT, own]).unwrap().endpoint.as_str(),
-            "https://other/x"
-        );
-        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-        let grpc = read(&[ENDPOINT, grpc]).unwrap();
-        assert_eq!(grpc.protocol, OtlpProtocol::Grpc);
-        assert_eq!(grpc.endpoint.path(), "/base");
-    }
-
-    #[test]
-    fn what_is_for_traces_alone_counts_more() {
-        let tracing = read(&[
-            ENDPOINT,
-            ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
-            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "b=2%3D,c=%20"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1"),
-            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "2"),
-        ]);
-        let tracing = tracing.unwrap();
-        assert!(!tracing.headers.contains_key("a"));
-        assert_eq!(tracing.headers["b"], "2=");
-        assert_eq!(tracing.timeout.as_millis(), 2);
-        assert!(!format!("{tracing:?}").contains("2="), "headers hold keys");
-    }
-
-    #[test]
-    fn the_service_has_one_name() {
-        let name = |variables: &[(&str, &str)]| {
-            let all = [&[ENDPOINT], variables].concat();
-            let attributes = read(&all).unwrap().attributes;
-            let mut names = attributes
-                .into_iter()
-                .filter(|(name, _)| name == "service.name");
-            let name = names.next().unwrap().1;
-            assert!(names.next().is_none());
-            name
-        };
-        let attribute = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,x=y");
-        assert_eq!(name(&[]), "embedding-gateway");
-        assert_eq!(name(&[attribute]), "a");
-        assert_eq!(name(&[attribute, ("OTEL_SERVICE_NAME", "b")]), "b");
-    }
-
-    #[test]
-    fn samplers_have_their_standard_names() {
-        let arg = ("OTEL_TRACES_SAMPLER_ARG", "0.25");
-        for (name, root, by_parent) in [
-            ("always_on", RootSampler::All, false),
-            ("always_off", RootSampler::None, false),
-            ("traceidratio", RootSampler::Ratio(0.25), false),
-            ("parentbased_always_on", RootSampler::All, true),
-            ("parentbased_always_off", RootSampler::None, true),
-            ("parentbased_traceidratio", RootSampler::Ratio(0.25), true),
-        ] {
-            let tracing = read(&[ENDPOINT, arg, ("OTEL_TRACES_SAMPLER", name)]);
-            assert_eq!(tracing.unwrap().sampling, Sampling { root, by_parent });
-        }
-    }
-
-    #[test]
-    fn words_of_the_standard_are_taken_in_either_case() {
-        assert!(read(&[ENDPOINT, ("OTEL_SDK_DISABLED", "True")]).is_none());
-        let name = ("OTEL_TRACES_SAMPLER", "Always_Off");
-        let tracing = read(&[ENDPOINT, name, ("OTEL_EXPORTER_OTLP_PROTOCOL", "GRPC")]);
-        let tracing = tracing.unwrap();
-        assert_eq!(tracing.sampling.root, RootSampler::None);
-        assert_eq!(tracing.protocol, OtlpProtocol::Grpc);
-    }
-
-    #[test]
-    fn what_is_not_understood_is_refused() {
-        for (name, value) in [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "key"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "a b=c"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
-            ("OTEL_TRACES_EXPORTER", "zipkin"),
-            ("OTEL_SDK_DISABLED", "yes"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "=x"),
-            ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
-            ("OTEL_TRACES_SAMPLER_ARG", "2"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
-            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
-            ("OTEL_BSP_MAX_QUEUE_SIZE", "100000000000"),
-            ("OTEL_BSP_MAX_QUEUE_SIZE", "2KiB"),
-            ("OTEL_BSP_SCHEDULE_DELAY", "0"),
-            ("TRACE_UPSTREAM", "1"),
-        ] {
-            assert_eq!(problems(&[ENDPOINT, (name, value)]), [name], "{value}");
-        }
-    }
-}
+mod tests;

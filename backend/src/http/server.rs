@@ -96,6 +96,12 @@ where
     };
     drop(listener);
     shared.stopping.cancel();
+    drain(running, deadline).await;
+    deadline
+}
+
+/// Waits for running connections until the deadline, then cuts them off.
+async fn drain(mut running: JoinSet<()>, deadline: Instant) {
     let all = async { while running.join_next().await.is_some() {} };
     if timeout_at(deadline, all).await.is_err() {
         tracing::warn!(
@@ -104,7 +110,6 @@ where
         );
     }
     running.shutdown().await;
-    deadline
 }
 
 /// Waits for SIGTERM or SIGINT, calls `start_draining`, and resolves to the deadline for all work.

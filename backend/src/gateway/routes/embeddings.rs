@@ -1,4 +1,12 @@
 //! `POST /v1/embeddings`: the upstream charges for each input once.
+//!
+//! A request's steps, from top to bottom: [`admit`] the caller, [`receive`] the body, compare its
+//! hash ([`body_hash::verdict`]), `parse` it, `look_up` its vectors, and write the answer
+//! ([`ResponsePlan::answer`]). `bypass` forwards a request that the gateway does not understand.
+//!
+//! For a hit in memory every step ends before its function returns. So the steps return futures
+//! that are ready, joined by `Either`, and only the slow ways (large bodies, bypasses, misses) are
+//! boxed: a hit allocates no future.
 
 mod answer;
 mod receive;
@@ -149,7 +157,7 @@ impl EmbeddingsRequest {
     ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
         self.app.metrics.body_hashes.add(verdict, 1);
         match understood {
-            Ok(Understood::Lookup(request)) => Either::Left(self.embed(request, verdict)),
+            Ok(Understood::Lookup(request)) => Either::Left(self.look_up(request, verdict)),
             Ok(Understood::Bypass(reason)) => {
                 self.app.metrics.bypassed.add(reason, 1);
                 Either::Right(Either::Left(Box::pin(self.bypass(body, reason))))
@@ -198,25 +206,18 @@ impl EmbeddingsRequest {
         })
     }
 
-    fn embed(
+    /// Looks up the vectors, and answers with them.
+    fn look_up(
         self,
         mut request: EmbeddingRequest,
         verdict: HashVerdict,
     ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
-        let Self {
-            app,
-            parts,
-            caller,
-            context,
-        } = self;
+        let context = self.context;
         context.trace.describe(|| semantics::embeddings(&request));
-        let directives = Directives::of(&parts.headers);
-        let query: Option<Arc<str>> = parts
-            .uri
-            .query()
-            .filter(|query| !query.is_empty())
-            .map(Into::into);
-        let key_scope = app.key_scope(&caller.scope, query.as_deref());
+        let (app, caller) = (self.app, self.caller);
+        let directives = Directives::of(&self.parts.headers);
+        let query = self.parts.uri.query().filter(|query| !query.is_empty());
+        let key_scope = app.key_scope(&caller.scope, query);
         let inputs = std::mem::take(&mut request.inputs);
         let batch = Batch::new(&KeyBuilder::new(&key_scope, &request), inputs);
         let plan = ResponsePlan {
@@ -230,7 +231,7 @@ impl EmbeddingsRequest {
             scope: Arc::clone(&caller.scope),
             may_be_stored: verdict == HashVerdict::Match && !directives.no_store,
         };
-        let lookup = EmbeddingLookup {
+        let resolved = app.resolver.resolve(EmbeddingLookup {
             request,
             key_scope,
             distinct: batch.distinct,
@@ -238,14 +239,13 @@ impl EmbeddingsRequest {
             read: !directives.no_cache && !directives.no_store,
             write: !directives.no_store,
             only_if_cached: directives.only_if_cached,
-            query,
+            query: query.map(Into::into),
             context,
-        };
-        let resolved = app.resolver.resolve(lookup);
+        });
         resolved.map(move |resolved| Ok(plan.answer(&app, resolved?)))
     }
 
-    /// Not ours to understand: the upstream gets it as it is, and nothing of it is kept.
+    /// Forwards a request that the gateway does not understand, and caches nothing of it.
     async fn bypass(self, body: Bytes, reason: Bypass) -> Result<Answered, Error> {
         let length = body.len();
         let mut request = Request::from_parts(self.parts, Body::from(body));

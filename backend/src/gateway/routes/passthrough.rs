@@ -5,7 +5,7 @@ use std::iter::successors;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, HeaderMap};
 use opentelemetry::trace::SpanKind;
 
 use crate::access::Caller;
@@ -52,14 +52,7 @@ pub async fn forward(
     }
     let path = path.strip_prefix(API).ok_or(Error::NotFound)?.to_owned();
 
-    let sent = request.headers_mut();
-    headers::remove_hop_by_hop(sent);
-    headers::remove_ours(sent);
-    if !app.access.passes_credentials() {
-        headers::remove_cookies(sent);
-    }
-    sent.extend(caller.upstream.iter().cloned());
-
+    prepare(app, caller, request.headers_mut());
     let mut span = trace.span(SpanKind::Client, || semantics::span_name(request.method()));
     span.describe(|| semantics::call(request.method(), &app.upstream.url(&path, None)));
     span.tell(request.headers_mut());
@@ -81,6 +74,16 @@ pub async fn forward(
     headers::remove_hop_by_hop(answer.headers_mut());
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     Ok(answer)
+}
+
+/// Leaves the headers that the upstream gets, and adds the credential.
+fn prepare(app: &App, caller: &Caller, sent: &mut HeaderMap) {
+    headers::remove_hop_by_hop(sent);
+    headers::remove_ours(sent);
+    if !app.access.passes_credentials() {
+        headers::remove_cookies(sent);
+    }
+    sent.extend(caller.upstream.iter().cloned());
 }
 
 /// Checks embeddings at another path, or in another spelling of it, as those of an unknown model.

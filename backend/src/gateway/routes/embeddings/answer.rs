@@ -6,6 +6,7 @@ use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
 use super::Answered;
+use crate::embeddings::entry::Entry;
 use crate::embeddings::request::Encoding;
 use crate::embeddings::response::{self, Pieces};
 use crate::gateway::app::App;
@@ -53,31 +54,18 @@ impl ResponsePlan {
             tally,
             call,
         } = resolved;
-        app.metrics.inputs.add(Outcome::Repeat, self.repeats as u64);
-        let nominal = response::nominal_tokens(&entries, &self.places);
-        app.metrics
-            .models
-            .count_answer(&self.model, nominal, call.billed_tokens);
-
-        let scope = call.scope.unwrap_or(self.scope);
-        // A purge of the caller's own tag leaves shared vectors fresh, but this answer has that
-        // tag.
-        let purged = app.resolver.cache().purges();
-        let purged = purged.scope_after(&self.own, self.last_purge);
-        let cache_control = match self.may_be_stored && !purged {
-            true => app.cache_control(&self.model, &scope, &entries),
-            false => NO_STORE,
+        let outcome = EmbeddingOutcome {
+            tally,
+            repeats: self.repeats,
+            nominal_tokens: response::nominal_tokens(&entries, &self.places),
+            billed_tokens: call.billed_tokens,
+            waited: call.waits.total(),
         };
-        let content = match response::is_written_whole(&entries, &self.places, self.encoding) {
-            true => {
-                let body = response::write_answer(&entries, &self.places, self.encoding);
-                ResponseBody::Whole(body.into())
-            }
-            false => {
-                ResponseBody::Pieces(Box::new(Pieces::new(entries, self.places, self.encoding)))
-            }
-        };
-        let mut response = Response::new(content);
+        self.count(app, &outcome);
+        let scope = call.scope.as_ref().unwrap_or(&self.scope);
+        let cache_control = self.cache_control(app, scope, &entries);
+        let tags = tags::of_answer(&self.model, scope, &self.own);
+        let mut response = Response::new(content(entries, self.places, self.encoding));
         let headers = response.headers_mut();
         *headers = call.headers;
         headers.reserve(OWN_HEADERS);
@@ -86,18 +74,35 @@ impl ResponsePlan {
         headers.append(headers::CACHE_STATUS, status(&tally, self.directives));
         headers.insert(
             headers::X_EMBEDDING_BILLED_TOKENS,
-            number(call.billed_tokens),
+            number(outcome.billed_tokens),
         );
-        let tags = tags::of_answer(&self.model, &scope, &self.own);
         headers.insert(headers::SURROGATE_KEY, tags);
-        let outcome = EmbeddingOutcome {
-            tally,
-            repeats: self.repeats,
-            nominal_tokens: nominal,
-            billed_tokens: call.billed_tokens,
-            waited: call.waits.total(),
-        };
         (response, Some(outcome))
+    }
+
+    fn count(&self, app: &App, outcome: &EmbeddingOutcome) {
+        let (nominal, billed) = (outcome.nominal_tokens, outcome.billed_tokens);
+        app.metrics.inputs.add(Outcome::Repeat, self.repeats as u64);
+        app.metrics
+            .models
+            .count_answer(&self.model, nominal, billed);
+    }
+
+    fn cache_control(&self, app: &App, scope: &str, entries: &[Arc<Entry>]) -> HeaderValue {
+        // A purge of the caller's own tag leaves shared vectors fresh, but this answer has that
+        // tag.
+        let purges = app.resolver.cache().purges();
+        match self.may_be_stored && !purges.scope_after(&self.own, self.last_purge) {
+            true => app.cache_control(&self.model, scope, entries),
+            false => NO_STORE,
+        }
+    }
+}
+
+fn content(entries: Vec<Arc<Entry>>, places: Vec<usize>, encoding: Encoding) -> ResponseBody {
+    match response::is_written_whole(&entries, &places, encoding) {
+        true => ResponseBody::Whole(response::write_answer(&entries, &places, encoding).into()),
+        false => ResponseBody::Pieces(Box::new(Pieces::new(entries, places, encoding))),
     }
 }
 
