@@ -19,6 +19,7 @@ pub mod request_record;
 pub mod semantics;
 pub mod spans;
 mod tally;
+pub mod totals;
 mod trace_context;
 pub mod trace_id;
 

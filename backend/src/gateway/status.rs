@@ -1,10 +1,9 @@
 //! The status page's figures: totals, the health of the tiers, recent errors.
 //!
-//! Every figure is read back from the text of `/metrics`, so that nothing is counted twice. None
-//! holds a client's text, not even a model's name.
+//! Every figure is read from the counters of `/metrics`. None holds a client's text, not even a
+//! model's name.
 
 mod errors;
-mod samples;
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -13,10 +12,13 @@ use tokio::time::Instant;
 
 use self::errors::RecentErrors;
 pub use self::errors::{ErrorKind, RecentError};
-use self::samples::Samples;
 use crate::config::build::VERSION;
 use crate::config::{StatusPage, StorePlace};
 use crate::embeddings::clock;
+use crate::telemetry::labels::Label as _;
+use crate::telemetry::{
+    BreakerState, Gauges, MemoryGauges, Metrics, Outcome, Route, StoreGauges, StoreResult,
+};
 
 /// The kind of a store that is not configured.
 const NO_STORE: &str = "none";
@@ -137,9 +139,8 @@ impl StatusState {
         self.errors.note(kind, clock::unix_ms());
     }
 
-    /// The figures as of now, from the text of `/metrics`.
-    pub fn read(&self, metrics: &str, ready: bool) -> Status<'_> {
-        let samples = Samples::parse(metrics);
+    /// The figures as of now.
+    pub fn read(&self, metrics: &Metrics, gauges: &Gauges, ready: bool) -> Status<'_> {
         Status {
             replica: &self.replica,
             version: VERSION,
@@ -147,95 +148,88 @@ impl StatusState {
             uptime_seconds: self.started.elapsed().as_secs(),
             now_ms: clock::unix_ms(),
             token_price: self.token_price,
-            inputs: Inputs::read(&samples),
-            tokens: Tokens::read(&samples),
-            requests: Requests::read(&samples),
-            memory: MemoryStatus::read(&samples),
-            store: StoreStatus::read(&samples, self.store),
-            upstream: UpstreamStatus::read(&samples),
+            inputs: Inputs::read(metrics),
+            tokens: Tokens::read(metrics),
+            requests: Requests::read(metrics, gauges),
+            memory: MemoryStatus::read(gauges.memory),
+            store: StoreStatus::read(metrics, gauges.store, self.store),
+            upstream: UpstreamStatus::read(metrics),
             errors: self.errors.latest_first(),
         }
     }
 }
 
 impl Inputs {
-    fn read(samples: &Samples<'_>) -> Self {
-        let inputs = |outcome| samples.count("inputs_total", &[("outcome", outcome)]);
+    fn read(metrics: &Metrics) -> Self {
+        let inputs = &metrics.inputs;
         Self {
-            memory: inputs("memory"),
-            store: inputs("store"),
-            collapsed: inputs("collapsed"),
-            repeat: inputs("repeat"),
-            miss: inputs("miss"),
+            memory: inputs.get(Outcome::Memory),
+            store: inputs.get(Outcome::Store),
+            collapsed: inputs.get(Outcome::Collapsed),
+            repeat: inputs.get(Outcome::Repeat),
+            miss: inputs.get(Outcome::Miss),
         }
     }
 }
 
 impl Tokens {
-    fn read(samples: &Samples<'_>) -> Self {
+    fn read(metrics: &Metrics) -> Self {
+        let totals = metrics.token_totals();
         Self {
-            nominal: samples.count("nominal_tokens_total", &[]),
-            billed: samples.count("billed_tokens_total", &[]),
-            saved: samples.count("saved_tokens_total", &[]),
+            nominal: totals.nominal,
+            billed: totals.billed,
+            saved: totals.saved,
         }
     }
 }
 
 impl Requests {
-    fn read(samples: &Samples<'_>) -> Self {
-        let requests = |route| samples.count("requests_total", &[("route", route)]);
+    fn read(metrics: &Metrics, gauges: &Gauges) -> Self {
         Self {
-            embeddings: requests("embeddings"),
-            passthrough: requests("passthrough"),
-            in_flight: samples.count("in_flight_requests", &[]),
+            embeddings: metrics.ended_requests(Route::Embeddings),
+            passthrough: metrics.ended_requests(Route::Passthrough),
+            in_flight: gauges.in_flight_requests as u64,
         }
     }
 }
 
 impl MemoryStatus {
-    fn read(samples: &Samples<'_>) -> Self {
+    fn read(gauges: MemoryGauges) -> Self {
         Self {
-            bytes: samples.count("memory_bytes", &[]),
-            limit_bytes: samples.count("memory_limit_bytes", &[]),
-            entries: samples.count("memory_entries", &[]),
+            bytes: gauges.bytes,
+            limit_bytes: gauges.limit_bytes,
+            entries: gauges.entries as u64,
         }
     }
 }
 
 impl StoreStatus {
-    fn read(samples: &Samples<'_>, kind: &'static str) -> Self {
-        let operations = |result| samples.count("store_operations_total", &[("result", result)]);
-        let is = |state| samples.count("store_breaker_state", &[("state", state)]) > 0;
-        let tried = ["ok", "absent", "unusable", "timeout", "failed"];
-        let states = ["open", "half_open"];
+    fn read(metrics: &Metrics, gauges: Option<StoreGauges>, kind: &'static str) -> Self {
+        let operations = |result| metrics.store_operations(result);
+        let results = StoreResult::ALL.iter().copied();
+        let breaker = gauges.map_or(BreakerState::Closed, |gauges| gauges.breaker);
         Self {
             kind,
-            breaker: states
-                .into_iter()
-                .find(|&state| is(state))
-                .unwrap_or("closed"),
-            operations: tried.into_iter().map(operations).sum(),
-            failed: operations("timeout") + operations("failed"),
-            writes_pending: samples.count("store_writes_pending", &[]),
-            writes_dropped: samples.count("store_writes_dropped_total", &[]),
+            breaker: breaker.value(),
+            operations: results
+                .filter(|&result| result != StoreResult::Skipped)
+                .map(operations)
+                .sum(),
+            failed: operations(StoreResult::Timeout) + operations(StoreResult::Failed),
+            writes_pending: gauges.map_or(0, |gauges| gauges.writes_pending as u64),
+            writes_dropped: metrics.writes_dropped.get(),
         }
     }
 }
 
 impl UpstreamStatus {
-    fn read(samples: &Samples<'_>) -> Self {
-        let calls = samples.count("upstream_calls_total", &[]);
-        let good = samples.count("upstream_calls_total", &[("result", "200")]);
+    fn read(metrics: &Metrics) -> Self {
+        let totals = metrics.upstream_totals();
         Self {
-            calls,
-            failed: calls.saturating_sub(good),
-            faulty: samples.count_where("upstream_calls_total", "result", is_fault),
-            seconds: samples.sum("upstream_call_duration_seconds_sum", &[]),
+            calls: totals.calls,
+            failed: totals.failed,
+            faulty: totals.faulty,
+            seconds: totals.duration.as_secs_f64(),
         }
     }
-}
-
-/// Whether a result is a fault of the upstream, rather than its refusal of a wrong request.
-fn is_fault(result: &str) -> bool {
-    result == "429" || !result.starts_with(['2', '4'])
 }

@@ -108,8 +108,11 @@ impl fmt::Display for Tag {
 
 /// Tags as the value of `Surrogate-Key`.
 pub fn header(tags: &[Tag]) -> HeaderValue {
-    let tags: Vec<String> = tags.iter().map(Tag::to_string).collect();
-    answer::header(tags.join(" "))
+    let mut list = answer::TagList::with_capacity(0);
+    for tag in tags {
+        list.push(&tag.kind, &tag.name);
+    }
+    list.into_header()
 }
 
 /// The safe spelling of a name. Most are safe as they are.

@@ -114,6 +114,17 @@ impl Timings {
         self.0.sum_ns.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
+    /// How many durations there were.
+    pub(super) fn count(&self) -> u64 {
+        let counts = self.0.buckets.iter();
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// All durations together.
+    pub(super) fn sum(&self) -> Duration {
+        Duration::from_nanos(self.0.sum_ns.load(Ordering::Relaxed))
+    }
+
     /// Buckets as (upper bound in seconds, observations in it), the last one without a bound.
     fn buckets(&self) -> Vec<(f64, u64)> {
         let bounds = BOUNDS_US
@@ -127,7 +138,7 @@ impl Timings {
 
 impl EncodeMetric for Timings {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
-        let sum = Duration::from_nanos(self.0.sum_ns.load(Ordering::Relaxed)).as_secs_f64();
+        let sum = self.sum().as_secs_f64();
         let buckets = self.buckets();
         let count = buckets.iter().map(|(_, count)| count).sum();
         encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
@@ -152,6 +163,11 @@ impl<L: Label> TimingsBy<L> {
             histograms: L::ALL.iter().map(|_| Timings::default()).collect(),
             label: PhantomData,
         }
+    }
+
+    /// The histogram of one value.
+    pub(super) fn get(&self, label: L) -> &Timings {
+        &self.histograms[label.index()]
     }
 
     /// Adds one duration.

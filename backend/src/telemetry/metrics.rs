@@ -16,6 +16,7 @@ use super::gauges::Gauges;
 use super::labels::{Bypass, HashVerdict, Label, Outcome, Route, StoreOperation, StoreResult};
 use super::log_writer::Lost;
 use super::models::{ByModel, Models};
+use super::totals::is_fault;
 use crate::config::build::{COMMIT, VERSION};
 use crate::http::error::Error;
 
@@ -49,9 +50,13 @@ pub struct Metrics {
     /// Writes to the store that were dropped.
     pub writes_dropped: Counter,
     requests: Family<RequestLabels, Counter>,
-    durations: TimingsBy<Route>,
+    pub(super) durations: TimingsBy<Route>,
     upstream_calls: Family<UpstreamLabels, Counter>,
-    upstream_durations: Timings,
+    /// Calls with a 200, and calls that failed by a fault of the upstream, for the status page: a
+    /// family of counters does not list its labels.
+    pub(super) upstream_good: Counter,
+    pub(super) upstream_faulty: Counter,
+    pub(super) upstream_durations: Timings,
     store: Family<StoreLabels, Counter>,
     store_durations: TimingsBy<StoreOperation>,
 }
@@ -87,6 +92,8 @@ impl Metrics {
             requests: Family::default(),
             durations: TimingsBy::new(),
             upstream_calls: Family::default(),
+            upstream_good: Counter::default(),
+            upstream_faulty: Counter::default(),
             upstream_durations: Timings::default(),
             store: Family::default(),
             store_durations: TimingsBy::new(),
@@ -121,6 +128,8 @@ impl Metrics {
 
     /// Counts an embeddings call to the upstream by its status, or by the error's code without one.
     pub fn count_upstream(&self, result: Cow<'static, str>, duration: Duration) {
+        self.upstream_good.inc_by((result == "200").into());
+        self.upstream_faulty.inc_by(is_fault(&result).into());
         self.upstream_calls
             .get_or_create(&UpstreamLabels { result })
             .inc();
@@ -144,6 +153,11 @@ impl Metrics {
         self.store
             .get_or_create(&StoreLabels { operation, result })
             .inc_by(count);
+    }
+
+    pub(super) fn store_count(&self, operation: StoreOperation, result: StoreResult) -> u64 {
+        let counter = self.store.get(&StoreLabels { operation, result });
+        counter.map_or(0, |counter| counter.get())
     }
 
     /// Creates the series of common errors: a counter that appears with its first event hides that

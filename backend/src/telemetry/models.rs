@@ -47,6 +47,12 @@ impl Models {
         Arc::clone(known.entry(name.into()).or_default())
     }
 
+    /// Calls `read` with the tokens of each model.
+    pub(super) fn for_each(&self, mut read: impl FnMut(&Tokens)) {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.values().for_each(|tokens| read(tokens));
+    }
+
     /// Counts an answer: its nominal tokens, and those that the upstream charged.
     pub fn count_answer(&self, model: &str, nominal: u64, billed: u64) {
         let tokens = self.tokens(model);

@@ -84,7 +84,7 @@ fn file(kind: &'static str, text: &'static str) -> Response {
 /// `GET /status.json`: the page's figures.
 async fn status(State(app): State<Arc<App>>) -> Response {
     match &app.status {
-        Some(status) => json(&status.read(&app.metrics.render(&app.gauges()), app.is_ready())),
+        Some(status) => json(&status.read(&app.metrics, &app.gauges(), app.is_ready())),
         None => Error::NotFound.into_response(),
     }
 }

@@ -7,6 +7,31 @@ use http::header::HeaderValue;
 use super::{MODEL, SCOPE, safe};
 use crate::http::credentials::CredentialId;
 
+/// Tags on their way into a header. Nothing else writes tags.
+pub(super) struct TagList(String);
+
+impl TagList {
+    /// An empty list with room for `bytes`.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(String::with_capacity(bytes))
+    }
+
+    /// Appends a tag; `name` must be in its safe spelling.
+    pub(super) fn push(&mut self, kind: &str, name: &str) {
+        if !self.0.is_empty() {
+            self.0.push(' ');
+        }
+        self.0.push_str(kind);
+        self.0.push(':');
+        self.0.push_str(name);
+    }
+
+    /// Tags hold only what a header may hold; otherwise the header would be empty.
+    pub(super) fn into_header(self) -> HeaderValue {
+        HeaderValue::from_maybe_shared(Bytes::from(self.0)).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
 /// The tags of an answer with vectors: its model, the scope that shares them, and the digest of
 /// the credential that asked.
 pub fn of_answer(model: &str, scope: &str, own: &str) -> HeaderValue {
@@ -15,37 +40,20 @@ pub fn of_answer(model: &str, scope: &str, own: &str) -> HeaderValue {
     // With the exact capacity, the string becomes a header's value without a copy.
     let room = |kind: &str, name: &str| kind.len() + ":".len() + name.len() + " ".len();
     let others = shared.map_or(0, |scope| room(SCOPE, scope)) + room(SCOPE, own) - " ".len();
-    let mut tags = String::with_capacity(room(MODEL, model) + others);
-    push_kind(&mut tags, MODEL);
-    tags.push_str(&safe(model));
+    let mut tags = TagList::with_capacity(room(MODEL, model) + others);
+    tags.push(MODEL, &safe(model));
     if let Some(scope) = shared {
-        push_kind(&mut tags, SCOPE);
-        tags.push_str(&safe(scope));
+        tags.push(SCOPE, &safe(scope));
     }
-    push_kind(&mut tags, SCOPE);
-    tags.push_str(own);
-    header(tags)
+    tags.push(SCOPE, own);
+    tags.into_header()
 }
 
 /// The tag of all answers to one credential.
 pub fn of_credential(id: CredentialId) -> HeaderValue {
-    let mut tag = String::new();
-    push_kind(&mut tag, SCOPE);
-    tag.push_str(id.digits().as_str());
-    header(tag)
-}
-
-fn push_kind(tags: &mut String, kind: &str) {
-    if !tags.is_empty() {
-        tags.push(' ');
-    }
-    tags.push_str(kind);
-    tags.push(':');
-}
-
-/// Tags hold only what a header may hold; otherwise the header would be empty.
-pub(super) fn header(tags: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(tags)).unwrap_or(HeaderValue::from_static(""))
+    let mut tags = TagList::with_capacity(0);
+    tags.push(SCOPE, id.digits().as_str());
+    tags.into_header()
 }
 
 #[cfg(test)]
