@@ -108,11 +108,7 @@ impl App {
             cache_control: max_age(config.cache.response_max_age),
             response_max_age: config.cache.response_max_age,
             permits: Permits::new(config.limits.concurrent_requests),
-            request_rules: Rules {
-                max_inputs: config.limits.inputs,
-                max_input_bytes: config.limits.input_bytes,
-                cacheable_fields: config.cache.fields,
-            },
+            request_rules: request_rules(&config.limits, config.cache.fields),
             limits: config.limits,
             purge_rule: config.cache.purge,
             metrics,
@@ -209,6 +205,14 @@ impl App {
             Ok(Err(error)) => tracing::warn!(%error, "the last spans were not exported"),
             Err(error) => tracing::warn!(%error, "the last spans were not exported"),
         }
+    }
+}
+
+fn request_rules(limits: &Limits, cacheable_fields: Vec<String>) -> Rules {
+    Rules {
+        max_inputs: limits.inputs,
+        max_input_bytes: limits.input_bytes,
+        cacheable_fields,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `POST /v1/embeddings`: the upstream charges for each input once.
 //!
 //! A request's steps, from top to bottom: [`admit`] the caller, [`receive`] the body, compare its
-//! hash ([`body_hash::verdict`]), `parse` it, `look_up` its vectors, and write the answer
+//! hash ([`body_hash::verdict`]), [`understand`] it, `look_up` its vectors, and write the answer
 //! ([`ResponsePlan::answer`]). `bypass` forwards a request that the gateway does not understand.
 //!
 //! For a hit in memory every step ends before its function returns. So the steps return futures
@@ -10,6 +10,7 @@
 
 mod answer;
 mod receive;
+mod understand;
 
 use std::sync::Arc;
 
@@ -20,22 +21,22 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{Either, ready};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
 use tokio::task::spawn_blocking;
 
 use self::answer::ResponsePlan;
 use self::receive::receive;
+use self::understand::{Understood, understand};
 use crate::access::{Access, Caller};
 use crate::embeddings::batch::Batch;
 use crate::embeddings::key::KeyBuilder;
-use crate::embeddings::request::{self, EmbeddingRequest, Foreign, Parsed, Refused};
+use crate::embeddings::request::EmbeddingRequest;
 use crate::gateway::app::App;
 use crate::gateway::body_hash;
 use crate::gateway::observed_body::ResponseBody;
 use crate::gateway::routes::passthrough;
-use crate::http::credentials;
 use crate::http::error::Error;
 use crate::http::headers::{self, Directives};
 use crate::http::tags;
@@ -51,14 +52,6 @@ type Answered = (Response<ResponseBody>, Option<EmbeddingOutcome>);
 
 /// Bodies up to this size are read where they arrive: that takes a fraction of a millisecond.
 const SMALL_BODY_BYTES: usize = 128 * 1024;
-
-/// What a body asks for.
-enum Understood {
-    /// Vectors that can be looked up.
-    Lookup(EmbeddingRequest),
-    /// The upstream's answer, whatever it is.
-    Bypass(Bypass),
-}
 
 /// A request to [`EMBEDDINGS`], admitted.
 struct EmbeddingsRequest {
@@ -135,14 +128,20 @@ impl EmbeddingsRequest {
         if body.len() > SMALL_BODY_BYTES {
             return Either::Left(Box::pin(self.reply_aside(body)));
         }
-        let (verdict, understood) = (self.verdict(&body), self.understand(&body));
+        let (verdict, understood) = (
+            self.verdict(&body),
+            understand(&self.app, &self.parts, &body),
+        );
         Either::Right(self.answer_understood(body, verdict, understood))
     }
 
     /// Reads a large body where that keeps no other request waiting.
     async fn reply_aside(self, body: Bytes) -> Result<Answered, Error> {
         let read = spawn_blocking(move || {
-            let (verdict, understood) = (self.verdict(&body), self.understand(&body));
+            let (verdict, understood) = (
+                self.verdict(&body),
+                understand(&self.app, &self.parts, &body),
+            );
             (self, body, verdict, understood)
         });
         let (request, body, verdict, understood) = read.await.map_err(|_| Error::Internal)?;
@@ -168,42 +167,6 @@ impl EmbeddingsRequest {
 
     fn verdict(&self, body: &[u8]) -> HashVerdict {
         body_hash::verdict(&self.parts.headers, body)
-    }
-
-    /// What the request asks for, if the gateway can tell and the operator allows it.
-    fn understand(&self, body: &Bytes) -> Result<Understood, Error> {
-        let understood = self.parse(body)?;
-        self.app.access.check_model(match &understood {
-            Understood::Lookup(request) => Some(&request.model),
-            Understood::Bypass(_) => None,
-        })?;
-        Ok(understood)
-    }
-
-    fn parse(&self, body: &Bytes) -> Result<Understood, Error> {
-        // Only what decodes the body can say what it is.
-        if self.parts.headers.contains_key(CONTENT_ENCODING) {
-            return Ok(Understood::Bypass(Bypass::Encoding));
-        }
-        let rules = &self.app.request_rules;
-        let parsed = request::parse(body, rules).map_err(|refused| match refused {
-            Refused::NotJson => Error::NotJson,
-            Refused::TooManyInputs => Error::TooManyInputs {
-                limit: rules.max_inputs,
-            },
-            Refused::InputTooLarge(index) => Error::InputTooLarge {
-                index,
-                limit: rules.max_input_bytes,
-            },
-        })?;
-        Ok(match parsed {
-            Parsed::Understood(_) if self.parts.uri.query().is_some_and(credentials::in_query) => {
-                Understood::Bypass(Bypass::Query)
-            }
-            Parsed::Understood(request) => Understood::Lookup(request),
-            Parsed::Foreign(Foreign::Field) => Understood::Bypass(Bypass::Field),
-            Parsed::Foreign(Foreign::Shape) => Understood::Bypass(Bypass::Shape),
-        })
     }
 
     /// Looks up the vectors, and answers with them.
