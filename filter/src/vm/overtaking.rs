@@ -33,3 +33,40 @@ impl Overtaking {
         self.0.is_some_and(|(of, _)| of == gate)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::Overtaking;
+    use crate::config::Config;
+    use crate::stats::Outcome;
+    use crate::vm::rendezvous::Release;
+
+    fn ready(stopped_tap: Option<u32>) -> Option<Release> {
+        let config = Config::parse(b"{}").ok().map(Rc::new)?;
+        let (stream, outcome) = (2, Outcome::TOO_LARGE);
+        Some(Release {
+            stream,
+            stopped_tap,
+            config,
+            outcome,
+        })
+    }
+
+    #[test]
+    fn trailers_wait_for_all_bytes_of_their_own_request() {
+        for (stopped_tap, callbacks) in [(None, 1), (Some(1), 2)] {
+            let mut overtaking = Overtaking::default();
+            assert!(!overtaking.is_of(2));
+            if let Some(ready) = ready(stopped_tap) {
+                overtaking.begin(&ready);
+            }
+            for _ in 0..callbacks {
+                assert!(overtaking.is_of(2) && !overtaking.is_of(3));
+                overtaking.bytes_came(2);
+            }
+            assert!(!overtaking.is_of(2));
+        }
+    }
+}
