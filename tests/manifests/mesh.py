@@ -70,7 +70,7 @@ def routes_that_repeat(manifests: Manifests) -> list[str]:
 
 
 def services_that_are_asked_twice(manifests: Manifests) -> list[str]:
-    """Every Service that a pod of ours may call has routes of its own: Istio's default ones repeat."""
+    """Every Service that a pod of the overlay may call has routes of its own: Istio's default ones repeat."""
     told = {host for each in manifests.of("VirtualService") for host in each["spec"]["hosts"]}
     called = set()
     for sidecar in manifests.of("Sidecar"):

@@ -1,4 +1,4 @@
-"""Whether who must reach whom can, by every rule on the way, and nobody else can."""
+"""Whether each caller that must reach a target can, by every rule on the way, and no other can."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from .objects import fits, namespace, selected_labels, title
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who sends requests; `pod` if it is one of ours."""
+    """A sender of requests; `pod` if it is one of the overlay's."""
 
     labels: tuple[tuple[str, str], ...]
     namespace: str
@@ -43,7 +43,7 @@ _PURGE = {("PURGE", "/v1/embeddings")}
 _METRICS = {("GET", "/metrics")}
 _VARNISH, _BROADCASTER, _BACKEND = "embedding-gateway-varnish", "embedding-gateway-endpoint-broadcaster", "embedding-gateway"
 _S3_SERVER = "S3 server"
-# Who may ask what of whom. Whoever is not here may ask nothing. (The gateway's own routes leave less.)
+# Which caller may ask what of which target. A caller that is not here may ask nothing. (The gateway's own routes leave less.)
 ALLOWED = {
     ("gateway", _VARNISH): _ALL - _PURGE,
     ("gateway", _BROADCASTER): _PURGE,
@@ -180,7 +180,7 @@ def unguarded(manifests: Manifests) -> list[str]:
     for policy in manifests.of("AuthorizationPolicy"):
         for rule in (policy.get("spec") or {}).get("rules", []):
             if policy["spec"].get("action") == "ALLOW" and not rule.get("from"):
-                problems.append(f"{title(policy)}: a rule for everybody")
+                problems.append(f"{title(policy)}: a rule for every caller")
     return problems
 
 

@@ -119,5 +119,5 @@ def policies_of_nobody(manifests: Manifests) -> list[str]:
         for rule in (policy.get("spec") or {}).get("rules", []):
             for source in rule.get("from", []):
                 wrong = set(source["source"].get("principals", [])) - known
-                problems += [f"{title(policy)}: nobody is {principal}" for principal in sorted(wrong)]
+                problems += [f"{title(policy)}: no pod is {principal}" for principal in sorted(wrong)]
     return problems

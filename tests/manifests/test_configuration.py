@@ -14,7 +14,7 @@ from . import render
 from .objects import Manifests, Pod, container_environment
 
 VARNISH = render.KUSTOMIZE / "overlays/dev/varnish"
-# What runs of ours: kind and name of its workload, and its container.
+# The programs of this repository: kind and name of its workload, and its container.
 PROGRAMS = [
     ("Deployment", "embedding-gateway", "embedding-gateway"),
     ("Deployment", "embedding-gateway-endpoint-broadcaster", "endpoint-broadcaster"),
@@ -108,7 +108,7 @@ def test_the_job_creates_the_bucket_that_the_backend_uses(tmp_path, dev: Manifes
 
 
 def address(manifests: Manifests, value: str) -> bool:
-    """Whether host:port is a Service of ours and a port of it."""
+    """Whether host:port is a Service of the overlay and a port of it."""
     host, _, port = value.removeprefix("http://").partition(":")
     service = manifests.service_of(host)
     return service is not None and int(port) in {each["port"] for each in service["spec"]["ports"]}
@@ -209,7 +209,7 @@ def test_the_purge_host_of_production_is_closed_to_whom_the_provider_refuses(tmp
     policy = manifests.get("AuthorizationPolicy", "embedding-gateway-purge-oauth2", "istio-system")["spec"]
     assert (policy["action"], policy["rules"]) == ("CUSTOM", [{"to": [{"operation": {"hosts": [host, f"{host}:*"]}}]}])
     assert manifests.get("VirtualService", "embedding-gateway-purge-oauth2")["spec"]["hosts"] == [host]
-    # And nothing is left of the host that asks nobody.
+    # And nothing is left of the host that is open.
     assert manifests.get("VirtualService", "embedding-gateway-purge") is manifests.get("Gateway", "embedding-gateway-purge") is None
 
 
