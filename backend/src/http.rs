@@ -2,6 +2,7 @@
 //! credentials, the error envelope.
 
 pub mod client;
+pub mod codings;
 pub mod credentials;
 pub mod error;
 pub mod headers;

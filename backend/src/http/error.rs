@@ -62,6 +62,8 @@ pub enum Error {
     UpstreamTimeout,
     #[error("The upstream's answer is unusable: {0}.")]
     Unsound(#[source] Arc<Unsound>),
+    #[error("The upstream redirects. OPENAI_BASE_URL must name the place where its API is.")]
+    Redirected,
     #[error("The upstream's answer broke off.")]
     UpstreamBroken,
     #[error("The gateway failed.")]
@@ -107,7 +109,9 @@ impl Error {
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unreachable | Self::Unsound(_) | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
+            Self::Unreachable | Self::Unsound(_) | Self::Redirected | Self::UpstreamBroken => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::Busy | Self::PurgeNotSpread => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotCached | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Refused(refusal) => refusal.status,
@@ -137,6 +141,7 @@ impl Error {
             Self::Unreachable => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::Unsound(_) => "upstream_unusable",
+            Self::Redirected => "upstream_redirects",
             Self::UpstreamBroken => "upstream_broken",
             Self::Internal => "internal_error",
             Self::Refused(_) => UPSTREAM_REFUSED.0,

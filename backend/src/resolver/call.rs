@@ -51,7 +51,7 @@ impl Resolver {
         span.tell(&mut headers);
         let replied = self
             .upstream
-            .embeddings(lookup.query.as_deref(), headers, body)
+            .embeddings(lookup.query.as_deref(), headers, body, inputs.len())
             .await;
         let ended = Instant::now();
         let called = replied.and_then(|reply| {

@@ -5,21 +5,29 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use reqwest::Url;
+use serde_json::json;
 
 use super::shared_body::SharedBody;
 use crate::config;
 use crate::http::client::http_client;
-use crate::http::error::{Error, UpstreamRefusal};
+use crate::http::codings;
+use crate::http::error::{self, Error, UpstreamRefusal};
 use crate::http::headers;
 use crate::http::trust::{self, CaFileError};
 
 /// Bound on an embeddings answer: 2,048 vectors of 4,096 numbers, each written out in full.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// Bound on an answer for each of its inputs: 10,000 numbers, each written out in full.
+const MAX_INPUT_ANSWER_BYTES: usize = 256 << 10;
+
+/// Bound on the rest of an answer, or on an error.
+const MAX_FRAME_BYTES: usize = 1 << 20;
 
 /// Idle connections close before balancers close them after their usual 60 s.
 const POOL_IDLE: Duration = Duration::from_secs(50);
@@ -79,14 +87,15 @@ impl Client {
         query: Option<&str>,
         credential: HeaderMap,
         body: Bytes,
+        inputs: usize,
     ) -> Result<Reply, Error> {
         let url = self.url(EMBEDDINGS, query);
         let call = || {
             let mut request = reqwest::Request::new(Method::POST, url.clone());
             *request.headers_mut() = credential.clone();
-            request
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let headers = request.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             *request.body_mut() = Some(body.clone().into());
             *request.timeout_mut() = Some(self.timeout);
             self.http.execute(request)
@@ -96,7 +105,7 @@ impl Client {
             Err(error) if error.is_connect() => call().await,
             other => other,
         };
-        read(answer.map_err(|error| failure(&error))?.into()).await
+        read(answer.map_err(|error| failure(&error))?.into(), inputs).await
     }
 
     /// The most inputs of one embeddings call.
@@ -129,7 +138,12 @@ impl Client {
             Err(error) if error.is_connect() => call().await,
             other => other,
         };
-        answer.map(Into::into).map_err(|error| failure(&error))
+        let answer: Response<_> = answer.map_err(|error| failure(&error))?.into();
+        match answer.status().is_informational() {
+            // The gateway asked for no upgrade, so 101 is no answer.
+            true => Err(Error::UpstreamBroken),
+            false => Ok(answer),
+        }
     }
 
     /// The upstream's URL of `path`, which must hold no dot segments: a URL resolves them.
@@ -143,26 +157,53 @@ impl Client {
     }
 }
 
-async fn read(answer: Response<reqwest::Body>) -> Result<Reply, Error> {
+async fn read(answer: Response<reqwest::Body>, inputs: usize) -> Result<Reply, Error> {
     let (parts, body) = answer.into_parts();
-    let headers = headers::for_caller(&parts.headers);
-    let body = Limited::new(body, MAX_ANSWER_BYTES)
-        .collect()
-        .await
-        .map_err(|error| match error.downcast::<reqwest::Error>() {
-            Ok(error) if error.is_timeout() => Error::UpstreamTimeout,
-            // The answer broke off, or is longer than the bound.
-            _ => Error::UpstreamBroken,
-        })?;
-    let body = body.to_bytes();
-    match parts.status {
-        StatusCode::OK => Ok(Reply { headers, body }),
-        status => Err(Error::Refused(Arc::new(UpstreamRefusal {
-            status,
-            headers,
-            body,
-        }))),
+    let mut headers = headers::for_caller(&parts.headers);
+    let limit = MAX_FRAME_BYTES + inputs.saturating_mul(MAX_INPUT_ANSWER_BYTES);
+    let limit = limit.min(MAX_ANSWER_BYTES);
+    let status = parts.status;
+    if status.is_redirection() {
+        return Err(Error::Redirected);
     }
+    let body = codings::decode(&parts.headers, collect(body, limit).await?, limit).await;
+    match status {
+        // Any of them may hold vectors; its body shows it.
+        status if status.is_success() => Ok(Reply {
+            headers,
+            body: body.map_err(|_| Error::UpstreamBroken)?,
+        }),
+        status if status.is_client_error() || status.is_server_error() => {
+            // The client acts on the status, with words or without.
+            let body = body.unwrap_or_else(|_| {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                unreadable(status)
+            });
+            Err(Error::Refused(Arc::new(UpstreamRefusal {
+                status,
+                headers,
+                body,
+            })))
+        }
+        _ => Err(Error::UpstreamBroken),
+    }
+}
+
+async fn collect(body: reqwest::Body, limit: usize) -> Result<Bytes, Error> {
+    let body = Limited::new(body, limit).collect().await;
+    let body = body.map_err(|error| match error.downcast::<reqwest::Error>() {
+        Ok(error) if error.is_timeout() => Error::UpstreamTimeout,
+        // The answer broke off, or is longer than the bound.
+        _ => Error::UpstreamBroken,
+    });
+    Ok(body?.to_bytes())
+}
+
+/// Stands for an error's body in a coding that cannot be taken off.
+fn unreadable(status: StatusCode) -> Bytes {
+    let message = format!("The upstream answered {status} with a body that cannot be decoded.");
+    let error = error::object(status, &message, None, error::UPSTREAM_REFUSED.0);
+    json!({ "error": error }).to_string().into()
 }
 
 fn failure(error: &reqwest::Error) -> Error {

@@ -33,4 +33,5 @@ mod store;
 mod support;
 mod traces;
 mod trust;
+mod upstream_answers;
 mod varnish;

@@ -123,6 +123,7 @@ async fn only_listed_headers_go_upstream_on_the_cached_route() {
         names,
         [
             "accept",
+            "accept-encoding",
             "authorization",
             "content-length",
             "content-type",
