@@ -1,4 +1,6 @@
-//! The gateway's metrics and their names.
+//! The gateway's metrics: how they are counted. `registration` names them.
+
+mod registration;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,16 +10,13 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::counts::{Counts, Timings, TimingsBy};
 use super::gauges::Gauges;
 use super::labels::{Bypass, HashVerdict, Label, Outcome, Route, StoreOperation, StoreResult};
-use super::log_writer::Lost;
-use super::models::{ByModel, Models};
+use super::models::Models;
 use super::totals::is_fault;
-use crate::config::build::{COMMIT, VERSION};
 use crate::http::error::Error;
 
 /// The prefix of every name.
@@ -191,59 +190,6 @@ impl Metrics {
             let operation = StoreOperation::Put;
             self.count_by(operation, result, 0);
         }
-    }
-
-    fn register_requests(&mut self) {
-        let registry = &mut self.registry;
-        let help = "Requests by route and status, 499 if the client went away";
-        registry.register("requests", help, self.requests.clone());
-        let help = "Time from a request's head to the last byte of its answer";
-        let durations = self.durations.clone();
-        registry.register_with_unit("request_duration", help, Unit::Seconds, durations);
-        let help =
-            "Time from an embeddings request to its answer, without waiting for the upstream";
-        let added = self.added_latency.clone();
-        registry.register_with_unit("added_latency", help, Unit::Seconds, added);
-        let help = "Inputs of answered requests by what became of them";
-        registry.register("inputs", help, self.inputs.clone());
-        let help = "Embeddings requests that went past the cache, each of them paid for, by reason";
-        registry.register("bypassed_requests", help, self.bypassed.clone());
-        let help = "Embeddings requests by what their X-Body-Hash was worth";
-        registry.register("body_hashes", help, self.body_hashes.clone());
-        let help = "Log lines that were dropped, because the log's reader is too slow, or gone";
-        registry.register("log_lines_dropped", help, Lost);
-        let build = Info::new(vec![("version", VERSION), ("commit", COMMIT)]);
-        registry.register("build", "The program that answers", build);
-    }
-
-    fn register_tokens(&mut self) {
-        let models = &self.models;
-        let mut register = |name: &str, help: &str, read| {
-            let models = Arc::clone(models);
-            self.registry.register(name, help, ByModel { models, read });
-        };
-        let help = "Tokens that answers would have cost without a cache";
-        register("nominal_tokens", help, |tokens| &tokens.nominal);
-        let help = "Tokens that the upstream charged for embeddings";
-        register("billed_tokens", help, |tokens| &tokens.billed);
-        let help = "Tokens that answers did not cost, thanks to the cache";
-        register("saved_tokens", help, |tokens| &tokens.saved);
-    }
-
-    fn register_neighbours(&mut self) {
-        let registry = &mut self.registry;
-        let help = "Embeddings calls to the upstream by how they ended";
-        registry.register("upstream_calls", help, self.upstream_calls.clone());
-        let help = "Time that embeddings calls to the upstream took";
-        let durations = self.upstream_durations.clone();
-        registry.register_with_unit("upstream_call_duration", help, Unit::Seconds, durations);
-        let help = "Operations of the store by how they ended";
-        registry.register("store_operations", help, self.store.clone());
-        let help = "Time that operations of the store took";
-        let durations = self.store_durations.clone();
-        registry.register_with_unit("store_operation_duration", help, Unit::Seconds, durations);
-        let help = "Writes to the store that were given up, because too many waited or at the end";
-        registry.register("store_writes_dropped", help, self.writes_dropped.clone());
     }
 }
 
