@@ -109,6 +109,15 @@ def test_slow_bodies_take_places_of_their_own(dev: Manifests):
         assert plugin["pathPrefixes"] == ["/v1"], "without a hash every call goes with the uploads"
 
 
+def test_varnish_has_a_thread_for_every_place(dev: Manifests):
+    """Of each gateway's proxy: where several run, Varnish has as many pods or more."""
+    threads = 2 * int(dict(re.findall(r"^-p (\w+)=(\w+)$", START_SH, re.MULTILINE))["thread_pool_max"])
+    clusters = yaml.safe_load((ROOT / "envoy/gateway.yaml").read_text())["static_resources"]["clusters"]
+    assert sum(each["circuit_breakers"]["thresholds"][0]["max_requests"] for each in clusters) <= threads
+    subsets = dev.get("DestinationRule", "embedding-gateway-varnish")["spec"]["subsets"]
+    assert sum(each["trafficPolicy"]["connectionPool"]["http"]["http2MaxRequests"] for each in subsets) <= threads
+
+
 def test_the_gateway_refuses_to_purge(dev: Manifests):
     first = dev.get("VirtualService", "embedding-gateway")["spec"]["http"][0]
     assert first["match"] == [{"method": {"regex": "(?i)purge"}}]
