@@ -33,8 +33,8 @@ use crate::config::Limits;
 /// Pause after a failed accept: while no file descriptor is free, the next one fails too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Most headers of an HTTP/1 request, as many as Varnish takes (`http_max_hdr`): behind it stand 200 of a client and what the
-/// proxies add. hyper's own limit is 100.
+/// Most headers of an HTTP/1 request, as many as Varnish takes (`http_max_hdr`): behind it stand
+/// 200 of a client and what the proxies add. hyper's own limit is 100.
 const MAX_HEADERS: usize = 256;
 
 /// Bounds of one connection.
