@@ -1,10 +1,14 @@
 //! Header names, and which headers cross between client and upstream.
 
+mod directives;
+
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST,
-    HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE,
-    TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap,
+    HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE, TRANSFER_ENCODING,
+    UPGRADE, VIA, WWW_AUTHENTICATE,
 };
+
+pub use self::directives::Directives;
 
 /// Lower-case hex SHA-256 of the request body, computed by the filter in the proxy in front.
 pub const X_BODY_HASH: HeaderName = HeaderName::from_static("x-body-hash");
@@ -74,37 +78,6 @@ const FROM_UPSTREAM: [HeaderName; 9] = [
 
 /// More such headers, by their prefix.
 const FROM_UPSTREAM_PREFIXES: [&str; 2] = ["x-ratelimit-", "openai-"];
-
-/// The directives of a request's `Cache-Control`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Directives {
-    /// Do not answer from a cache.
-    pub no_cache: bool,
-    /// Do not store any of the answer.
-    pub no_store: bool,
-    /// Answer from a cache or not at all.
-    pub only_if_cached: bool,
-}
-
-impl Directives {
-    /// The union of the client's directives and Varnish's: the strictest counts.
-    pub fn of(headers: &HeaderMap) -> Self {
-        let mut directives = Self::default();
-        let values = [CACHE_CONTROL, X_CLIENT_CACHE_CONTROL].map(|name| headers.get_all(name));
-        for value in values
-            .into_iter()
-            .flatten()
-            .filter_map(|value| value.to_str().ok())
-        {
-            for directive in value.split(',').map(str::trim) {
-                directives.no_cache |= directive.eq_ignore_ascii_case("no-cache");
-                directives.no_store |= directive.eq_ignore_ascii_case("no-store");
-                directives.only_if_cached |= directive.eq_ignore_ascii_case("only-if-cached");
-            }
-        }
-        directives
-    }
-}
 
 /// Removes the headers of one connection, including those that `Connection` names.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -234,22 +207,5 @@ mod tests {
             "openai-processing-ms",
         ];
         assert_eq!(names(&kept), expected);
-    }
-
-    #[test]
-    fn the_strictest_cache_control_counts() {
-        let given = headers(&[
-            ("cache-control", "max-age=5, No-Cache"),
-            ("x-client-cache-control", "no-store"),
-        ]);
-        let expected = Directives {
-            no_cache: true,
-            no_store: true,
-            only_if_cached: false,
-        };
-        assert_eq!(Directives::of(&given), expected);
-        assert_eq!(Directives::of(&HeaderMap::new()), Directives::default());
-        let only = headers(&[("cache-control", "only-if-cached")]);
-        assert!(Directives::of(&only).only_if_cached);
     }
 }
