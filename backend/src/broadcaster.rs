@@ -125,7 +125,7 @@ async fn refuse_method() -> PurgeError {
 }
 
 async fn readyz(State(broadcaster): State<Arc<Broadcaster>>) -> Response {
-    probes::readiness(!broadcaster.draining.load(Ordering::Relaxed))
+    probes::readiness(!broadcaster.draining.load(Ordering::Relaxed), "")
 }
 
 async fn metrics(State(broadcaster): State<Arc<Broadcaster>>, headers: HeaderMap) -> Response {

@@ -3,22 +3,25 @@
 
 pub mod admission;
 pub mod breaker;
+pub mod clock;
+mod complaint;
 pub mod in_flight;
 pub mod memory;
 pub mod purges;
 pub mod store;
 pub mod writer;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::admission::Admission;
+use self::clock::{Clock, TOLERANCE, millis};
 use self::memory::Memory;
 use self::purges::Purges;
 use self::store::{Store, Unopenable};
 use self::writer::Writer;
 use crate::config;
-use crate::embeddings::clock::unix_ms;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 use crate::telemetry::{MemoryGauges, Metrics, Span, StoreGauges};
@@ -30,6 +33,7 @@ pub struct Cache {
     stored: Option<Stored>,
     purges: Arc<Purges>,
     max_age: Option<Duration>,
+    clock: Arc<Clock>,
 }
 
 #[derive(Debug)]
@@ -43,12 +47,14 @@ struct Stored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freshness {
     created_after_ms: u64,
+    /// No purge of today could end what comes from later.
+    created_until_ms: u64,
 }
 
 impl Freshness {
     /// Whether an entry may be served.
     pub fn allows(self, entry: &Entry) -> bool {
-        entry.created_ms > self.created_after_ms
+        entry.created_ms > self.created_after_ms && entry.created_ms <= self.created_until_ms
     }
 }
 
@@ -59,32 +65,44 @@ impl Cache {
         store: Option<&config::StoreConfig>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, Unopenable> {
+        let clock = Arc::new(Clock::new());
         let stored = store
-            .map(|configured| Stored::open(configured, metrics))
+            .map(|configured| Stored::open(configured, &clock, metrics))
             .transpose()?;
         let listed = stored.as_ref().map(|stored| Arc::clone(&stored.store));
         Ok(Self {
             memory: Memory::new(cache.memory_bytes),
             stored,
-            purges: Arc::new(Purges::new(listed.filter(|_| cache.purge.is_some()))),
+            purges: Arc::new(Purges::new(
+                listed.filter(|_| cache.purge.is_some()),
+                Arc::clone(&clock),
+            )),
             max_age: cache.entry_max_age,
+            clock,
         })
     }
 
     /// The condition for entries of a model and a scope, as of now.
     pub fn freshness(&self, model: &str, scope: &str) -> Freshness {
+        let now = self.now_ms();
         let expired = self
             .max_age
-            .map_or(0, |age| unix_ms().saturating_sub(millis(age)));
+            .map_or(0, |age| now.saturating_sub(millis(age)));
         Freshness {
             created_after_ms: expired.max(self.purges.last(model, scope)),
+            created_until_ms: now + millis(TOLERANCE),
         }
+    }
+
+    /// The time by which entries and purges are put in order, in Unix milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
     }
 
     /// How long an entry stays fresh, if entries have a maximum age.
     pub fn remaining(&self, created_ms: u64) -> Option<Duration> {
         let ends = created_ms.saturating_add(millis(self.max_age?));
-        Some(Duration::from_millis(ends.saturating_sub(unix_ms())))
+        Some(Duration::from_millis(ends.saturating_sub(self.now_ms())))
     }
 
     /// Looks up one key in memory.
@@ -147,14 +165,29 @@ impl Cache {
     pub fn store_gauges(&self) -> Option<StoreGauges> {
         let stored = self.stored.as_ref()?;
         Some(StoreGauges {
-            breaker: stored.store.breaker_state(),
+            reads: stored.store.reads_state(),
+            writes: stored.store.writes_state(),
             writes_pending: stored.writer.pending(),
+            rights: stored.store.rights(),
+            purges_age: self.purges.age(),
         })
     }
 
     /// The purges so far; handlers add to them.
     pub fn purges(&self) -> &Arc<Purges> {
         &self.purges
+    }
+
+    /// Listens to other gateways' purges, and checks what the store lets the gateway do, for as long
+    /// as it is polled.
+    pub async fn watch(&self) -> Infallible {
+        let Some(stored) = &self.stored else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            never = self.purges.watch() => never,
+            never = stored.store.watch_rights() => never,
+        }
     }
 
     /// Waits for pending writes.
@@ -172,8 +205,12 @@ impl Cache {
 }
 
 impl Stored {
-    fn open(configured: &config::StoreConfig, metrics: &Arc<Metrics>) -> Result<Self, Unopenable> {
-        let store = Store::open(&configured.place, configured.timeout, Arc::clone(metrics))?;
+    fn open(
+        configured: &config::StoreConfig,
+        clock: &Arc<Clock>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, Unopenable> {
+        let store = Store::open(configured, clock, Arc::clone(metrics))?;
         let store = Arc::new(store);
         let writer = Writer::start(Arc::clone(&store), configured.queue, Arc::clone(metrics));
         let admission = Admission::new(configured.admission, configured.min_tokens);
@@ -189,8 +226,4 @@ impl Stored {
             self.writer.put(*key, Arc::clone(entry), None);
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -23,9 +23,9 @@ pub mod totals;
 mod trace_context;
 pub mod trace_id;
 
-pub use self::gauges::{Gauges, MemoryGauges, StoreGauges};
+pub use self::gauges::{Gauges, MemoryGauges, StoreGauges, StoreRights};
 pub use self::labels::{
-    BreakerState, Bypass, HashVerdict, Outcome, Route, StoreOperation, StoreResult,
+    BreakerState, Bypass, HashVerdict, Outcome, Route, StoreOperation, StoreResult, StoreRight,
 };
 pub use self::logging::start_logging;
 pub use self::metrics::Metrics;

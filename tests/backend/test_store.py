@@ -3,6 +3,7 @@
 import os
 import signal
 
+from harness.s3 import BUCKET
 from harness.secrets import secret
 from harness.waiting import eventually
 
@@ -72,6 +73,29 @@ def test_a_wrong_secret_costs_misses_only(start, s3):
     eventually(lambda: gateway.stored("failed") >= 1, what="a counted failure")
 
 
+def test_a_bucket_that_does_not_exist_is_told_and_costs_misses_only(start, s3):
+    gateway = start(**s3.narrow(S3_BUCKET="absent"))
+    eventually(lambda: "store: cannot write" in gateway.readyz(), what="the remark")
+    assert len(vectors(gateway.embed([f"no bucket {number}" for number in range(20)]))) == 20
+    eventually(lambda: gateway.stored("failed") >= 1, what="a counted failure")
+    assert gateway.metric('embedding_gateway_store_refuses{right="write"}') == 1
+    assert "the store fails" in gateway.log.read_text()
+
+
+def test_a_key_that_may_only_get_and_put_misses_hits_and_says_what_it_lacks(start, accept, s3):
+    first = start(**s3.narrow())
+    eventually(lambda: "store: cannot" in first.readyz(), what="the remark")
+    assert "read" not in first.readyz().partition("cannot")[2] and "write" not in first.readyz()
+    texts = [f"narrow {number}" for number in range(20)]
+    paid = first.embed(texts)
+    assert (first.stored("absent", "get"), first.stored("failed", "get")) == (20, 0)
+    eventually(lambda: first.stored("ok") >= 20, what="the writes")
+    second = start(**s3.narrow(STORE_TIMEOUT="20s"))
+    accept(second)
+    kept = second.embed(texts)
+    assert (kept.cache_status, vectors(kept)) == (HIT, vectors(paid))
+
+
 def test_a_purge_is_seen_by_the_other_gateway_within_five_seconds(start, accept, s3, standin):
     token = secret("admin")
     variables = s3.variables(ADMIN_TOKEN=token)
@@ -88,6 +112,21 @@ def test_a_purge_is_seen_by_the_other_gateway_within_five_seconds(start, accept,
     eventually(lambda: second.embed("purged").cache_status != HIT, 5, "the purge to arrive")
     assert standin.times_asked("purged") == times + 1
     assert second.embed("purged").cache_status == HIT
+
+
+def test_thousands_of_old_markers_silence_no_purge_and_are_deleted(start, accept, s3):
+    token = secret("admin")
+    variables = s3.variables(ADMIN_TOKEN=token, STORE=f"s3://{BUCKET}/crowded")
+    s3.put_empty([f"crowded/purge/model/m/{1_700_000_000_000 + number}" for number in range(3000)])
+    first, second = start(**variables), start(**variables)
+    first.embed("in a crowd")
+    eventually(lambda: first.stored("ok") >= 1, what="the write")
+    accept(second)
+    eventually(lambda: second.embed("in a crowd").cache_status == HIT, 60, "a hit at the second gateway")
+    tags = {"surrogate-key": "model:text-embedding-3-small"}
+    assert first.purge(token, **tags).status == 200
+    eventually(lambda: second.embed("in a crowd").cache_status != HIT, 20, "the purge to arrive")
+    eventually(lambda: len(s3.names(f"/buckets/{BUCKET}/crowded/purge/model/m")) == 1, 120, "old markers to go")
 
 
 def test_a_killed_gateway_leaves_a_store_that_reads_well(start, accept, s3):

@@ -6,7 +6,7 @@ import pytest
 from harness.paths import ROOT
 
 _NUMBERS = {"eight": 8, "five": 5}
-_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "bytes": 1, "ms": 1, "s": 1000, "seconds": 1000}
+_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "bytes": 1, "ms": 1, "s": 1000, "seconds": 1000, "minutes": 60_000}
 _README, _TROUBLESHOOTING = "backend/README.md", "docs/troubleshooting.md"
 _HTTP_API, _CACHE_FORMAT, _TELEMETRY = "docs/http-api.md", "docs/cache-format.md", "docs/telemetry.md"
 _VARIABLES = "backend/src/config/variables.rs"
@@ -16,12 +16,15 @@ TOLD = [
     (_HTTP_API, r"unknown fields of more than (\w+ \w+) or nested", "backend/src/embeddings/request.rs", "MAX_EXTRA_BYTES"),
     (_HTTP_API, r"or nested more than (\w+) deep", "backend/src/embeddings/json.rs", "MAX_DEPTH"),
     (_HTTP_API, r"a model's name of more than (\w+ \w+)", "backend/src/embeddings/request.rs", "MAX_MODEL_BYTES"),
-    (_CACHE_FORMAT, r"lists the markers every (\w+ \w+)", "backend/src/cache/purges.rs", "INTERVAL"),
+    (_CACHE_FORMAT, r"lists the markers every (\w+ \w+)", "backend/src/cache/purges/watch.rs", "INTERVAL"),
+    (_CACHE_FORMAT, r"once that one is (\w+ \w+) old", "backend/src/cache/purges/fold.rs", "SETTLED"),
+    (_HTTP_API, r"of at most (\w+ \w+), and counts once", "backend/src/http/tags.rs", "MAX_TAG_BYTES"),
+    (_HTTP_API, r"different tags of more than (\w+ \w+) together", "backend/src/http/tags.rs", "MAX_TAG_LIST_BYTES"),
     (_TELEMETRY, r"the first (\w+) have series of their own", "backend/src/telemetry/models.rs", "MAX_MODELS"),
     (_TELEMETRY, r"without its query, at most (\w+ \w+) of it", "backend/src/telemetry/semantics.rs", "MAX_PATH_BYTES"),
     (_TELEMETRY, r"Lines wait in memory, up to (\w+ \w+),", "backend/src/telemetry/log_writer.rs", "MAX_WAITING"),
-    (_VARIABLES, r"for a look-up in the store, and (\w+ \w+) more for each input", "backend/src/cache/store.rs", "DEADLINE_PER_INPUT"),
-    (_TROUBLESHOOTING, r"`STORE_TIMEOUT` and (\w+ \w+) for each input", "backend/src/cache/store.rs", "DEADLINE_PER_INPUT"),
+    (_VARIABLES, r"all of a batch together have that and (\w+ \w+) more for each input", "backend/src/cache/store/lookups.rs", "DEADLINE_PER_INPUT"),
+    (_TROUBLESHOOTING, r"`STORE_TIMEOUT` and (\w+ \w+) for each input", "backend/src/cache/store/lookups.rs", "DEADLINE_PER_INPUT"),
     (_TROUBLESHOOTING, r"after (\w+) failures in a row", "backend/src/cache/breaker.rs", "FAILURES_TO_OPEN"),
     (_TROUBLESHOOTING, r"tries it every (\w+ \w+)\.", "backend/src/cache/breaker.rs", "PAUSE"),
     (_TROUBLESHOOTING, r"bodies over `maxBodyBytes` \((\w+ \w+)\)", "filter/src/config.rs", "DEFAULT_MAX_BODY_BYTES"),

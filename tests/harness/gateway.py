@@ -37,6 +37,11 @@ class Gateway:
     def metrics(self) -> str:
         return send(self.url, "GET", "/metrics").body.decode()
 
+    def readyz(self) -> str:
+        answer = send(self.url, "GET", "/readyz")
+        assert answer.status == 200
+        return answer.body.decode()
+
     def metric(self, line: str) -> int:
         """The value of one line of /metrics, 0 if it is not there."""
         values = [found.removeprefix(line) for found in self.metrics().splitlines() if found.startswith(line)]

@@ -1,6 +1,7 @@
 """A real S3 server."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import secrets
@@ -15,6 +16,8 @@ WEED = TOOLS / "venv/bin/weed"
 
 BUCKET = "vectors"
 ACCESS_KEY, SECRET_KEY = secrets.secret("s3-access"), secrets.secret("s3-secret")
+# May read and write objects, and neither list nor make buckets.
+NARROW_KEY, NARROW_SECRET = secrets.secret("s3-narrow-access"), secrets.secret("s3-narrow-secret")
 # Of a folder's mode at SeaweedFS's filer, and more than any folder there holds.
 DIRECTORY, MANY = 1 << 31, 1_000_000
 
@@ -28,7 +31,11 @@ class S3Server:
         self.ports = free_ports(8)
         identity = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
         actions = ["Admin", "Read", "Write", "List"]
-        identities = [{"name": "gateway", "credentials": [identity], "actions": actions}]
+        narrow = {"accessKey": NARROW_KEY, "secretKey": NARROW_SECRET}
+        identities = [
+            {"name": "gateway", "credentials": [identity], "actions": actions},
+            {"name": "narrow", "credentials": [narrow], "actions": ["Read", "Write"]},
+        ]
         secrets.given(folder / "s3.json", json.dumps({"identities": identities}))
         self.process = None
         self.start()
@@ -54,6 +61,10 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         } | more
 
+    def narrow(self, **more: str) -> dict[str, str]:
+        """The same for a key that may only get and put objects."""
+        return self.variables(AWS_ACCESS_KEY_ID=NARROW_KEY, AWS_SECRET_ACCESS_KEY=NARROW_SECRET) | more
+
     def start(self) -> None:
         names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc"]
         names += ["filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"]
@@ -73,6 +84,12 @@ class S3Server:
             return made and send(self.endpoint, "GET", f"/{BUCKET}").status == 403
         except OSError:
             return False
+
+    def put_empty(self, names: list[str]) -> None:
+        """Objects without content, put there past S3."""
+        with ThreadPoolExecutor(16) as pool:
+            made = pool.map(lambda name: send(self._filer, "POST", f"/buckets/{BUCKET}/{name}", b"").status, names)
+            assert set(made) <= {200, 201}
 
     def stop(self) -> None:
         # In its files they may be packed.

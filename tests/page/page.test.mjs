@@ -50,7 +50,7 @@ const figures = (parts = {}) => ({
   tokens: { nominal: 0, billed: 0, saved: 0 },
   requests: { embeddings: 0, passthrough: 0, in_flight: 0 },
   memory: { bytes: 0, limit_bytes: 0, entries: 0 },
-  store: { kind: "s3", breaker: "closed", operations: 0, failed: 0, writes_pending: 0, writes_dropped: 0 },
+  store: { kind: "s3", reads: "closed", writes: "closed", refused: [], purges_age_seconds: 2, operations: 0, failed: 0, writes_pending: 0, writes_dropped: 0 },
   upstream: { calls: 0, failed: 0, faulty: 0, seconds: 0 },
   errors: [],
   ...parts,
@@ -62,7 +62,7 @@ const busy = () =>
     inputs: { memory: 825_575, store: 105_461, collapsed: 1_230, repeat: 20_411, miss: 61_112 },
     tokens: { nominal: 912_345_678, billed: 51_234_567, saved: 861_111_111 },
     memory: { bytes: 187_654_321, limit_bytes: 268_435_456, entries: 30_211 },
-    store: { kind: "s3", breaker: "open", operations: 164_233, failed: 12, writes_pending: 3, writes_dropped: 7 },
+    store: { kind: "s3", reads: "open", writes: "closed", refused: [], purges_age_seconds: 2, operations: 164_233, failed: 12, writes_pending: 3, writes_dropped: 7 },
     upstream: { calls: 100, failed: 14, faulty: 14, seconds: 20 },
     errors: [{ code: "upstream_unreachable", status: 502, count: 12, last_ms: 9_960_000 }],
   });

@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::call::Failure;
-use super::purge_request::{MAX_TAG_LIST_BYTES, MAX_TARGET_BYTES};
+use super::purge_request::MAX_TARGET_BYTES;
 use super::report::{PurgeOutcome, Report};
 use crate::http::error::{self, BUSY_RETRY_AFTER, NO_STORE};
 use crate::http::headers::PURGE;
+use crate::http::tags::TagError;
 
 /// No Varnish was called. Each variant is one thing that the client can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -28,10 +29,8 @@ pub(super) enum PurgeError {
          and be no longer than {MAX_TARGET_BYTES} bytes."
     )]
     InvalidPath,
-    #[error("Surrogate-Key must hold tags, and X-Purge-All true.")]
-    InvalidTag,
-    #[error("The tags are longer than {MAX_TAG_LIST_BYTES} bytes together. Purge some at a time.")]
-    TooManyTags,
+    #[error(transparent)]
+    Tag(#[from] TagError),
     #[error("Too many purges are running. Try again.")]
     Busy,
     #[error("The backend was not purged, so no Varnish was: {0}. Try again.")]
@@ -49,9 +48,7 @@ impl PurgeError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnknownToken => StatusCode::UNAUTHORIZED,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::BodyNotAllowed | Self::InvalidPath | Self::InvalidTag | Self::TooManyTags => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BodyNotAllowed | Self::InvalidPath | Self::Tag(_) => StatusCode::BAD_REQUEST,
             Self::BackendFailed(_) => StatusCode::BAD_GATEWAY,
             Self::Busy | Self::NoAddress => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -66,8 +63,7 @@ impl PurgeError {
             Self::HeadersTooLarge { .. } => "headers_too_large",
             Self::BodyNotAllowed => "body_not_allowed",
             Self::InvalidPath => "invalid_path",
-            Self::InvalidTag => "invalid_tag",
-            Self::TooManyTags => "too_many_tags",
+            Self::Tag(error) => error.code(),
             Self::Busy => "busy",
             Self::BackendFailed(_) => "backend_failed",
             Self::NoAddress => "no_address",

@@ -52,7 +52,7 @@ impl Fanout {
     /// Purges the backend, then every Varnish.
     pub(super) async fn run(&self, purge: &Purge) -> Result<Report, PurgeError> {
         let limit = self.timeouts.backend;
-        timeout(limit, self.purge_backend(purge))
+        let missed = timeout(limit, self.purge_backend(purge))
             .await
             .unwrap_or(Err(Failure::Timeout))
             .map_err(PurgeError::BackendFailed)?;
@@ -61,31 +61,36 @@ impl Fanout {
         let calls = endpoints
             .into_iter()
             .map(|endpoint| self.purge_endpoint(endpoint, purge));
-        Ok(Report::new(join_all(calls).await))
+        let mut results = join_all(calls).await;
+        results.extend(missed);
+        Ok(Report::new(results))
     }
 
     /// Purges all addresses of the backend: behind a headless name that is every replica, which
-    /// then knows of the purge at once. One success is enough, because a replica that takes no
-    /// connection serves no Varnish either.
-    async fn purge_backend(&self, purge: &Purge) -> Result<(), Failure> {
+    /// then knows of the purge at once. Returns the addresses that take no connection, if another
+    /// one purged: such a replica may still answer a Varnish that reaches it.
+    async fn purge_backend(&self, purge: &Purge) -> Result<Vec<Endpoint>, Failure> {
         let addresses = self.addresses(&self.backend).await;
         let addresses = addresses.ok_or(Failure::Unresolved)?;
-        let calls = addresses.into_iter().map(|address| {
+        let began = Instant::now();
+        let calls = addresses.iter().map(|&address| {
             let mut request = purge.request(&self.backend.host);
             if let Some(bearer) = &self.authorization {
                 request.headers_mut().insert(AUTHORIZATION, bearer.clone());
             }
             call::send(address, request, self.timeouts.backend)
         });
-        let mut purged = Err(Failure::Connect);
-        for answer in join_all(calls).await {
+        let (mut purged, mut missed) = (false, Vec::new());
+        for (address, answer) in addresses.iter().zip(join_all(calls).await) {
             match answer.and_then(PeerAnswer::success) {
-                Ok(()) => purged = Ok(()),
-                Err(Failure::Connect) => {}
+                Ok(()) => purged = true,
+                Err(Failure::Connect) => {
+                    missed.push(Endpoint::missed_backend(address.ip(), began.elapsed()));
+                }
                 Err(failure) => return Err(failure),
             }
         }
-        purged
+        purged.then_some(missed).ok_or(Failure::Connect)
     }
 
     async fn purge_endpoint(&self, address: SocketAddr, purge: &Purge) -> Endpoint {

@@ -1,4 +1,5 @@
-//! The result of a purge at each Varnish, as the client reads it.
+//! The result of a purge at each Varnish and each missed replica of the backend, as the client
+//! reads it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,7 +19,7 @@ const MAX_POD_NAME_BYTES: usize = 253;
 /// The result of a purge, address by address.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
-    /// Addresses that the broadcaster called.
+    /// Addresses of Varnish that the broadcaster called, and those of the backend that it missed.
     pub(super) total: usize,
     /// Those that purged.
     pub(super) success: usize,
@@ -125,6 +126,17 @@ impl Endpoint {
             status: status.map(|status| status.as_u16()),
             success: error.is_none(),
             error: error.map(|failure| failure.to_string()),
+            duration,
+        }
+    }
+
+    /// An address of the backend that took no connection, while another one purged.
+    pub(super) fn missed_backend(address: IpAddr, duration: Duration) -> Self {
+        Self {
+            pod: address.to_string(),
+            status: None,
+            success: false,
+            error: Some(format!("backend: {}", Failure::Connect)),
             duration,
         }
     }

@@ -3,20 +3,27 @@
 //! A purge is a marker in the store, an object without content whose name says what and when:
 //! `purge/<kind>/<name>/<Unix milliseconds>`. Every gateway lists the markers every few seconds.
 //! A purge deletes nothing: each vector holds the time of its call, and the gateway serves none
-//! that is older than its marker. The bucket's lifecycle rule deletes the objects.
+//! that is older than its marker. The bucket's lifecycle rule deletes the objects. [`watch`] lists
+//! the markers and deletes those that say nothing any more.
+
+mod fold;
+mod watch;
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::store::Store;
-use crate::embeddings::clock::unix_ms;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
+
+use super::clock::{Clock, TOLERANCE, millis};
+use super::complaint::Complaint;
+use super::store::{Store, Unmarked};
 use crate::http::tags::{self, Tag};
 
-/// Pause between two lists of the markers: every gateway must see a purge within 5 s.
-const INTERVAL: Duration = Duration::from_secs(2);
+/// Markers of one purge that are written side by side.
+const MARKS_AT_ONCE: usize = 32;
 
 /// Which tags were purged when.
 #[derive(Debug)]
@@ -28,6 +35,10 @@ pub struct Purges {
     /// The last purge of any tag, in Unix milliseconds.
     latest_ms: AtomicU64,
     known: AtomicBool,
+    /// When the last complete list of the markers began; at first, when the gateway started.
+    listed: Mutex<Instant>,
+    failed: Complaint,
+    clock: Arc<Clock>,
 }
 
 /// The store did not take the marker, so other gateways do not know of the purge.
@@ -37,13 +48,16 @@ pub struct NotSpread;
 
 impl Purges {
     /// Purges that all gateways on `store` share; without a store, those of this process.
-    pub fn new(store: Option<Arc<Store>>) -> Self {
+    pub fn new(store: Option<Arc<Store>>, clock: Arc<Clock>) -> Self {
         let known = AtomicBool::new(store.is_none());
         Self {
             store,
             markers: RwLock::default(),
             latest_ms: AtomicU64::new(0),
             known,
+            listed: Mutex::new(Instant::now()),
+            failed: Complaint::default(),
+            clock,
         }
     }
 
@@ -83,50 +97,54 @@ impl Purges {
         self.latest() > time_ms && self.last_of(tags::SCOPE, scope) > time_ms
     }
 
+    /// How old the knowledge of other gateways' purges is; `None` where there are no others.
+    pub fn age(&self) -> Option<Duration> {
+        self.store.as_ref()?;
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(listed.elapsed())
+    }
+
     /// Purges everything with one of `tags`: in this process at once, in others within seconds.
     pub async fn purge(&self, tags: &[Tag]) -> Result<(), NotSpread> {
-        let now = unix_ms();
-        tags.iter().for_each(|tag| self.note(tag.clone(), now));
-        // Calls that begin after the answer to the purge must be younger than the purge.
-        while unix_ms() <= now {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
         let Some(store) = &self.store else {
+            self.purge_here(tags).await;
             return Ok(());
         };
-        for tag in tags {
-            store.mark(tag, now).await.map_err(|error| {
-                tracing::warn!(%error, "a purge could not be written to the store");
-                NotSpread
-            })?;
+        if !self.clock.is_compared() {
+            store.tell_time().await;
+        }
+        let difference_ms = self.clock.difference_ms();
+        let time_ms = self.purge_here(tags).await;
+        self.spread(store, tags, time_ms).await?;
+        let moved_ms = self.clock.difference_ms().abs_diff(difference_ms);
+        if moved_ms > millis(TOLERANCE) {
+            // The store has just told that the markers' time is not its own.
+            let time_ms = self.purge_here(tags).await;
+            self.spread(store, tags, time_ms).await?;
         }
         Ok(())
     }
 
-    /// Lists other gateways' purges for as long as it is polled.
-    pub async fn watch(&self) -> Infallible {
-        let Some(store) = &self.store else {
-            return std::future::pending().await;
-        };
-        let mut interval = tokio::time::interval(INTERVAL);
-        let mut failing = false;
-        loop {
-            interval.tick().await;
-            match store.markers().await {
-                Ok(markers) => {
-                    markers
-                        .into_iter()
-                        .for_each(|(tag, time)| self.note(tag, time));
-                    self.known.store(true, Ordering::Relaxed);
-                    failing = false;
-                }
-                Err(error) if !failing => {
-                    tracing::warn!(%error, "purges cannot be listed in the store");
-                    failing = true;
-                }
-                Err(_) => {}
-            }
+    /// Returns the time of the purge, which is over then: calls that begin after the answer to the
+    /// purge must be younger than it.
+    async fn purge_here(&self, tags: &[Tag]) -> u64 {
+        let now = self.clock.now_ms();
+        tags.iter().for_each(|tag| self.set(tag.clone(), now));
+        while self.clock.now_ms() <= now {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        now
+    }
+
+    async fn spread(&self, store: &Store, tags: &[Tag], time_ms: u64) -> Result<(), NotSpread> {
+        let marks =
+            stream::iter(tags.to_vec()).map(|tag| async move { store.mark(&tag, time_ms).await });
+        let marked: Result<(), Unmarked> =
+            marks.buffer_unordered(MARKS_AT_ONCE).try_collect().await;
+        marked.map_err(|error| {
+            tracing::warn!(%error, "a purge could not be written to the store");
+            NotSpread
+        })
     }
 
     fn last_of(&self, kind: &str, name: &str) -> u64 {
@@ -135,11 +153,18 @@ impl Purges {
         last.copied().unwrap_or(0)
     }
 
-    fn note(&self, tag: Tag, time: u64) {
+    /// Takes note of a purge, unless there was a later one.
+    fn note(&self, tag: &Tag, time: u64) {
+        if self.last_of(tag.kind(), tag.name()) < time {
+            self.set(tag.clone(), time);
+        }
+    }
+
+    /// Takes note of a purge that is the last one.
+    fn set(&self, tag: Tag, time: u64) {
         let mut markers = self.markers.write().unwrap_or_else(PoisonError::into_inner);
         let (kind, name) = tag.into_parts();
-        let last = markers.entry(kind).or_default().entry(name).or_default();
-        *last = time.max(*last);
+        markers.entry(kind).or_default().insert(name, time);
         self.latest_ms.fetch_max(time, Ordering::Relaxed);
     }
 }
@@ -150,25 +175,25 @@ mod tests {
 
     #[tokio::test]
     async fn the_latest_purge_that_concerns_an_entry_counts() {
-        let purges = Purges::new(None);
+        let purges = Purges::new(None, Arc::default());
         assert_eq!(purges.last("m", "s"), 0);
-        purges.note(Tag::model("m"), 5);
-        purges.note(Tag::model("m"), 3);
+        purges.note(&Tag::model("m"), 5);
+        purges.note(&Tag::model("m"), 3);
         assert_eq!(purges.last("m", "s"), 5);
         assert_eq!(purges.last("n", "s"), 0);
-        purges.note(Tag::scope("s"), 7);
+        purges.note(&Tag::scope("s"), 7);
         assert_eq!(purges.last("m", "s"), 7);
-        purges.note(Tag::all(), 9);
+        purges.note(&Tag::all(), 9);
         assert_eq!(purges.last("n", "t"), 9);
-        purges.note(Tag::model("ö"), 11);
+        purges.note(&Tag::model("ö"), 11);
         assert_eq!(purges.last("ö", "t"), 11);
     }
 
     #[tokio::test]
     async fn what_is_younger_than_its_purge_was_not_purged_since() {
-        let purges = Purges::new(None);
+        let purges = Purges::new(None, Arc::default());
         assert!(!purges.since("m", "s", 1));
-        purges.note(Tag::model("m"), 5);
+        purges.note(&Tag::model("m"), 5);
         for (time_ms, purged) in [(4, true), (5, true), (6, false)] {
             assert_eq!(purges.since("m", "s", time_ms), purged, "{time_ms}");
             assert!(!purges.since("n", "s", time_ms));

@@ -12,6 +12,9 @@ use super::variables as var;
 
 const AWS_PREFIX: &str = "AWS_";
 
+/// An address has no more ports to connect from.
+const MAX_CONNECTIONS: usize = 65_535;
+
 /// The store: where vectors survive a restart.
 #[derive(Debug)]
 pub struct StoreConfig {
@@ -19,6 +22,8 @@ pub struct StoreConfig {
     pub place: StorePlace,
     /// For the look-up of one entry, all attempts together.
     pub timeout: Duration,
+    /// How many look-ups of all requests together run side by side.
+    pub connections: usize,
     /// How many writes may wait.
     pub queue: usize,
     /// Which vectors are written.
@@ -85,6 +90,7 @@ impl StoreConfig {
         let bucket = reader.optional(&var::S3_BUCKET, bucket);
         let endpoint = reader.optional(&var::S3_ENDPOINT, endpoint);
         let timeout = reader.read(&var::STORE_TIMEOUT, value::duration);
+        let connections = reader.read(&var::STORE_CONNECTIONS, connections);
         let queue = reader.read(&var::STORE_QUEUE, value::size);
         let admission = reader.read(&var::STORE_ADMISSION, value::admission);
         let min_tokens = reader.read(&var::STORE_MIN_TOKENS, value::parsed);
@@ -110,11 +116,12 @@ impl StoreConfig {
             *to_fill = endpoint;
             *settings = aws_settings(reader);
         }
-        let (timeout, queue) = (timeout?, queue?);
+        let (timeout, connections, queue) = (timeout?, connections?, queue?);
         let (admission, min_tokens) = (admission?, min_tokens?);
         Some(place.map(|place| Self {
             place,
             timeout,
+            connections,
             queue,
             admission,
             min_tokens,
@@ -160,6 +167,13 @@ fn bucket(value: &str) -> Result<String, String> {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
     fits.then(|| value.to_owned())
         .ok_or_else(|| "is not a bucket's name".into())
+}
+
+fn connections(value: &str) -> Result<usize, String> {
+    let connections: usize = value::parsed(value)?;
+    let fits = (1..=MAX_CONNECTIONS).contains(&connections);
+    fits.then_some(connections)
+        .ok_or_else(|| format!("must be from 1 to {MAX_CONNECTIONS}"))
 }
 
 fn endpoint(value: &str) -> Result<String, String> {

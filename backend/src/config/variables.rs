@@ -96,7 +96,8 @@ variables! {
         S3_BUCKET = "", "the bucket, if STORE names none";
         S3_ENDPOINT = "", "an S3 server other than AWS, as in http://minio:9000";
         AWS as "AWS_*" = "", "the S3 client's standard names: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE and so on";
-        STORE_TIMEOUT = "500ms", "for a look-up in the store, and 2 ms more for each input of a batch; longer counts as a miss";
+        STORE_TIMEOUT = "500ms", "for one look-up in the store; all of a batch together have that and 2 ms more for each input; longer counts as a miss";
+        STORE_CONNECTIONS = "256", "look-ups of all requests together that run side by side; others wait, which counts as their time";
         STORE_QUEUE = "16384", "writes that may wait for the store; more are dropped and counted";
         STORE_ADMISSION = "always", "what is written to the store: always (all that is paid for) or second-use (what is asked for twice)";
         STORE_MIN_TOKENS = "0", "vectors that cost fewer tokens are not written to the store";

@@ -122,7 +122,7 @@ impl App {
     pub async fn watch(&self) -> Infallible {
         tokio::select! {
             never = self.watch_client_keys() => never,
-            never = self.resolver.cache().purges().watch() => never,
+            never = self.resolver.cache().watch() => never,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::embeddings::clock;
 use crate::telemetry::labels::Label as _;
 use crate::telemetry::{
     BreakerState, Gauges, MemoryGauges, Metrics, Outcome, Route, StoreGauges, StoreResult,
+    StoreRights,
 };
 
 /// The kind of a store that is not configured.
@@ -100,7 +101,13 @@ pub struct StoreStatus {
     /// `s3`, `directory`, `memory` or `none`.
     pub kind: &'static str,
     /// `closed` (in use), `open` (not used) or `half_open` (one operation tries).
-    pub breaker: &'static str,
+    pub reads: &'static str,
+    /// The same.
+    pub writes: &'static str,
+    /// What the store does not let the gateway do: `write`, `read`, `list`, `delete`.
+    pub refused: Vec<&'static str>,
+    /// Since the last complete list of other gateways' purges began.
+    pub purges_age_seconds: f64,
     pub operations: u64,
     /// Operations that timed out, or that the store refused or could not be reached for.
     pub failed: u64,
@@ -207,10 +214,16 @@ impl StoreStatus {
     fn read(metrics: &Metrics, gauges: Option<StoreGauges>, kind: &'static str) -> Self {
         let operations = |result| metrics.store_operations(result);
         let results = StoreResult::ALL.iter().copied();
-        let breaker = gauges.map_or(BreakerState::Closed, |gauges| gauges.breaker);
+        let state =
+            |of: fn(StoreGauges) -> BreakerState| gauges.map_or(BreakerState::Closed, of).value();
+        let rights = gauges.and_then(|gauges| gauges.rights);
+        let purges_age = gauges.and_then(|gauges| gauges.purges_age);
         Self {
             kind,
-            breaker: breaker.value(),
+            reads: state(|gauges| gauges.reads),
+            writes: state(|gauges| gauges.writes),
+            refused: rights.map(StoreRights::refused).unwrap_or_default(),
+            purges_age_seconds: purges_age.unwrap_or_default().as_secs_f64(),
             operations: results
                 .filter(|&result| result != StoreResult::Skipped)
                 .map(operations)

@@ -11,6 +11,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, R
 use serde_json::{Value, json};
 
 use crate::embeddings::answer::Unsound;
+use crate::http::tags::TagError;
 
 /// The `Cache-Control` of every error: caches may store sound answers only.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -44,8 +45,8 @@ pub enum Error {
     DotSegments,
     #[error("This route is not allowed here.")]
     RouteNotAllowed,
-    #[error("Surrogate-Key must hold tags, and X-Purge-All true.")]
-    InvalidTag,
+    #[error(transparent)]
+    Tag(#[from] TagError),
     #[error("Purged here, but other gateways do not know of it. Try again.")]
     PurgeNotSpread,
     #[error("This model is not allowed here.")]
@@ -99,7 +100,7 @@ impl Error {
             | Self::BodyBroken
             | Self::TooManyInputs { .. }
             | Self::InputTooLarge { .. }
-            | Self::InvalidTag
+            | Self::Tag(_)
             | Self::DotSegments => StatusCode::BAD_REQUEST,
             Self::UnknownKey => StatusCode::UNAUTHORIZED,
             Self::RouteNotAllowed | Self::ModelNotAllowed => StatusCode::FORBIDDEN,
@@ -132,7 +133,7 @@ impl Error {
             Self::NotFound => "not_found",
             Self::DotSegments => "invalid_path",
             Self::RouteNotAllowed => "route_not_allowed",
-            Self::InvalidTag => "invalid_tag",
+            Self::Tag(error) => error.code(),
             Self::PurgeNotSpread => "purge_not_spread",
             Self::ModelNotAllowed => "model_not_allowed",
             Self::UnknownKey => "invalid_api_key",

@@ -23,11 +23,13 @@ pub async fn healthz() -> Response {
     ([(CACHE_CONTROL, NO_STORE)], "ok\n").into_response()
 }
 
-/// `GET /readyz`: 503 once the process shuts down.
-pub fn readiness(ready: bool) -> Response {
+/// `GET /readyz`: 503 once the process shuts down. Behind the first line there may be remarks for
+/// people, one a line.
+pub fn readiness(ready: bool, remarks: &str) -> Response {
     let (status, text) = match ready {
         true => (StatusCode::OK, "ready\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
     };
-    (status, [(CACHE_CONTROL, NO_STORE)], text).into_response()
+    let body = format!("{text}{remarks}");
+    (status, [(CACHE_CONTROL, NO_STORE)], body).into_response()
 }

@@ -7,6 +7,7 @@
 mod answer;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -30,17 +31,51 @@ pub(crate) const ALL: &str = "all";
 /// Longer tags are refused: not every store takes longer object names. Varnish refuses them too.
 pub const MAX_TAG_BYTES: usize = 256;
 
-/// One tag: a kind and a name, both in their safe spelling.
+/// Bound on all different tags of one PURGE, with a blank between them. A ban of Varnish is one
+/// regular expression: a dot of a tag takes three characters there, and from some 30 KiB on it is
+/// too large.
+pub const MAX_TAG_LIST_BYTES: usize = 8 << 10;
+
+/// One tag: a kind and a name, both in their safe spelling. A tag without a kind is one that an
+/// operator or a proxy has put on answers; no vector carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tag {
+    /// Empty if the tag has none.
     kind: String,
     name: String,
 }
 
-/// The text is no tag.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a tag is a kind, a colon and a name, of letters, digits and `{PUNCTUATION}`")]
-pub struct NoTag;
+/// Why the headers of a PURGE name nothing to purge. The messages are for callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum TagError {
+    #[error(
+        "A tag of Surrogate-Key is a name, or a kind, a colon and a name, of letters, digits and \
+         {PUNCTUATION} only."
+    )]
+    Malformed,
+    #[error("A tag of Surrogate-Key is longer than {MAX_TAG_BYTES} bytes.")]
+    TooLong,
+    #[error("Surrogate-Key names no tag.")]
+    Nothing,
+    #[error("X-Purge-All must be true.")]
+    NotTrue,
+    #[error(
+        "The different tags of Surrogate-Key are longer than {MAX_TAG_LIST_BYTES} bytes together. \
+         Purge some at a time."
+    )]
+    TooMany,
+}
+
+impl TagError {
+    /// A word for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed | Self::TooLong | Self::Nothing | Self::NotTrue => "invalid_tag",
+            Self::TooMany => "too_many_tags",
+        }
+    }
+}
 
 impl Tag {
     /// The tag of a name of some kind.
@@ -66,6 +101,11 @@ impl Tag {
         Self::new(ALL, ALL)
     }
 
+    /// Whether vectors carry tags of this kind.
+    pub fn is_of_vectors(&self) -> bool {
+        matches!(&*self.kind, MODEL | SCOPE) || *self == Self::all()
+    }
+
     /// The part before the colon.
     pub fn kind(&self) -> &str {
         &self.kind
@@ -83,26 +123,34 @@ impl Tag {
 }
 
 impl FromStr for Tag {
-    type Err = NoTag;
+    type Err = TagError;
 
-    fn from_str(text: &str) -> Result<Self, NoTag> {
-        let (kind, name) = text.split_once(':').ok_or(NoTag)?;
-        let fits = text.len() <= MAX_TAG_BYTES
-            && !kind.is_empty()
-            && kind.chars().all(|c| c.is_ascii_alphanumeric())
+    fn from_str(text: &str) -> Result<Self, TagError> {
+        if text.len() > MAX_TAG_BYTES {
+            return Err(TagError::TooLong);
+        }
+        let (kind, name) = match text.split_once(':') {
+            Some(("", _)) => return Err(TagError::Malformed),
+            Some(parts) => parts,
+            None => ("", text),
+        };
+        let fits = kind.chars().all(|c| c.is_ascii_alphanumeric())
             && !name.is_empty()
             && name.chars().all(is_safe);
-        fits.then(|| Self {
+        let tag = || Self {
             kind: kind.to_owned(),
             name: name.to_owned(),
-        })
-        .ok_or(NoTag)
+        };
+        fits.then(tag).ok_or(TagError::Malformed)
     }
 }
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind, self.name)
+        if !self.kind.is_empty() {
+            write!(f, "{}:", self.kind)?;
+        }
+        f.write_str(&self.name)
     }
 }
 
@@ -126,22 +174,29 @@ pub(crate) fn safe(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The tags that a PURGE names. A header that is present and names none is an error.
-pub fn to_purge(headers: &HeaderMap) -> Result<Vec<Tag>, NoTag> {
+/// The tags that a PURGE names, each once. A header that is present and names none is an error.
+pub fn to_purge(headers: &HeaderMap) -> Result<Vec<Tag>, TagError> {
     let mut tags = Vec::new();
     for value in headers.get_all(X_PURGE_ALL) {
         let all = value.as_bytes().eq_ignore_ascii_case(b"true");
-        tags.push(all.then(Tag::all).ok_or(NoTag)?);
+        tags.push(all.then(Tag::all).ok_or(TagError::NotTrue)?);
     }
     let before = tags.len();
+    let (mut seen, mut list_bytes) = (HashSet::new(), 0);
     for value in headers.get_all(SURROGATE_KEY) {
-        let value = value.to_str().map_err(|_| NoTag)?;
+        let value = value.to_str().map_err(|_| TagError::Malformed)?;
         for tag in value.split([' ', ',']).filter(|tag| !tag.is_empty()) {
-            tags.push(tag.parse()?);
+            if seen.insert(tag) {
+                list_bytes += tag.len() + usize::from(list_bytes > 0);
+                tags.push(tag.parse()?);
+            }
         }
     }
-    let silent = headers.contains_key(SURROGATE_KEY) && tags.len() == before;
-    if silent { Err(NoTag) } else { Ok(tags) }
+    match headers.contains_key(SURROGATE_KEY) && tags.len() == before {
+        true => Err(TagError::Nothing),
+        false if list_bytes > MAX_TAG_LIST_BYTES => Err(TagError::TooMany),
+        false => Ok(tags),
+    }
 }
 
 fn is_safe(c: char) -> bool {
@@ -178,7 +233,13 @@ mod tests {
 
     #[test]
     fn what_we_write_we_read() {
-        for tag in [Tag::model("a/b"), Tag::scope("organization:x"), Tag::all()] {
+        let plain = Tag::new("", "docs/v1.2");
+        for tag in [
+            Tag::model("a/b"),
+            Tag::scope("organization:x"),
+            Tag::all(),
+            plain,
+        ] {
             assert_eq!(tag.to_string().parse(), Ok(tag));
         }
     }
@@ -204,15 +265,30 @@ mod tests {
         assert_eq!(to_purge(&[("x-purge-all", "TRUE")]), Ok(vec![Tag::all()]));
         let two = [("surrogate-key", " m:a,"), ("surrogate-key", "m:b")];
         assert_eq!(to_purge(&two), Ok(vec![a, b]));
-        for (name, value) in [
-            ("x-purge-all", ""),
-            ("x-purge-all", "1"),
-            ("surrogate-key", ""),
-            ("surrogate-key", " , "),
-            ("surrogate-key", "m:a\tm:b"),
+        for (name, value, error) in [
+            ("x-purge-all", "", TagError::NotTrue),
+            ("x-purge-all", "1", TagError::NotTrue),
+            ("surrogate-key", "", TagError::Nothing),
+            ("surrogate-key", " , ", TagError::Nothing),
+            ("surrogate-key", "m:a\tm:b", TagError::Malformed),
         ] {
-            assert_eq!(to_purge(&[(name, value)]), Err(NoTag), "{name}: {value}");
+            assert_eq!(to_purge(&[(name, value)]), Err(error), "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn a_tag_counts_once_however_often_it_is_named() {
+        let read = |list: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(SURROGATE_KEY, HeaderValue::from_str(list).unwrap());
+            super::to_purge(&headers)
+        };
+        assert_eq!(read(&"m:a ".repeat(5000)), Ok(vec![Tag::new("m", "a")]));
+        let tag = |n: usize| format!("m:{n:06} ");
+        let most = MAX_TAG_LIST_BYTES / tag(0).len();
+        let list = |count: usize| (0..count).map(tag).collect::<String>();
+        assert_eq!(read(&list(most)).unwrap().len(), most);
+        assert_eq!(read(&list(most + 1)), Err(TagError::TooMany));
     }
 
     #[test]
@@ -220,16 +296,17 @@ mod tests {
         let long = format!("model:{}", "x".repeat(MAX_TAG_BYTES));
         for text in [
             "",
-            "model",
             "model:",
             ":x",
+            ":",
             "model:a b",
             "m*:b",
             "a/b:c",
             "m:a*",
-            &long,
+            "docs*",
         ] {
-            assert_eq!(text.parse::<Tag>(), Err(NoTag), "{text}");
+            assert_eq!(text.parse::<Tag>(), Err(TagError::Malformed), "{text}");
         }
+        assert_eq!(long.parse::<Tag>(), Err(TagError::TooLong));
     }
 }

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::fetch::LeaderInput;
 use super::{EmbeddingLookup, Resolver};
 use crate::embeddings::answer::{self, Answer, Question};
-use crate::embeddings::clock::unix_ms;
 use crate::embeddings::request::Input;
 use crate::embeddings::response;
 use crate::http::error::Error;
@@ -42,7 +41,7 @@ impl Resolver {
             inputs: &inputs,
             model: &lookup.request.model,
             dimensions: lookup.request.dimensions,
-            asked_ms: unix_ms(),
+            asked_ms: self.cache.now_ms(),
         };
         let mut span = self.call_span(lookup, inputs.len());
         let began = Instant::now();

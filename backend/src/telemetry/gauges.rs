@@ -1,11 +1,13 @@
 //! Gauges: read from their owners at each scrape, never kept as copies.
 
+use std::time::Duration;
+
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{BreakerState, Label};
+use super::labels::{BreakerState, Label, StoreOperation, StoreRight};
 use super::metrics::PREFIX;
 
 /// How full everything is.
@@ -33,10 +35,79 @@ pub struct MemoryGauges {
 /// The state of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreGauges {
-    /// Whether the gateway uses the store.
-    pub breaker: BreakerState,
+    /// Whether the gateway reads the store.
+    pub reads: BreakerState,
+    /// Whether the gateway writes to the store.
+    pub writes: BreakerState,
     /// Writes that have not ended.
     pub writes_pending: usize,
+    /// What the gateway may do there; `None` before the first check.
+    pub rights: Option<StoreRights>,
+    /// Since the last complete listing of purges began; `None` where purges are not listed.
+    pub purges_age: Option<Duration>,
+}
+
+/// What the gateway may do in the store, as the last check found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreRights([bool; StoreRight::ALL.len()]);
+
+impl StoreRights {
+    /// Those that were granted.
+    pub fn new(granted: impl Fn(StoreRight) -> bool) -> Self {
+        let mut rights = [false; StoreRight::ALL.len()];
+        for &right in StoreRight::ALL {
+            rights[right.index()] = granted(right);
+        }
+        Self(rights)
+    }
+
+    /// Whether this one was granted.
+    pub fn has(self, right: StoreRight) -> bool {
+        self.0[right.index()]
+    }
+
+    /// Whether all were granted.
+    pub fn are_complete(self) -> bool {
+        self.0.iter().all(|granted| *granted)
+    }
+
+    /// Those that were not.
+    pub fn refused(self) -> Vec<&'static str> {
+        let refused = StoreRight::ALL.iter().filter(|right| !self.has(**right));
+        refused.map(|right| right.value()).collect()
+    }
+
+    /// Those that were not, with commas between them.
+    pub fn missing(self) -> String {
+        self.refused().join(", ")
+    }
+}
+
+impl StoreGauges {
+    /// The parts of the store that the gateway uses or leaves alone.
+    fn breakers(&self) -> Breakers {
+        Breakers([
+            (StoreOperation::Get, self.reads),
+            (StoreOperation::Put, self.writes),
+        ])
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let pending = gauge(self.writes_pending as u64);
+        let help = "Writes to the store that have not ended";
+        registry.register("store_writes_pending", help, pending);
+        let help = "1 for the state that the store's breaker for an operation is in";
+        registry.register("store_breaker_state", help, self.breakers());
+        if let Some(rights) = self.rights {
+            let help = "1 if the last check found that the store does not let the gateway do this";
+            registry.register("store_refuses", help, rights);
+        }
+        if let Some(age) = self.purges_age {
+            let help = "Time since the last complete listing of the purges of other gateways began";
+            let age = ConstGauge::new(age.as_secs_f64());
+            registry.register_with_unit("purges_age", help, Unit::Seconds, age);
+        }
+    }
 }
 
 impl Gauges {
@@ -55,11 +126,7 @@ impl Gauges {
         let entries = gauge(self.memory.entries as u64);
         registry.register("memory_entries", "Entries of the memory tier", entries);
         if let Some(store) = self.store {
-            let pending = gauge(store.writes_pending as u64);
-            let help = "Writes to the store that have not ended";
-            registry.register("store_writes_pending", help, pending);
-            let help = "1 for the state that the store's breaker is in";
-            registry.register("store_breaker_state", help, OneOf(store.breaker));
+            store.register(&mut registry);
         }
         registry
     }
@@ -69,15 +136,35 @@ fn gauge(value: u64) -> ConstGauge<u64> {
     ConstGauge::new(value)
 }
 
-/// 1 for one value of a label, 0 for all others.
+/// By operation, 1 for the state that its breaker is in, 0 for all others.
 #[derive(Debug)]
-struct OneOf<L>(L);
+struct Breakers([(StoreOperation, BreakerState); 2]);
 
-impl<L: Label> EncodeMetric for OneOf<L> {
+impl EncodeMetric for Breakers {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
-        for &label in L::ALL {
-            let labels = [(L::NAME, label.value())];
-            let so = u32::from(label.index() == self.0.index());
+        for (operation, current) in self.0 {
+            for &state in BreakerState::ALL {
+                let labels = [
+                    (StoreOperation::NAME, operation.value()),
+                    (BreakerState::NAME, state.value()),
+                ];
+                let so = u32::from(state == current);
+                encoder.encode_family(&labels)?.encode_gauge(&so)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
+
+impl EncodeMetric for StoreRights {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        for &right in StoreRight::ALL {
+            let labels = [(StoreRight::NAME, right.value())];
+            let so = u32::from(!self.has(right));
             encoder.encode_family(&labels)?.encode_gauge(&so)?;
         }
         Ok(())

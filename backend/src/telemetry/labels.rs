@@ -137,6 +137,20 @@ label! {
 }
 
 label! {
+    /// What the gateway's key must be allowed to do in the store.
+    "right" pub StoreRight {
+        /// Without it, nothing outlives memory.
+        Write = "write",
+        /// Without it, nothing that was written is of use.
+        Read = "read",
+        /// Without it, purges of other gateways are not heard.
+        List = "list",
+        /// Without it, purges pile up.
+        Delete = "delete",
+    }
+}
+
+label! {
     /// Whether the gateway uses the store.
     "state" pub BreakerState {
         /// All operations go through.
@@ -167,6 +181,7 @@ mod tests {
         check::<HashVerdict>();
         check::<StoreOperation>();
         check::<StoreResult>();
+        check::<StoreRight>();
         check::<BreakerState>();
     }
 }

@@ -1,10 +1,14 @@
 //! Which peers get which request, and in which order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Barrier;
+use tokio::time::timeout;
 
 use crate::broadcaster::{Service, purge};
 use crate::peer::{Manner, Peer, peers};
@@ -57,7 +61,7 @@ async fn all_hear_the_same_and_nothing_else() {
     let service = Service::start_with(&zone, &backend, port, &tokens);
     let headers = [
         ("authorization", "Bearer for-us"),
-        ("surrogate-key", "model:a, scope:b"),
+        ("surrogate-key", "model:a, scope:b,docs model:a"),
         ("cookie", "a=b"),
         ("x-other", "1"),
     ];
@@ -66,7 +70,8 @@ async fn all_hear_the_same_and_nothing_else() {
         .await;
     assert_eq!(answer.status, StatusCode::OK);
 
-    let head = "purge /v1/embeddings?a='b'&c={%7b} http/1.1\r\nsurrogate-key: model:a scope:b\r\n";
+    let head =
+        "purge /v1/embeddings?a='b'&c={%7b} http/1.1\r\nsurrogate-key: model:a scope:b docs\r\n";
     let to_varnish = format!("{head}host: {NAME}:{port}\r\nconnection: close\r\n\r\n");
     assert_eq!(varnish.received(), [to_varnish]);
     let to_backend = format!(
@@ -124,9 +129,56 @@ async fn every_replica_of_a_backend_is_purged_if_its_name_has_several_addresses(
     let port = varnishes[0].address.port();
     let service = Service::start_with(&zone, &backends[0], port, &more);
 
-    // No peer listens at the third address: for a backend that is no failure, for a Varnish it is.
-    assert_eq!(service.purge("/", &[]).await.counts(), [3, 2, 1]);
+    // No peer listens at the third address.
+    let answer = service.purge("/", &[]).await;
+    assert_eq!(answer.status, StatusCode::MULTI_STATUS);
+    assert_eq!(answer.counts(), [4, 2, 2]);
+    let errors = ["connection failed", "backend: connection failed"];
+    for (result, error) in answer.body["results"].as_array().unwrap()[2..]
+        .iter()
+        .zip(errors)
+    {
+        let missed = json!({"pod": "127.0.0.3", "status": null, "success": false, "error": error});
+        assert_eq!(*result, missed);
+    }
     assert!(backends.iter().all(|backend| backend.received().len() == 1));
+}
+
+#[tokio::test]
+async fn a_replica_of_the_backend_that_takes_no_connection_in_time_is_told_and_every_varnish_purged()
+ {
+    let manners = ["127.0.0.1", "127.0.0.2"].map(|address| (address, Manner::purged("varnish")));
+    let varnishes = peers(&manners).await;
+    let backends = peers(&[("127.0.0.1", Manner::purged("backend"))]).await;
+    let port = backends[0].address.port();
+    let (_full, _waiting) = silent("127.0.0.2", port).await;
+    let zone = Zone::with(&["127.0.0.1", "127.0.0.2"]).await;
+    let headless = format!("{NAME}:{port}");
+    let more = [("BACKEND_SERVICE", &*headless), ("BACKEND_TIMEOUT", "1s")];
+    let port = varnishes[0].address.port();
+    let service = Service::start_with(&zone, &backends[0], port, &more);
+
+    let answer = service.purge("/", &[]).await;
+    assert_eq!(answer.status, StatusCode::MULTI_STATUS);
+    assert_eq!(answer.counts(), [3, 2, 1]);
+    let missed = &answer.body["results"][2];
+    assert_eq!(missed["error"], "backend: connection failed");
+    let observed = "endpoint_broadcaster_fanouts_total{outcome=\"some\"}";
+    assert_eq!(service.metric(observed).await, "1");
+}
+
+/// A listener whose queue is full, so that further connections are neither taken nor refused.
+async fn silent(address: &str, port: u16) -> (TcpListener, Vec<TcpStream>) {
+    let address = SocketAddr::new(address.parse().unwrap(), port);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(address).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let mut waiting = Vec::new();
+    let patience = Duration::from_millis(200);
+    while let Ok(Ok(stream)) = timeout(patience, TcpStream::connect(address)).await {
+        waiting.push(stream);
+    }
+    (listener, waiting)
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ const REFUSED: &str = "endpoint_broadcaster_fanouts_total{outcome=\"refused\"}";
 async fn what_a_backend_or_varnish_would_refuse_is_refused_here() {
     let (zone, backend) = (Zone::with(&["127.0.0.1"]).await, Peer::good().await);
     let service = Service::start(&zone, &backend, 1);
-    let many = "model:abcdef ".repeat(700);
+    let many: String = (100_000..100_700).map(|n| format!("model:{n} ")).collect();
     for (target, header, code) in [
         ("/a\"b", None, "invalid_path"),
         ("/a\\b", None, "invalid_path"),
@@ -24,7 +24,7 @@ async fn what_a_backend_or_varnish_would_refuse_is_refused_here() {
             "invalid_tag",
         ),
         ("/", Some(("surrogate-key", "model:a|b")), "invalid_tag"),
-        ("/", Some(("surrogate-key", "model")), "invalid_tag"),
+        ("/", Some(("surrogate-key", "model:")), "invalid_tag"),
         ("/", Some(("surrogate-key", "")), "invalid_tag"),
         ("/", Some(("surrogate-key", &many)), "too_many_tags"),
         ("/", Some(("x-purge-all", "yes")), "invalid_tag"),

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use embedding_gateway::broadcaster;
 use embedding_gateway::config::{VARIABLES, Variable};
-use embedding_gateway::telemetry::{BreakerState, Gauges, Metrics, StoreGauges};
+use embedding_gateway::telemetry::{BreakerState, Gauges, Metrics, StoreGauges, StoreRights};
 
 const CONFIGURATION: &str = "docs/configuration.md";
 const HTTP_API: &str = "docs/http-api.md";
@@ -111,9 +112,12 @@ fn codes(source: &str) -> Vec<&str> {
 fn the_documents_name_every_error_code() {
     let gateway = codes(include_str!("../../src/http/error.rs"));
     let broadcaster = codes(include_str!("../../src/broadcaster/error.rs"));
-    for (name, codes) in [(HTTP_API, gateway), (BROADCASTER, broadcaster)] {
+    let tags = codes(include_str!("../../src/http/tags.rs"));
+    assert_eq!(tags, ["invalid_tag", "too_many_tags"]);
+    for (name, mut codes) in [(HTTP_API, gateway), (BROADCASTER, broadcaster)] {
         let document = read(name);
         assert!(codes.len() > 5);
+        codes.extend(&tags);
         let ours = codes
             .into_iter()
             .filter(|code| !matches!(*code, "internal_error" | "upstream_refused"));
@@ -126,8 +130,11 @@ fn the_documents_name_every_error_code() {
 /// The metrics of a gateway that has a store and has just started.
 fn metrics() -> String {
     let store = Some(StoreGauges {
-        breaker: BreakerState::Closed,
+        reads: BreakerState::Closed,
+        writes: BreakerState::Closed,
         writes_pending: 0,
+        rights: Some(StoreRights::new(|_| true)),
+        purges_age: Some(Duration::ZERO),
     });
     Metrics::new().render(&Gauges {
         store,

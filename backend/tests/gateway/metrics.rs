@@ -227,7 +227,7 @@ async fn gauges_tell_how_full_everything_is() {
     let state = |state| {
         count(
             &gateway,
-            &format!("store_breaker_state{{state=\"{state}\"}}"),
+            &format!("store_breaker_state{{operation=\"get\",state=\"{state}\"}}"),
         )
     };
     assert_eq!(states.map(state), [1, 0, 0]);

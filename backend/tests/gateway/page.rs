@@ -97,7 +97,8 @@ async fn its_figures_are_those_of_the_metrics() {
     assert_eq!(status["upstream"]["failed"], 0);
     assert_eq!(status["memory"]["entries"], 3);
     assert_eq!(status["store"]["kind"], "memory");
-    assert_eq!(status["store"]["breaker"], "closed");
+    assert_eq!(status["store"]["reads"], "closed");
+    assert_eq!(status["store"]["writes"], "closed");
     assert_eq!(status["token_price"], 0.13);
     let tokens = |kind: &str| status["tokens"][kind].as_u64().unwrap();
     assert!(tokens("saved") > 0);

@@ -88,12 +88,30 @@ async fn what_is_no_tag_is_refused() {
     status(&gateway, "m").await;
     let no = purge(&gateway, "/", &[("x-purge-all", "no")]).await;
     assert_eq!(no.status, StatusCode::BAD_REQUEST);
-    for tag in ["m", "model:", "model:m; x", "model:m *", "model:m\""] {
+    for tag in ["m*", "model:", "model:m; x", "model:m *", "model:m\""] {
         let answer = purge(&gateway, "/v1/embeddings", &[("surrogate-key", tag)]).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{tag}");
         assert_eq!(answer.error_code(), "invalid_tag");
     }
     assert_eq!(status(&gateway, "m").await, HIT);
+}
+
+#[tokio::test]
+async fn a_tag_that_no_vector_carries_purges_nothing_and_is_no_mistake() {
+    let (_upstream, gateway) = Setup::new().with_all(&[ANONYMOUS]).start().await;
+    status(&gateway, "m").await;
+    for (tags, purged) in [
+        ("docs", json!([])),
+        ("m", json!([])),
+        ("all", json!([])),
+        ("all:m kind:m docs, docs", json!([])),
+        ("docs model:other docs", json!(["model:other"])),
+    ] {
+        let answer = purge(&gateway, "/v1/embeddings", &[("surrogate-key", tags)]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{tags}");
+        assert_eq!(answer.json(), json!({ "purged": purged }), "{tags}");
+        assert_eq!(status(&gateway, "m").await, HIT, "{tags}");
+    }
 }
 
 #[tokio::test]
@@ -172,6 +190,84 @@ async fn a_purge_that_cannot_spread_says_so() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.error_code(), "purge_not_spread");
     assert_eq!(status(&gateway, "m").await, MISS);
+}
+
+/// A gateway that may purge, on a bucket.
+async fn on(bucket: &Bucket, upstream: &Upstream) -> Gateway {
+    let mut variables = bucket.variables();
+    variables.push(ANONYMOUS);
+    Setup::new().with_all(&variables).before(upstream).await
+}
+
+/// Unix milliseconds, some hours from now or before.
+fn in_hours(hours: i64) -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(now.unwrap().as_millis()).unwrap() + hours * 3_600_000
+}
+
+#[tokio::test]
+async fn one_purge_writes_one_marker_for_each_tag_and_all_side_by_side() {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    let gateway = on(&bucket, &upstream).await;
+    knows_purges(&gateway).await;
+    bucket.set(Mood::Unhurried);
+    let tags: Vec<String> = (0..500).map(|n| format!("model:{n}")).collect();
+    let answer = purge(&gateway, "/", &[("surrogate-key", &tags.join(" "))]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(bucket.most_at_once() > 8, "{}", bucket.most_at_once());
+    assert_eq!(bucket.markers().len(), 500);
+
+    let again = ["model:x"; 500].join(",");
+    purge(&gateway, "/", &[("surrogate-key", &again)]).await;
+    purge(&gateway, "/", &[("surrogate-key", "docs kind:x")]).await;
+    assert_eq!(bucket.markers().len(), 501);
+}
+
+#[tokio::test]
+async fn a_marker_of_the_future_counts_from_its_writing_on() {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    let first = on(&bucket, &upstream).await;
+    status(&first, "m").await;
+    first.app.finish().await;
+    bucket.put(&format!("purge/all/all/{}", in_hours(1)));
+    let second = on(&bucket, &upstream).await;
+    second.warm_up().await;
+    knows_purges(&second).await;
+    assert_eq!(status(&second, "m").await, MISS, "it is a purge");
+    let kept = async {
+        while status(&second, "m").await != HIT {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), kept)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn old_markers_that_a_later_one_repeats_are_deleted() {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    for minute in 0..600 {
+        bucket.put(&format!("purge/model/m/{}", in_hours(-20) + minute));
+    }
+    bucket.put(&format!("purge/all/all/{}", in_hours(-30)));
+    bucket.put(&format!("purge/model/old/{}", in_hours(-40)));
+    bucket.put(&format!("purge/model/new/{}", in_hours(0)));
+    let _gateway = on(&bucket, &upstream).await;
+    until(|| bucket.markers().len() == 3).await;
+}
+
+#[tokio::test]
+async fn purges_that_cannot_be_listed_are_told() {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    let gateway = on(&bucket, &upstream).await;
+    knows_purges(&gateway).await;
+    let age = || gateway.app.gauges().store.unwrap().purges_age.unwrap();
+    until(|| age() < Duration::from_secs(4)).await;
+    bucket.set(Mood::GetAndPutOnly);
+    until(|| age() > Duration::from_secs(4)).await;
+    bucket.set(Mood::Healthy);
+    until(|| age() < Duration::from_secs(4)).await;
 }
 
 #[tokio::test]

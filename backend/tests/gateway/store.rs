@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use http::Method;
+use axum::body::Body;
+use http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::support::Setup;
@@ -67,7 +68,7 @@ async fn a_sick_store_costs_a_miss_and_is_counted() {
     let moods = [
         (Mood::Refusing, "failed"),
         (Mood::Failing, "failed"),
-        (Mood::NoBucket, "absent"),
+        (Mood::NoBucket, "failed"),
         (Mood::Slow, "timeout"),
         (Mood::CuttingOff, "failed"),
         (Mood::Truncating, "unusable"),
@@ -100,12 +101,13 @@ async fn a_store_that_is_down_costs_a_miss() {
 }
 
 #[tokio::test]
-async fn a_store_that_keeps_failing_is_left_alone_by_reads_and_writes() {
+async fn a_store_that_keeps_failing_is_read_no_more() {
     let (_upstream, bucket, gateway) = stocked().await;
     bucket.set(Mood::Slow);
     let inputs: Vec<String> = (0..64).map(|n| format!("text {n}")).collect();
     gateway.embed(json!({"model": "m", "input": inputs})).await;
-    let (reads, writes) = (bucket.count(&Method::GET), bucket.count(&Method::PUT));
+    let skipped = operations(&gateway, "get", "skipped");
+    let reads = bucket.count(&Method::GET);
 
     let began = Instant::now();
     let answer = gateway
@@ -116,20 +118,106 @@ async fn a_store_that_keeps_failing_is_left_alone_by_reads_and_writes() {
         began.elapsed() < Duration::from_millis(200),
         "no request waits for an open breaker"
     );
-    assert_eq!(operations(&gateway, "get", "skipped"), 2);
+    assert_eq!(operations(&gateway, "get", "skipped"), skipped + 2);
     assert_eq!(bucket.count(&Method::GET), reads);
-    assert_eq!(bucket.count(&Method::PUT), writes);
 }
 
 #[tokio::test]
-async fn failing_writes_open_the_breaker_for_reads_too() {
-    let (_upstream, bucket, gateway) = stocked().await;
+async fn a_store_that_takes_no_writes_is_read() {
+    let (upstream, bucket, gateway) = stocked().await;
     bucket.set(Mood::ReadOnly);
     let inputs: Vec<String> = (0..20).map(|n| format!("text {n}")).collect();
     gateway.embed(json!({"model": "m", "input": inputs})).await;
     until(|| operations(&gateway, "put", "failed") >= 8).await;
-    gateway.embed(json!({"model": "m", "input": "a"})).await;
-    assert_eq!(operations(&gateway, "get", "skipped"), 1);
+    let state = |operation, state| {
+        gateway.metric(&format!(
+            "embedding_gateway_store_breaker_state{{operation=\"{operation}\",state=\"{state}\"}}"
+        ))
+    };
+    until(|| state("put", "open") == 1).await;
+    assert_eq!(state("get", "closed"), 1);
+    let calls = upstream.call_count();
+    let answer = gateway
+        .embed(json!({"model": "m", "input": ["a", "b"]}))
+        .await;
+    assert_eq!(answer.header("cache-status"), "embedding-gateway; hit");
+    assert_eq!(upstream.call_count(), calls);
+    let request = http::Request::get("/readyz").body(Body::empty()).unwrap();
+    let ready = gateway.send(request).await;
+    assert_eq!(ready.status, StatusCode::OK);
+    let said = String::from_utf8(ready.body.to_vec()).unwrap();
+    assert!(said.contains("store: writes fail, left alone\n"), "{said}");
+}
+
+/// What `GET /readyz` says once the store was checked.
+async fn readyz_after_check(gateway: &Gateway) -> String {
+    until(|| gateway.app.gauges().store.unwrap().rights.is_some()).await;
+    let request = http::Request::get("/readyz").body(Body::empty()).unwrap();
+    let ready = gateway.send(request).await;
+    assert_eq!(ready.status, StatusCode::OK, "a store makes none unready");
+    String::from_utf8(ready.body.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_store_refuses_is_told_from_the_start_and_makes_no_gateway_unready() {
+    for (mood, said, refused) in [
+        (Mood::Healthy, "ready\n", json!([])),
+        (
+            Mood::NoBucket,
+            "ready\nstore: cannot write, read, list, delete\n",
+            json!(["write", "read", "list", "delete"]),
+        ),
+        (
+            Mood::Refusing,
+            "ready\nstore: cannot write, read, list, delete\n",
+            json!(["write", "read", "list", "delete"]),
+        ),
+        (
+            Mood::ReadOnly,
+            "ready\nstore: cannot write\n",
+            json!(["write"]),
+        ),
+        (
+            Mood::GetAndPutOnly,
+            "ready\nstore: cannot list, delete\n",
+            json!(["list", "delete"]),
+        ),
+    ] {
+        let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+        bucket.set(mood);
+        let gateway = Setup::new()
+            .with_all(&bucket.variables())
+            .before(&upstream)
+            .await;
+        assert_eq!(readyz_after_check(&gateway).await, said, "{mood:?}");
+        let request = http::Request::get("/status.json")
+            .body(Body::empty())
+            .unwrap();
+        let status = gateway.send(request).await.json();
+        assert_eq!(status["store"]["refused"], refused, "{mood:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_list_misses_what_is_not_there_and_hits_what_is() {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    bucket.set(Mood::GetAndPutOnly);
+    let setup = Setup::new().with_all(&bucket.variables());
+    let first = setup.clone().before(&upstream).await;
+    readyz_after_check(&first).await;
+    first.warm_up().await;
+    let inputs: Vec<String> = (0..20).map(|n| format!("text {n}")).collect();
+    first.embed(json!({"model": "m", "input": inputs})).await;
+    assert_eq!(operations(&first, "get", "absent"), 20);
+    assert_eq!(operations(&first, "get", "failed"), 0);
+    first.app.finish().await;
+
+    let second = setup.before(&upstream).await;
+    readyz_after_check(&second).await;
+    second.warm_up().await;
+    let answer = second.embed(json!({"model": "m", "input": inputs})).await;
+    assert_eq!(answer.header("cache-status"), "embedding-gateway; hit");
+    assert_eq!(answer.vectors().len(), 20);
 }
 
 #[tokio::test]

@@ -1,23 +1,54 @@
-//! The markers of purges: objects without content, whose names hold the tag and the time.
+//! The markers of purges: objects without content, whose names say what was purged and when.
 
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::StreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use percent_encoding::percent_decode;
 use tokio::time::timeout;
 
 use super::Store;
+use super::fault::Fault;
+use crate::cache::clock::millis;
 use crate::http::tags::Tag;
 
-/// The prefix of every marker.
+/// The prefix of every marker of a purge.
 const MARKER_PREFIX: &str = "purge";
 
-/// How long writing one marker, or listing all, may take.
+/// For writing or deleting one marker.
 const MARKER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The store could not write or list markers.
+/// Stores tell when a marker was written in whole seconds, rounded down.
+const WRITTEN_PRECISION: Duration = Duration::from_secs(1);
+
+/// A marker as it stands in the store.
+#[derive(Clone, Debug)]
+pub struct Marker {
+    /// What was purged.
+    pub tag: Tag,
+    /// When, in Unix milliseconds: as its name says, but not after it was written.
+    pub time_ms: u64,
+    path: Path,
+}
+
+impl Marker {
+    /// The marker of a purge, as it will be written.
+    pub fn new(tag: Tag, time_ms: u64) -> Self {
+        let path = Path::from(MARKER_PREFIX)
+            .join(tag.kind())
+            .join(tag.name())
+            .join(time_ms.to_string());
+        Self { tag, time_ms, path }
+    }
+
+    /// Its name in the store.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The markers of purges could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Unmarked {
@@ -39,35 +70,74 @@ impl Store {
         Ok(())
     }
 
-    /// All markers of purges.
-    pub async fn markers(&self) -> Result<Vec<(Tag, u64)>, Unmarked> {
-        let path = self.markers_path();
-        let listed = self.objects.list(Some(&path)).try_collect::<Vec<_>>();
-        let listed = timeout(MARKER_TIMEOUT, listed).await??;
-        Ok(listed
-            .iter()
-            .filter_map(|object| marker(&object.location))
-            .collect())
+    /// Deletes a marker, if it is still there.
+    pub async fn unmark(&self, marker: &Marker) -> Result<(), Unmarked> {
+        match timeout(MARKER_TIMEOUT, self.objects.delete(&marker.path)).await? {
+            Err(error) if Fault::of(&error) != Fault::Absent => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
-    fn markers_path(&self) -> Path {
+    /// Reads the markers behind `after`, all if that is `None`, page by page: each within
+    /// `patience`. `after` moves along, so that the next call goes on where this one broke off.
+    pub async fn read_markers(
+        &self,
+        after: &mut Option<Path>,
+        patience: Duration,
+        mut each: impl FnMut(Marker),
+    ) -> Result<(), Unmarked> {
+        let path = self.markers_path();
+        let mut listed = match after.as_ref().filter(|_| self.lists_in_order) {
+            Some(after) => self.objects.list_with_offset(Some(&path), after),
+            None => self.objects.list(Some(&path)),
+        };
+        while let Some(object) = timeout(patience, listed.next()).await? {
+            let object = object?;
+            if let Some(marker) = marker(&object) {
+                each(marker);
+            }
+            *after = Some(object.location);
+        }
+        *after = None;
+        Ok(())
+    }
+
+    pub(super) fn markers_path(&self) -> Path {
         self.prefix.clone().join(MARKER_PREFIX)
     }
 }
 
 /// `…/<kind>/<name>/<Unix milliseconds>`, each part percent-encoded.
-fn marker(path: &Path) -> Option<(Tag, u64)> {
-    let parts: Vec<_> = path.parts().collect();
+fn marker(object: &ObjectMeta) -> Option<Marker> {
+    let parts: Vec<_> = object.location.parts().collect();
     let [.., kind, name, time] = parts.as_slice() else {
         return None;
     };
     let name = String::from_utf8(percent_decode(name.as_ref().as_bytes()).collect()).ok()?;
-    Some((Tag::new(kind.as_ref(), &name), time.as_ref().parse().ok()?))
+    let named_ms: u64 = time.as_ref().parse().ok()?;
+    let written_ms = u64::try_from(object.last_modified.timestamp_millis()).ok()?;
+    Some(Marker {
+        tag: Tag::new(kind.as_ref(), &name),
+        time_ms: named_ms.min(written_ms + millis(WRITTEN_PRECISION)),
+        path: object.location.clone(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
+
+    fn object(location: Path, written_ms: u64) -> ObjectMeta {
+        ObjectMeta {
+            location,
+            last_modified: (UNIX_EPOCH + Duration::from_millis(written_ms)).into(),
+            size: 0,
+            e_tag: None,
+            version: None,
+        }
+    }
 
     #[test]
     fn the_name_of_a_marker_holds_any_tag() {
@@ -80,8 +150,17 @@ mod tests {
                 .join(MARKER_PREFIX)
                 .join(tag.kind())
                 .join(tag.name());
-            assert_eq!(marker(&path.join("17")), Some((tag, 17)));
+            let marker = marker(&object(path.join("17"), 5000)).unwrap();
+            assert_eq!((marker.tag, marker.time_ms), (tag, 17));
         }
-        assert_eq!(marker(&Path::from("purge/model/m/never")), None);
+        assert!(marker(&object(Path::from("purge/model/m/never"), 5000)).is_none());
+    }
+
+    #[test]
+    fn a_marker_counts_from_its_writing_on_if_its_name_says_later() {
+        let path = Path::from("purge/model/m/3600000");
+        assert_eq!(marker(&object(path.clone(), 5000)).unwrap().time_ms, 6000);
+        let later = marker(&object(path, 4_000_000)).unwrap();
+        assert_eq!(later.time_ms, 3_600_000);
     }
 }

@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::client::{ClientOptions, HttpClient, HttpConnector};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 
+use tokio::sync::Semaphore;
+
+use super::check::Rights;
+use super::connector::Connector;
 use super::{Breaker, Store, WRITE_TIMEOUT};
-use crate::config::{AwsSettings, StorePlace};
-use crate::http::client::http_client;
+use crate::cache::clock::Clock;
+use crate::cache::complaint::Complaint;
+use crate::config::{AwsSettings, StoreConfig, StorePlace};
 use crate::telemetry::Metrics;
 
 /// MinIO and SeaweedFS take any region; AWS names the right one in its error.
@@ -29,18 +33,19 @@ pub enum Unopenable {
 }
 
 impl Store {
-    /// Opens a store. A look-up takes at most `timeout`, and a little more for a batch.
+    /// Opens a store.
     pub fn open(
-        place: &StorePlace,
-        timeout: Duration,
+        configured: &StoreConfig,
+        clock: &Arc<Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Unopenable> {
-        let (objects, prefix): (Box<dyn ObjectStore>, _) = match place {
+        let (objects, prefix): (Box<dyn ObjectStore>, _) = match &configured.place {
             StorePlace::Memory => (Box::new(InMemory::new()), Path::default()),
             StorePlace::Directory(path) => {
                 std::fs::create_dir_all(path)?;
                 (
-                    Box::new(LocalFileSystem::new_with_prefix(path)?),
+                    // Folders that a check has left empty go too.
+                    Box::new(LocalFileSystem::new_with_prefix(path)?.with_automatic_cleanup(true)),
                     Path::default(),
                 )
             }
@@ -50,17 +55,44 @@ impl Store {
                 endpoint,
                 settings,
             } => (
-                Box::new(s3(bucket, endpoint.as_deref(), settings)?),
+                Box::new(s3(
+                    bucket,
+                    endpoint.as_deref(),
+                    settings,
+                    Arc::clone(clock),
+                )?),
                 Path::from(prefix.as_str()),
             ),
         };
+        let lists_in_order = !matches!(configured.place, StorePlace::Directory(_));
+        let (timeout, connections) = (configured.timeout, configured.connections);
         Ok(Self {
+            lists_in_order,
+            ..Self::on(objects, prefix, timeout, connections, metrics)
+        })
+    }
+
+    /// A store of these objects.
+    pub(super) fn on(
+        objects: Box<dyn ObjectStore>,
+        prefix: Path,
+        timeout: Duration,
+        connections: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
             objects,
             prefix,
+            lists_in_order: true,
             timeout,
-            breaker: Breaker::new(),
+            connections: Semaphore::new(connections),
+            reads: Breaker::new(),
+            writes: Breaker::new(),
+            rights: Rights::default(),
+            failed_reads: Complaint::default(),
+            failed_writes: Complaint::default(),
             metrics,
-        })
+        }
     }
 }
 
@@ -68,10 +100,13 @@ fn s3(
     bucket: &str,
     endpoint: Option<&str>,
     settings: &AwsSettings,
+    clock: Arc<Clock>,
 ) -> Result<object_store::aws::AmazonS3, Unopenable> {
     let mut builder = AmazonS3Builder::new()
         .with_region(DEFAULT_REGION)
-        .with_http_connector(OwnConnector)
+        .with_http_connector(Connector { clock })
+        // Not every S3 server deletes many objects at once.
+        .with_disable_bulk_delete(true)
         .with_retry(retries());
     for (name, value) in &settings.0 {
         let known: Result<AmazonS3ConfigKey, _> = name.to_ascii_lowercase().parse();
@@ -102,21 +137,5 @@ fn retries() -> RetryConfig {
             max_backoff: Duration::from_millis(40),
             base: 2.0,
         },
-    }
-}
-
-/// Gives the S3 client the gateway's HTTP client; its own would obey the environment's proxies.
-#[derive(Debug)]
-struct OwnConnector;
-
-impl HttpConnector for OwnConnector {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = http_client()
-            .build()
-            .map_err(|error| object_store::Error::Generic {
-                store: "S3",
-                source: Box::new(error),
-            })?;
-        Ok(HttpClient::new(client))
     }
 }

@@ -55,9 +55,11 @@ fn admit(rule: Option<&PurgeRule>, headers: &HeaderMap) -> Result<(), Error> {
 }
 
 fn tags(path: &str, headers: &HeaderMap) -> Result<Vec<Tag>, Error> {
-    let mut tags = tags::to_purge(headers).map_err(|_| Error::InvalidTag)?;
+    let mut tags = tags::to_purge(headers)?;
     if tags.is_empty() && path == EMBEDDINGS {
         tags.push(Tag::all());
     }
+    // Varnish may hold answers with other tags. No vector carries one.
+    tags.retain(Tag::is_of_vectors);
     Ok(tags)
 }

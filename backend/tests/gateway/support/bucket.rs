@@ -2,8 +2,9 @@
 //! the whole-system tests.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -28,6 +29,9 @@ pub enum Mood {
     ReadOnly,
     /// 404, as for a bucket that does not exist.
     NoBucket,
+    /// What a key with `GetObject` and `PutObject` alone meets: no list, no deletion, and 403 for
+    /// every object that is not there.
+    GetAndPutOnly,
     /// 500 to everything.
     Failing,
     /// Answers after 10 s.
@@ -46,10 +50,15 @@ pub struct Bucket {
     server: JoinSet<()>,
 }
 
+/// By name, each with the time of its writing.
+type Objects = BTreeMap<String, (Bytes, SystemTime)>;
+
 struct Shelf {
     mood: Mutex<Mood>,
-    objects: Mutex<BTreeMap<String, Bytes>>,
+    objects: Mutex<Objects>,
     requests: Mutex<Vec<(Method, String)>>,
+    running: AtomicUsize,
+    most_running: AtomicUsize,
 }
 
 impl Bucket {
@@ -60,6 +69,8 @@ impl Bucket {
             mood: Mutex::new(Mood::Healthy),
             objects: Mutex::default(),
             requests: Mutex::default(),
+            running: AtomicUsize::new(0),
+            most_running: AtomicUsize::new(0),
         });
         let router = Router::new().fallback(serve).with_state(Arc::clone(&shelf));
         let mut server = JoinSet::new();
@@ -91,7 +102,25 @@ impl Bucket {
     }
 
     pub fn objects(&self) -> BTreeMap<String, Bytes> {
-        self.shelf.objects.lock().unwrap().clone()
+        let objects = self.shelf.objects.lock().unwrap().clone();
+        let kept = objects.into_iter().filter(|(name, _)| !is_probe(name));
+        kept.map(|(name, (bytes, _))| (name, bytes)).collect()
+    }
+
+    /// Puts an object there, as another program would.
+    pub fn put(&self, name: &str) {
+        self.shelf.put(format!("/vectors/{name}"), Bytes::new());
+    }
+
+    /// The most requests that ran side by side so far.
+    pub fn most_at_once(&self) -> usize {
+        self.shelf.most_running.load(Ordering::Relaxed)
+    }
+
+    /// The names of the markers of purges.
+    pub fn markers(&self) -> Vec<String> {
+        let names = self.objects().into_keys();
+        names.filter(|name| name.contains("/purge/")).collect()
     }
 
     /// How many requests of one method came so far.
@@ -101,12 +130,20 @@ impl Bucket {
             .lock()
             .unwrap()
             .iter()
-            .filter(|(m, _)| m == method)
+            .filter(|(m, name)| m == method && !is_probe(name))
             .count()
     }
 }
 
 async fn serve(State(shelf): State<Arc<Shelf>>, request: Request) -> Response {
+    let running = shelf.running.fetch_add(1, Ordering::Relaxed) + 1;
+    shelf.most_running.fetch_max(running, Ordering::Relaxed);
+    let answer = answer(&shelf, request).await;
+    shelf.running.fetch_sub(1, Ordering::Relaxed);
+    answer
+}
+
+async fn answer(shelf: &Shelf, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     shelf
@@ -116,11 +153,14 @@ async fn serve(State(shelf): State<Arc<Shelf>>, request: Request) -> Response {
         .push((parts.method.clone(), path.clone()));
     let mood = *shelf.mood.lock().unwrap();
     match mood {
-        Mood::Refusing => return StatusCode::FORBIDDEN.into_response(),
+        Mood::Refusing => return error(StatusCode::FORBIDDEN, "AccessDenied"),
         Mood::ReadOnly if parts.method == Method::PUT => {
-            return StatusCode::FORBIDDEN.into_response();
+            return error(StatusCode::FORBIDDEN, "AccessDenied");
         }
-        Mood::NoBucket => return StatusCode::NOT_FOUND.into_response(),
+        Mood::GetAndPutOnly if parts.uri.query().is_some() || parts.method == Method::DELETE => {
+            return error(StatusCode::FORBIDDEN, "AccessDenied");
+        }
+        Mood::NoBucket => return error(StatusCode::NOT_FOUND, "NoSuchBucket"),
         Mood::Failing => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Mood::Slow => tokio::time::sleep(Duration::from_secs(10)).await,
         Mood::Unhurried => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -128,8 +168,12 @@ async fn serve(State(shelf): State<Arc<Shelf>>, request: Request) -> Response {
     }
     if parts.method == Method::PUT {
         let bytes = body.collect().await.unwrap().to_bytes();
-        shelf.objects.lock().unwrap().insert(path, bytes);
+        shelf.put(path, bytes);
         return [("etag", "\"1\"")].into_response();
+    }
+    if parts.method == Method::DELETE {
+        shelf.objects.lock().unwrap().remove(&path);
+        return StatusCode::NO_CONTENT.into_response();
     }
     let objects = shelf.objects.lock().unwrap();
     if let Some(query) = parts.uri.query() {
@@ -138,44 +182,65 @@ async fn serve(State(shelf): State<Arc<Shelf>>, request: Request) -> Response {
     let found = match mood {
         Mood::Confused => objects
             .iter()
-            .find(|(name, _)| **name != path)
-            .map(|(_, bytes)| bytes),
+            .find(|(name, _)| **name != path && !is_probe(name))
+            .map(|(_, object)| object),
         _ => objects.get(&path),
     };
-    found.map_or(StatusCode::NOT_FOUND.into_response(), |object| {
-        give(object, mood)
-    })
+    match found {
+        Some((object, written)) => give(object, *written, mood),
+        None if mood == Mood::GetAndPutOnly => error(StatusCode::FORBIDDEN, "AccessDenied"),
+        None => error(StatusCode::NOT_FOUND, "NoSuchKey"),
+    }
+}
+
+fn error(status: StatusCode, code: &str) -> Response {
+    (status, format!("<Error><Code>{code}</Code></Error>")).into_response()
+}
+
+/// What a gateway writes, reads and deletes only to see whether it may.
+fn is_probe(name: &str) -> bool {
+    name.contains("/probe/")
+}
+
+impl Shelf {
+    fn put(&self, path: String, bytes: Bytes) {
+        let written = SystemTime::now();
+        self.objects.lock().unwrap().insert(path, (bytes, written));
+    }
 }
 
 /// `ListObjectsV2`, all on one page.
-fn list(objects: &BTreeMap<String, Bytes>, query: &str) -> Response {
+fn list(objects: &Objects, query: &str) -> Response {
     let prefix = query
         .split('&')
         .find_map(|part| part.strip_prefix("prefix="))
         .unwrap();
     let prefix = prefix.replace("%2F", "/");
-    let names = objects
-        .keys()
-        .filter_map(|name| name.strip_prefix("/vectors/"));
-    let item = |name: &str| {
-        let modified = "2026-11-02T00:00:00.000Z";
+    let after = query
+        .split('&')
+        .find_map(|part| part.strip_prefix("start-after="))
+        .unwrap_or_default()
+        .replace("%2F", "/");
+    let names = objects.iter().filter_map(|(name, (_, written))| {
+        let name = name.strip_prefix("/vectors/")?;
+        (name.starts_with(&prefix) && name > &*after).then_some((name, written))
+    });
+    let item = |(name, written): (&str, &SystemTime)| {
+        let modified = humantime::format_rfc3339_millis(*written);
         format!(
             "<Contents><Key>{name}</Key><LastModified>{modified}</LastModified><ETag>1</ETag><Size>0</Size></Contents>"
         )
     };
-    let items: String = names
-        .filter(|name| name.starts_with(&prefix))
-        .map(item)
-        .collect();
+    let items: String = names.map(item).collect();
     let result =
         format!("<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>");
     ([("content-type", "application/xml")], result).into_response()
 }
 
-fn give(object: &Bytes, mood: Mood) -> Response {
+fn give(object: &Bytes, written: SystemTime, mood: Mood) -> Response {
     let answer = Response::builder()
         .header("etag", "\"1\"")
-        .header("last-modified", "Mon, 02 Nov 2026 00:00:00 GMT");
+        .header("last-modified", httpdate::fmt_http_date(written));
     let half = object.slice(..object.len() / 2);
     match mood {
         Mood::Truncating => answer.body(half.into()).unwrap(),

@@ -34,7 +34,7 @@ export function totals() {
     requests: sums("requests"),
     memory: sums("memory"),
     upstream: sums("upstream"),
-    store: { ...sums("store"), kind: all[0].store.kind, breaker: worst(all.map((status) => status.store.breaker)) },
+    store: storeOf(all.map((status) => status.store), sums("store")),
     errors: joined(all.flatMap((status) => status.errors)),
   };
 }
@@ -42,6 +42,16 @@ export function totals() {
 /** Inputs without a charge of the upstream. */
 export function saved({ memory, store, collapsed, repeat }) {
   return memory + store + collapsed + repeat;
+}
+
+function storeOf(stores, sums) {
+  return {
+    ...sums,
+    kind: stores[0].kind,
+    reads: worst(stores.map((store) => store.reads)),
+    writes: worst(stores.map((store) => store.writes)),
+    refused: [...new Set(stores.flatMap((store) => store.refused))],
+  };
 }
 
 function worst(states) {

@@ -69,16 +69,23 @@ function showMemory({ memory }) {
 }
 
 const BREAKER = { closed: "In use", open: "Left alone: it keeps failing", half_open: "Being tried again" };
+const WRITES = { open: "Read only: writes keep failing", half_open: "Writes are being tried again" };
 const STORES = { s3: "S3", directory: "directory", memory: "memory" };
 
 function showStore({ store }) {
   const off = store.kind === "none";
-  health("store-health", off || store.breaker === "closed", off ? "Off" : BREAKER[store.breaker]);
+  const inUse = store.reads === "closed" && store.writes === "closed" && store.refused.length === 0;
+  health("store-health", off || inUse, off ? "Off" : storeHealth(store));
   show("store-title", off ? "Store" : `Store: ${STORES[store.kind]}`);
   show("store-operations", whole.format(store.operations));
   show("store-failed", whole.format(store.failed));
   show("store-pending", whole.format(store.writes_pending));
   show("store-dropped", whole.format(store.writes_dropped));
+}
+
+function storeHealth({ reads, writes, refused }) {
+  if (refused.length > 0) return `Refuses to ${refused.join(", ")}`;
+  return reads === "closed" && writes !== "closed" ? WRITES[writes] : BREAKER[reads];
 }
 
 function showCalls({ upstream, requests, ready }) {

@@ -1,0 +1,71 @@
+//! The S3 client's way out: our own HTTP client, which obeys no proxy of the environment, and
+//! which hears the store's time.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use http::StatusCode;
+use http::header::DATE;
+use object_store::client::{
+    ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
+};
+use tokio::time::Instant;
+
+use crate::cache::clock::{Clock, Heard, millis};
+use crate::http::client::http_client;
+
+/// `Date` tells whole seconds.
+const PRECISION: Duration = Duration::from_secs(1);
+
+/// Connects the S3 client.
+#[derive(Debug)]
+pub(super) struct Connector {
+    pub(super) clock: Arc<Clock>,
+}
+
+#[derive(Debug)]
+struct Service {
+    client: reqwest::Client,
+    clock: Arc<Clock>,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = http_client()
+            .build()
+            .map_err(|error| object_store::Error::Generic {
+                store: "S3",
+                source: Box::new(error),
+            })?;
+        let clock = Arc::clone(&self.clock);
+        Ok(HttpClient::new(Service { client, clock }))
+    }
+}
+
+#[async_trait]
+impl HttpService for Service {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let sent = Instant::now();
+        let answer = self.client.call(request).await?;
+        if let Some(time_ms) = told(&answer) {
+            self.clock.hear(Heard {
+                sent,
+                received: Instant::now(),
+                time_ms,
+                precision: PRECISION,
+            });
+        }
+        Ok(answer)
+    }
+}
+
+/// The time in an answer of the store. A 5xx may be some proxy's.
+fn told(answer: &HttpResponse) -> Option<u64> {
+    if answer.status() >= StatusCode::INTERNAL_SERVER_ERROR {
+        return None;
+    }
+    let date = answer.headers().get(DATE)?.to_str().ok()?;
+    let date = httpdate::parse_http_date(date).ok()?;
+    Some(millis(date.duration_since(UNIX_EPOCH).ok()?))
+}
