@@ -153,10 +153,16 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Requests at the same time.
     pub concurrent_requests: usize,
+    /// Connections at a time.
+    pub connections: usize,
     /// To receive a request's headers, and for a connection to stay idle.
     pub header_timeout: Duration,
     /// To receive an embeddings request's body.
     pub body_timeout: Duration,
+    /// What must arrive of any other body in each `body_timeout`.
+    pub body_min_bytes: u64,
+    /// Bytes of all requests and answers together; `None` is a share of the memory there is.
+    pub request_memory: Option<usize>,
 }
 
 /// The page for people.

@@ -2,5 +2,6 @@
 
 mod client;
 mod shared_body;
+mod silence;
 
-pub use self::client::{Client, ClientError, Reply};
+pub use self::client::{AnswerRoom, Client, ClientError, Reply};

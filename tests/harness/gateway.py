@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from . import programs, secrets
+from .cgroup import Cgroup
 from .client import Answer, send
 from .processes import Process
 
@@ -14,12 +15,13 @@ ANY_KEY = secrets.secret("acme-1")
 class Gateway:
     """One gateway. It logs all that it would ever log."""
 
-    def __init__(self, folder: Path, upstream: str, **variables: str) -> None:
+    def __init__(self, folder: Path, upstream: str, within: Cgroup | None = None, **variables: str) -> None:
         folder.mkdir(parents=True)
         self.log = folder / "gateway.log"
         inherited = {"PATH": os.environ["PATH"]}
         own = {"LISTEN": "127.0.0.1:0", "OPENAI_BASE_URL": f"{upstream}/v1", "LOG_FORMAT": "json"}
-        self.process = Process([programs.GATEWAY], self.log, env=inherited | secrets.talkative | own | variables)
+        command = within.command(programs.GATEWAY) if within else [programs.GATEWAY]
+        self.process = Process(command, self.log, env=inherited | secrets.talkative | own | variables)
         self.url = programs.url_of(self.process)
 
     def embed(self, inputs, key: str = ANY_KEY, model: str = "text-embedding-3-small", **headers: str) -> Answer:

@@ -1,16 +1,19 @@
 //! The gateway's process: configuration, service, signals, graceful shutdown.
 
+use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use embedding_gateway::config::command_line::Program;
 use embedding_gateway::config::{Config, VARIABLES};
 use embedding_gateway::gateway::app::App;
 use embedding_gateway::gateway::service::Gateway;
-use embedding_gateway::http::server;
+use embedding_gateway::http::{process, server};
 use embedding_gateway::telemetry;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 /// musl's own allocator is 25 times slower at many small allocations on many threads.
@@ -27,8 +30,11 @@ fn main() -> ExitCode {
     PROGRAM.start(Config::from_env, run)
 }
 
-#[tokio::main]
-async fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config) -> anyhow::Result<()> {
+    process::run(serve(config))?
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
     let _last_lines = telemetry::start_logging(config.log_format, &config.log_filter)?;
     let (listen, limits, grace) = (config.listen, config.limits.clone(), config.shutdown_grace);
     let mut base_url = config.upstream.base_url.clone();
@@ -36,9 +42,22 @@ async fn run(config: Config) -> anyhow::Result<()> {
     base_url.set_query(None);
     let (store, traces) = (kind_of_store(&config), collector(&config));
     let memory_bytes = config.cache.memory_bytes;
-    let app = App::start(config).await?;
-    // Before the kubelet can find the process ready, and then stop it.
-    let stop = server::stop_signal(grace, || app.start_draining())?;
+    // Before anything that may hang, and before the kubelet can find the process ready.
+    let started: Arc<OnceLock<Arc<App>>> = Arc::default();
+    let draining = Arc::clone(&started);
+    let stop = server::stop_signal(grace, move || {
+        if let Some(app) = draining.get() {
+            App::start_draining(app);
+        }
+    })?;
+    let mut stop = pin!(stop);
+    // On a thread of its own: a store on a network file system may keep it.
+    let starting = spawn_blocking(move || Handle::current().block_on(App::start(config)));
+    let app = tokio::select! {
+        app = starting => app??,
+        _ = &mut stop => return Ok(()),
+    };
+    let app = Arc::clone(started.get_or_init(|| app));
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("LISTEN: {listen}"))?;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use embedding_gateway::broadcaster::config::{Config, VARIABLES};
 use embedding_gateway::broadcaster::{Broadcaster, build_router};
 use embedding_gateway::config::command_line::Program;
-use embedding_gateway::http::server;
+use embedding_gateway::http::{process, server};
 use embedding_gateway::telemetry;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -23,8 +23,11 @@ fn main() -> ExitCode {
     PROGRAM.start(Config::from_env, run)
 }
 
-#[tokio::main]
-async fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config) -> anyhow::Result<()> {
+    process::run(serve(config))?
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
     let _last_lines = telemetry::start_logging(config.log_format, &config.log_filter)?;
     let (listen, connections) = (config.listen, config.connections);
     let (varnish, backend) = (

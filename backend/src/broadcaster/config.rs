@@ -84,9 +84,10 @@ impl Config {
         let purge = read_purge_rule(reader);
         let dns_servers = reader.optional(&var::DNS_SERVERS, addresses);
         let timeouts = Timeouts::read(reader);
-        let concurrent_purges = reader.read(&var::MAX_CONCURRENT_PURGES, value::size);
+        let concurrent_purges = reader.read(&var::MAX_CONCURRENT_PURGES, value::count);
         let header_bytes = reader.read(&var::MAX_HEADER_BYTES, value::header_size);
-        let header_timeout = reader.read(&var::HEADER_TIMEOUT, value::duration);
+        let header_timeout = reader.read(&var::HEADER_TIMEOUT, value::client_patience);
+        let connections = reader.read(&var::MAX_CONNECTIONS, value::count);
         let shutdown_grace = read_grace(reader, timeouts);
         let log_format = reader.read(&var::LOG_FORMAT, value::log_format);
         let log_filter = reader.read(&var::RUST_LOG, log_filter::parse);
@@ -100,6 +101,7 @@ impl Config {
             connections: ConnectionLimits {
                 header_bytes: header_bytes?,
                 header_timeout: header_timeout?,
+                connections: connections?,
             },
             shutdown_grace: shutdown_grace?,
             log_format: log_format?,
@@ -127,9 +129,9 @@ impl Services {
 
 impl Timeouts {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let resolve = reader.read(&var::RESOLVE_TIMEOUT, value::duration);
-        let backend = reader.read(&var::BACKEND_TIMEOUT, value::duration);
-        let endpoint = reader.read(&var::ENDPOINT_TIMEOUT, value::duration);
+        let resolve = reader.read(&var::RESOLVE_TIMEOUT, value::patience);
+        let backend = reader.read(&var::BACKEND_TIMEOUT, value::patience);
+        let endpoint = reader.read(&var::ENDPOINT_TIMEOUT, value::patience);
         Some(Self {
             resolve: resolve?,
             backend: backend?,

@@ -7,15 +7,24 @@ use super::{
     value,
 };
 
+/// `{"input":"a","model":"m"}`
+const MIN_BODY_BYTES: usize = 25;
+
+/// `"a"`
+const MIN_INPUT_BYTES: usize = 3;
+
+/// A request of the usual size, its vectors and their answer.
+const MIN_REQUEST_MEMORY: usize = 1 << 20;
+
 impl UpstreamConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
         let id = reader.optional(&var::UPSTREAM_ID, value::text);
         let ca_file = reader.optional(&var::UPSTREAM_CA_FILE, value::path);
-        let max_inputs = reader.read(&var::UPSTREAM_MAX_INPUTS, value::size);
-        let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::duration);
-        let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::duration);
-        let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::duration);
+        let max_inputs = reader.read(&var::UPSTREAM_MAX_INPUTS, value::count);
+        let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::patience);
+        let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::patience);
+        let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::patience);
         let base_url = base_url?;
         Some(Self {
             id: id.unwrap_or_else(|| base_url.to_string()),
@@ -33,7 +42,7 @@ impl AccessConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let key = reader.optional(&var::OPENAI_API_KEY, value::secret);
         let scope = reader.read(&var::CACHE_SCOPE, value::scope);
-        let credential_ttl = reader.read(&var::CREDENTIAL_TTL, value::duration);
+        let credential_ttl = reader.read(&var::CREDENTIAL_TTL, value::patience);
         let client_keys = reader.optional(&var::CLIENT_KEYS_FILE, value::path);
         let anonymous = reader.read(&var::ALLOW_ANONYMOUS, value::boolean);
         let allowed_routes = reader.read(&var::ALLOWED_ROUTES, value::routes);
@@ -88,7 +97,7 @@ impl CacheConfig {
             .unwrap_or_default();
         let memory_bytes = reader.read(&var::MEMORY_CACHE_BYTES, value::bytes);
         let response_max_age = reader.read(&var::RESPONSE_MAX_AGE, value::duration);
-        let entry_max_age = reader.optional(&var::ENTRY_MAX_AGE, value::duration);
+        let entry_max_age = reader.optional(&var::ENTRY_MAX_AGE, value::patience);
         let purge = PurgeRule::read(reader, &var::ADMIN_TOKEN, &var::ALLOW_ANONYMOUS_PURGE);
         Some(Self {
             namespace,
@@ -121,21 +130,30 @@ impl PurgeRule {
 
 impl Limits {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let body_bytes = reader.read(&var::MAX_BODY_BYTES, value::size);
-        let inputs = reader.read(&var::MAX_INPUTS, value::size);
-        let input_bytes = reader.read(&var::MAX_INPUT_BYTES, value::size);
+        let body_bytes = reader.read(&var::MAX_BODY_BYTES, value::size_from(MIN_BODY_BYTES));
+        let inputs = reader.read(&var::MAX_INPUTS, value::count);
+        let input_bytes = reader.read(&var::MAX_INPUT_BYTES, value::size_from(MIN_INPUT_BYTES));
         let header_bytes = reader.read(&var::MAX_HEADER_BYTES, value::header_size);
-        let concurrent_requests = reader.read(&var::MAX_CONCURRENT_REQUESTS, value::size);
-        let header_timeout = reader.read(&var::HEADER_TIMEOUT, value::duration);
-        let body_timeout = reader.read(&var::BODY_TIMEOUT, value::duration);
+        let concurrent_requests = reader.read(&var::MAX_CONCURRENT_REQUESTS, value::count);
+        let connections = reader.read(&var::MAX_CONNECTIONS, value::count);
+        let header_timeout = reader.read(&var::HEADER_TIMEOUT, value::client_patience);
+        let body_timeout = reader.read(&var::BODY_TIMEOUT, value::client_patience);
+        let body_min_bytes = reader.read(&var::BODY_MIN_BYTES, value::bytes);
+        let request_memory = reader.optional(
+            &var::REQUEST_MEMORY_BYTES,
+            value::size_from(MIN_REQUEST_MEMORY),
+        );
         Some(Self {
             body_bytes: body_bytes?,
             inputs: inputs?,
             input_bytes: input_bytes?,
             header_bytes: header_bytes?,
             concurrent_requests: concurrent_requests?,
+            connections: connections?,
             header_timeout: header_timeout?,
             body_timeout: body_timeout?,
+            body_min_bytes: body_min_bytes?,
+            request_memory,
         })
     }
 }

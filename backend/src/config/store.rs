@@ -89,9 +89,9 @@ impl StoreConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<Self>> {
         let bucket = reader.optional(&var::S3_BUCKET, bucket);
         let endpoint = reader.optional(&var::S3_ENDPOINT, endpoint);
-        let timeout = reader.read(&var::STORE_TIMEOUT, value::duration);
+        let timeout = reader.read(&var::STORE_TIMEOUT, value::patience);
         let connections = reader.read(&var::STORE_CONNECTIONS, connections);
-        let queue = reader.read(&var::STORE_QUEUE, value::size);
+        let queue = reader.read(&var::STORE_QUEUE, value::count);
         let admission = reader.read(&var::STORE_ADMISSION, value::admission);
         let min_tokens = reader.read(&var::STORE_MIN_TOKENS, value::parsed);
 

@@ -15,6 +15,22 @@ use super::{LogFormat, ScopeRule, StoreAdmission};
 /// hyper takes no smaller buffer for a request's head.
 const MIN_HEADER_BYTES: usize = 8192;
 
+/// Every connection may have such a buffer.
+const MAX_HEADER_BYTES: usize = 16 << 20;
+
+/// A hundred years: times are added to times.
+const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
+const MIN_PATIENCE: Duration = Duration::from_millis(1);
+
+const MIN_CLIENT_PATIENCE: Duration = Duration::from_millis(100);
+
+/// More than any machine has. Sizes are added and multiplied.
+const MAX_BYTES: u64 = 1 << 40;
+
+/// Places and queues reserve memory, or numbers that a semaphore must hold.
+const MAX_COUNT: usize = 1_000_000;
+
 pub(crate) fn parsed<T: FromStr<Err: ToString>>(value: &str) -> Result<T, String> {
     value.parse().map_err(|error: T::Err| error.to_string())
 }
@@ -42,6 +58,17 @@ pub(crate) fn boolean(value: &str) -> Result<bool, String> {
 pub(crate) fn duration(value: &str) -> Result<Duration, String> {
     humantime::parse_duration(value)
         .map_err(|_| "must be a whole number with a unit, as in 500ms, 30s, 10m, 1h, 7d".into())
+        .and_then(|duration| at_most(&MAX_DURATION, duration, "36500d"))
+}
+
+/// A time that is waited for something: at least 1 ms.
+pub(crate) fn patience(value: &str) -> Result<Duration, String> {
+    at_least(&MIN_PATIENCE, duration(value)?, "1ms")
+}
+
+/// A time that clients have: a shorter one would serve none.
+pub(crate) fn client_patience(value: &str) -> Result<Duration, String> {
+    at_least(&MIN_CLIENT_PATIENCE, duration(value)?, "100ms")
 }
 
 /// A whole number of bytes, or with a unit: `KiB`, `MiB` or `GiB`.
@@ -58,24 +85,42 @@ pub(crate) fn bytes(value: &str) -> Result<u64, String> {
         .zip(number.parse::<u64>().ok())
         .and_then(|(shift, number)| number.checked_mul(1 << shift))
         .ok_or_else(|| "must be a number of bytes, as in 1048576, 512KiB, 16MiB, 1GiB".into())
+        .and_then(|bytes| at_most(&MAX_BYTES, bytes, "1024GiB"))
 }
 
-/// A limit: at least 1.
-pub(crate) fn size(value: &str) -> Result<usize, String> {
-    let size = usize::try_from(bytes(value)?).map_err(|error| error.to_string())?;
-    if size == 0 {
-        Err("must be at least 1".into())
-    } else {
-        Ok(size)
+/// How many there may be: from 1 to a million.
+pub(crate) fn count(value: &str) -> Result<usize, String> {
+    let count = value.parse().ok();
+    count
+        .filter(|count| (1..=MAX_COUNT).contains(count))
+        .ok_or_else(|| format!("must be a number from 1 to {MAX_COUNT}"))
+}
+
+/// A size of at least `min` bytes: a smaller one would serve no request.
+pub(crate) fn size_from(min: usize) -> impl Fn(&str) -> Result<usize, String> {
+    move |value| {
+        let size = usize::try_from(bytes(value)?).map_err(|error| error.to_string())?;
+        at_least(&min, size, &min.to_string())
     }
 }
 
 pub(crate) fn header_size(value: &str) -> Result<usize, String> {
-    let size = size(value)?;
-    let enough = size >= MIN_HEADER_BYTES;
-    enough
-        .then_some(size)
-        .ok_or_else(|| format!("must be at least {MIN_HEADER_BYTES}"))
+    let size = size_from(MIN_HEADER_BYTES)(value)?;
+    at_most(&MAX_HEADER_BYTES, size, "16MiB")
+}
+
+fn at_least<T: PartialOrd>(min: &T, value: T, spelled: &str) -> Result<T, String> {
+    match value >= *min {
+        true => Ok(value),
+        false => Err(format!("must be at least {spelled}")),
+    }
+}
+
+fn at_most<T: PartialOrd>(max: &T, value: T, spelled: &str) -> Result<T, String> {
+    match value <= *max {
+        true => Ok(value),
+        false => Err(format!("must be at most {spelled}")),
+    }
 }
 
 /// An upstream's base URL, normalised: two spellings of one upstream must not make two keys.

@@ -55,6 +55,7 @@ variables! {
         LISTEN = "0.0.0.0:8000", "address and port to accept connections on";
         HEADER_TIMEOUT = "75s", "to receive a request's headers, for an idle connection, and for a client that takes nothing of its answer; keep it above the idle time of the proxy in front";
         BODY_TIMEOUT = "30s", "to receive the body of an embeddings request";
+        BODY_MIN_BYTES = "30KiB", "what must arrive of any other request's body in each BODY_TIMEOUT that the gateway waits for it; slower bodies get 408";
         SHUTDOWN_GRACE = "25s", "for running requests and pending writes after SIGTERM";
     }
 
@@ -108,7 +109,9 @@ variables! {
         MAX_INPUTS = "16384", "inputs of an embeddings request";
         MAX_INPUT_BYTES = "1MiB", "one input, as JSON";
         MAX_HEADER_BYTES = "96KiB", "all headers of a request together";
-        MAX_CONCURRENT_REQUESTS = "1024", "requests at a time; more get 503";
+        MAX_CONNECTIONS = "4096", "connections at a time; some more are served for one request each: probes, metrics and PURGE, everything else gets 503";
+        MAX_CONCURRENT_REQUESTS = "1024", "requests at a time, three quarters of them streamed ones; more get 503";
+        REQUEST_MEMORY_BYTES = "", "what all requests and answers together may hold in memory; a quarter of the container's or the machine's memory if absent; more gets 503";
     }
 
     "Logs, page and traces" {

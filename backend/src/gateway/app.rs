@@ -1,13 +1,15 @@
 //! The state that all handlers share, built once from the configuration and closed once.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
@@ -18,8 +20,11 @@ use crate::config::{Config, Limits, PurgeRule};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::KeyScope;
 use crate::embeddings::request::Rules;
+use crate::gateway::memory_limit;
 use crate::gateway::status::StatusState;
+use crate::http::byte_budget::ByteBudget;
 use crate::http::error::NO_STORE;
+use crate::http::process::FILE_PATIENCE;
 use crate::resolver::Resolver;
 use crate::resolver::permits::Permits;
 use crate::telemetry::otlp::Unexportable;
@@ -47,8 +52,10 @@ pub struct App {
     pub limits: Limits,
     /// What of a request for embeddings is understood.
     pub request_rules: Rules,
-    /// Requests that may still begin.
+    /// Permits for running requests.
     pub permits: Permits,
+    /// Bytes that requests may hold.
+    pub budget: ByteBudget,
     /// The status page's state; `None` if the operator turned the page off.
     pub status: Option<StatusState>,
     /// Counters.
@@ -84,7 +91,8 @@ impl App {
         let tracer = config.tracing.as_ref().map(Tracer::start).transpose()?;
         let tracker = TaskTracker::new();
         let access = Arc::new(Access::new(&config.access)?);
-        access.reload_client_keys().await?;
+        let keys = timeout(FILE_PATIENCE, access.reload_client_keys()).await;
+        keys.unwrap_or_else(|_| Err(std::io::Error::from(ErrorKind::TimedOut).into()))?;
         let upstream = Arc::new(Client::new(&config.upstream)?);
         let cache = Cache::open(&config.cache, config.store.as_ref(), &metrics)?;
         let resolver = Arc::new(Resolver::new(
@@ -109,6 +117,7 @@ impl App {
             response_max_age: config.cache.response_max_age,
             permits: Permits::new(config.limits.concurrent_requests),
             request_rules: request_rules(&config.limits, config.cache.fields),
+            budget: ByteBudget::new(request_memory(&config.limits)),
             limits: config.limits,
             purge_rule: config.cache.purge,
             metrics,
@@ -130,7 +139,16 @@ impl App {
         let mut interval = tokio::time::interval(CLIENT_KEYS_INTERVAL);
         loop {
             interval.tick().await;
-            if let Err(error) = self.access.reload_client_keys().await {
+            let mut reload = pin!(self.access.reload_client_keys());
+            let reloaded = match timeout(FILE_PATIENCE, reload.as_mut()).await {
+                Ok(reloaded) => reloaded,
+                Err(_) => {
+                    tracing::warn!("the file of client keys does not answer");
+                    // One thread waits for it, however long it takes.
+                    reload.await
+                }
+            };
+            if let Err(error) = reloaded {
                 tracing::warn!(%error, "client keys not read again");
             }
         }
@@ -214,6 +232,11 @@ fn request_rules(limits: &Limits, cacheable_fields: Vec<String>) -> Rules {
         max_input_bytes: limits.input_bytes,
         cacheable_fields,
     }
+}
+
+/// As configured, else a share of what the container or the machine has.
+fn request_memory(limits: &Limits) -> usize {
+    limits.request_memory.unwrap_or_else(memory_limit::share)
 }
 
 fn max_age(age: Duration) -> HeaderValue {

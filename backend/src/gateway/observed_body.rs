@@ -1,6 +1,7 @@
 //! The body of an answer, and the record of how the client reads it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -9,7 +10,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::embeddings::response::{PIECE_BYTES, Pieces};
-use crate::resolver::permits::ConcurrencyPermit;
+use crate::resolver::permits::RequestHold;
 use crate::telemetry::RequestRecord;
 
 /// The content of an answer.
@@ -23,7 +24,8 @@ pub enum ResponseBody {
     Stream(Body),
 }
 
-/// An answer's body with its record. It holds the request's permit until its last byte is sent.
+/// An answer's body with its record. It holds the request's place and bytes until its last byte is
+/// sent.
 #[derive(Debug)]
 pub struct ObservedBody {
     content: ResponseBody,
@@ -32,7 +34,7 @@ pub struct ObservedBody {
     record: Option<RequestRecord>,
     /// Since when the next frame waits for the client.
     ready: Option<Instant>,
-    _permit: Option<ConcurrencyPermit>,
+    _hold: Option<Arc<RequestHold>>,
 }
 
 impl ObservedBody {
@@ -40,16 +42,16 @@ impl ObservedBody {
     pub(crate) fn new(
         content: ResponseBody,
         record: RequestRecord,
-        permit: Option<ConcurrencyPermit>,
+        hold: Option<Arc<RequestHold>>,
     ) -> Self {
         if content.is_end_stream() {
-            return Self::ended(content, record, permit);
+            return Self::ended(content, record, hold);
         }
         Self {
             content,
             record: Some(record),
             ready: None,
-            _permit: permit,
+            _hold: hold,
         }
     }
 
@@ -57,14 +59,14 @@ impl ObservedBody {
     pub(crate) fn ended(
         content: ResponseBody,
         record: RequestRecord,
-        permit: Option<ConcurrencyPermit>,
+        hold: Option<Arc<RequestHold>>,
     ) -> Self {
         record.complete();
         Self {
             content,
             record: None,
             ready: None,
-            _permit: permit,
+            _hold: hold,
         }
     }
 
@@ -84,7 +86,7 @@ impl ObservedBody {
             content: ResponseBody::Stream(body),
             record: None,
             ready: None,
-            _permit: None,
+            _hold: None,
         }
     }
 }

@@ -24,10 +24,15 @@ use crate::gateway::routes::{embeddings, health, page, passthrough, purge};
 use crate::gateway::status::ErrorKind;
 use crate::http::error::Error;
 use crate::http::paths::EMBEDDINGS;
+use crate::http::server::BeyondBound;
 use crate::http::{headers, probes};
+use crate::resolver::permits::RequestHold;
 use crate::resolver::request_context::RequestContext;
 use crate::telemetry::request_record::EmbeddingOutcome;
 use crate::telemetry::{Bypass, RequestRecord, Route, Trace};
+
+/// What a request takes, whatever it asks for, beside its headers.
+const REQUEST_BYTES: usize = 4096;
 
 /// The service of an application.
 #[derive(Debug)]
@@ -67,7 +72,13 @@ impl Gateway {
     + Send
     + Sync
     + 'static {
-        service_fn(move |request| self.answer(request).map(Ok))
+        service_fn(move |request: Request<Incoming>| {
+            let answer = match headers::names_one_host(&request) {
+                true => Either::Left(self.answer(request)),
+                false => Either::Right(ready(refused(Error::InvalidHost))),
+            };
+            answer.map(Ok)
+        })
     }
 
     /// Answers one request.
@@ -114,11 +125,12 @@ impl Gateway {
         let app = Arc::clone(&self.app);
         let is_head = request.method() == Method::HEAD;
         let mut record = RequestRecord::begin(&app.metrics, app.tracer.as_ref(), route, &request);
-        let context = admit(&app, route, request.headers(), record.trace());
-        let permit = context
-            .as_ref()
-            .ok()
-            .and_then(|context| context.permit.clone());
+        let context = match request.extensions().get::<BeyondBound>() {
+            Some(_) if route != Route::Purge => Err(Error::Busy),
+            _ => admit(&app, route, request.headers(), record.trace()),
+        };
+        let hold = context.as_ref().ok();
+        let hold = hold.and_then(|context| context.hold.clone());
         dispatch(&app, route, request, context).map(move |(answer, outcome)| {
             if let (Some(status), Some(kind)) = (&app.status, ErrorKind::of(&answer)) {
                 status.note(kind);
@@ -129,14 +141,19 @@ impl Gateway {
             record.answer(answer.status(), outcome);
             answer.map(|content| match is_head {
                 // hyper does not poll the body of an answer to HEAD.
-                true => ObservedBody::ended(content, record, permit),
-                false => ObservedBody::new(content, record, permit),
+                true => ObservedBody::ended(content, record, hold),
+                false => ObservedBody::new(content, record, hold),
             })
         })
     }
 }
 
-/// Admits a request if its headers fit and a permit is free. Purges need no permit: they must get
+/// What never was a request.
+fn refused(error: Error) -> http::Response<ObservedBody> {
+    error.into_response().map(ObservedBody::unwatched)
+}
+
+/// Admits a request if its headers fit and the budget has room. Purges need none: they must get
 /// through a busy gateway.
 fn admit(
     app: &App,
@@ -146,15 +163,17 @@ fn admit(
 ) -> Result<RequestContext, Error> {
     let trace = trace.clone();
     if route == Route::Purge {
-        let permit = None;
-        return Ok(RequestContext { permit, trace });
+        let hold = None;
+        return Ok(RequestContext { hold, trace });
     }
-    let limit = app.limits.header_bytes;
-    if headers::size(headers) > limit {
+    let (size, limit) = (headers::size(headers), app.limits.header_bytes);
+    if size > limit {
         return Err(Error::HeadersTooLarge { limit });
     }
-    let permit = Some(app.permits.acquire()?);
-    Ok(RequestContext { permit, trace })
+    let hold = RequestHold::new(&app.budget);
+    hold.bytes().grow(REQUEST_BYTES + size)?;
+    let hold = Some(Arc::new(hold));
+    Ok(RequestContext { hold, trace })
 }
 
 /// Dispatches to the route's handler.
@@ -176,7 +195,7 @@ where
         (Ok(_), Route::Purge) => Box::pin(async move { purge::handle(&app, &parts).await }),
         (Ok(context), Route::Passthrough | Route::Other) => Box::pin(async move {
             let request = Request::from_parts(parts, Body::new(body));
-            passthrough::handle(&app, request, &context.trace).await
+            passthrough::handle(&app, request, &context).await
         }),
         (Err(error), _) => Box::pin(ready(error.into_response())),
     };

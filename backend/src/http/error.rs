@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Extension};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -37,6 +37,8 @@ pub enum Error {
     TooManyInputs { limit: usize },
     #[error("Input {index} is larger than {limit} bytes.")]
     InputTooLarge { index: usize, limit: usize },
+    #[error("The request must have one Host header.")]
+    InvalidHost,
     #[error("This path does not take this method.")]
     MethodNotAllowed,
     #[error("There is nothing at this path. The API is below /v1/.")]
@@ -57,6 +59,8 @@ pub enum Error {
     NotCached,
     #[error("Too many requests are running. Try again.")]
     Busy,
+    #[error("The gateway has no memory free for this request. Try again.")]
+    NoRoom,
     #[error("The upstream cannot be reached.")]
     Unreachable,
     #[error("The upstream did not answer in time.")]
@@ -98,6 +102,7 @@ impl Error {
         match self {
             Self::NotJson
             | Self::BodyBroken
+            | Self::InvalidHost
             | Self::TooManyInputs { .. }
             | Self::InputTooLarge { .. }
             | Self::Tag(_)
@@ -113,7 +118,7 @@ impl Error {
             Self::Unreachable | Self::Unsound(_) | Self::Redirected | Self::UpstreamBroken => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::Busy | Self::PurgeNotSpread => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::NoRoom | Self::PurgeNotSpread => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotCached | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Refused(refusal) => refusal.status,
         }
@@ -130,6 +135,7 @@ impl Error {
             Self::TooManyInputs { .. } => "too_many_inputs",
             Self::InputTooLarge { .. } => "input_too_large",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::InvalidHost => "invalid_host",
             Self::NotFound => "not_found",
             Self::DotSegments => "invalid_path",
             Self::RouteNotAllowed => "route_not_allowed",
@@ -139,6 +145,7 @@ impl Error {
             Self::UnknownKey => "invalid_api_key",
             Self::NotCached => "not_cached",
             Self::Busy => "busy",
+            Self::NoRoom => "out_of_memory",
             Self::Unreachable => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::Unsound(_) => "upstream_unusable",
@@ -147,6 +154,20 @@ impl Error {
             Self::Internal => "internal_error",
             Self::Refused(_) => UPSTREAM_REFUSED.0,
         }
+    }
+
+    /// What broke a body that was read: a time-out of this program, or the client's connection.
+    pub(crate) fn of_body(error: BoxError) -> Self {
+        match error.downcast::<axum::Error>() {
+            // Each layer of bodies may put it into another one.
+            Ok(outer) => Self::of_body(outer.into_inner()),
+            Err(error) => error.downcast().map_or(Self::BodyBroken, |own| *own),
+        }
+    }
+
+    /// Whether the client alone is to blame.
+    pub fn is_of_client(&self) -> bool {
+        matches!(self, Self::BodyBroken | Self::BodyTimeout)
     }
 
     fn envelope(&self) -> Bytes {
@@ -192,7 +213,7 @@ impl Error {
             Self::MethodNotAllowed => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST"));
             }
-            Self::Busy => {
+            Self::Busy | Self::NoRoom => {
                 headers.insert(RETRY_AFTER, BUSY_RETRY_AFTER);
             }
             _ => {}

@@ -2,6 +2,7 @@
 
 mod directives;
 
+use http::Version;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap,
     HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE, TRANSFER_ENCODING,
@@ -123,6 +124,17 @@ pub fn for_caller(answer: &HeaderMap) -> HeaderMap {
         }
     }
     kept
+}
+
+/// Whether a request says for which host it is, and says it once (RFC 9112, 3.2). HTTP/1.0 need not
+/// say it, and HTTP/2 says it in its target.
+pub fn names_one_host<B>(request: &http::Request<B>) -> bool {
+    let mut named = request.headers().get_all(HOST).iter();
+    match (named.next(), named.next()) {
+        (_, Some(_)) => false,
+        (None, _) => request.version() != Version::HTTP_11,
+        (Some(_), None) => true,
+    }
 }
 
 /// The bytes of headers on the wire: name, colon, blank, value and the end of the line.

@@ -3,7 +3,10 @@
 //! `axum::serve` installs no timer, so a client that never finishes its headers would stay for
 //! ever. Hence this loop.
 
+mod activity;
+mod places;
 mod stall_guard;
+mod streams;
 mod timer;
 
 use std::convert::Infallible;
@@ -13,11 +16,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryFutureExt;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,7 +29,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::activity::Activity;
+pub use self::places::BeyondBound;
+use self::places::{Place, Places};
 use self::stall_guard::StallGuard;
+use self::streams::Streams;
 use self::timer::ReusedTimer;
 use crate::config::Limits;
 
@@ -37,6 +44,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// 200 of a client and what the proxies add. hyper's own limit is 100.
 const MAX_HEADERS: usize = 256;
 
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS: u32 = 128;
+
+/// What a client may send on one stream, or on all, while no request reads it. It is held outside
+/// the budget of requests.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// What hyper takes of an answer before the client has room for it.
+const SEND_BUFFER: usize = 128 << 10;
+
 /// Bounds of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
@@ -44,6 +62,8 @@ pub struct ConnectionLimits {
     pub header_bytes: usize,
     /// For receiving a request's headers, for staying idle, and for reading none of an answer.
     pub header_timeout: Duration,
+    /// Connections at a time.
+    pub connections: usize,
 }
 
 impl From<&Limits> for ConnectionLimits {
@@ -51,13 +71,14 @@ impl From<&Limits> for ConnectionLimits {
         Self {
             header_bytes: limits.header_bytes,
             header_timeout: limits.header_timeout,
+            connections: limits.connections,
         }
     }
 }
 
 /// What all connections share.
 struct Connections<S> {
-    builder: Builder<TokioExecutor>,
+    builder: Builder<Streams>,
     service: S,
     patience: Duration,
     stopping: CancellationToken,
@@ -83,13 +104,14 @@ where
         patience: limits.header_timeout,
         stopping: CancellationToken::new(),
     });
+    let places = Places::new(limits.connections);
     let mut running = JoinSet::new();
     tokio::pin!(stop);
     let deadline = loop {
         tokio::select! {
             deadline = &mut stop => break deadline,
-            stream = accept(&listener) => {
-                running.spawn(Arc::clone(&shared).serve(stream));
+            Some((stream, place)) = accept(&listener, &places) => {
+                running.spawn(Arc::clone(&shared).serve(stream, place));
             }
             Some(_) = running.join_next() => {}
         }
@@ -137,31 +159,49 @@ where
     S::Future: Send,
     B: Body<Data = Bytes, Error = axum::Error> + Send + Unpin + 'static,
 {
-    async fn serve(self: Arc<Self>, stream: TcpStream) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, place: Place) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "small answers may be late");
         }
         let (begun, reader) = (Arc::new(SetOnce::new()), Arc::new(StallGuard::default()));
         let (service, begins) = (self.service.clone(), Arc::clone(&begun));
-        let reading = Arc::clone(&reader);
-        let service = service_fn(move |request| {
+        let (reading, activity) = (Arc::clone(&reader), Activity::new());
+        let (acting, is_reserve) = (Arc::clone(&activity), place.is_reserve);
+        let patience = place.patience(self.patience);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let is_http_2 = request.version() == Version::HTTP_2;
             // Fails for all but the first request, which is the one that counts.
-            let _known = begins.set(());
+            let _known = begins.set(is_http_2);
+            if is_reserve {
+                request.extensions_mut().insert(BeyondBound);
+            }
             let reader = Arc::clone(&reading);
+            let running = is_http_2.then(|| acting.begin());
             let answer = service.call(request);
-            answer.map_ok(move |answer| answer.map(|body| reader.reads(body)))
+            answer.map_ok(move |answer| {
+                let reader = streams::current().unwrap_or(reader);
+                answer.map(|body| reader.reads(body, running))
+            })
         });
         let mut builder = self.builder.clone();
-        builder.http1().timer(ReusedTimer::default());
+        let mut http1 = builder.http1();
+        http1.timer(ReusedTimer::default());
+        if is_reserve {
+            http1.keep_alive(false).header_read_timeout(patience);
+        }
         let mut connection =
             pin!(builder.serve_connection(TokioIo::new(reader.at(stream)), service));
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
-            () = runs_out(self.patience, &begun) => return,
-            () = reader.stalls(self.patience) => {
+            () = runs_out(patience, &begun) => return,
+            () = reader.stalls(patience) => {
                 tracing::debug!("a client does not take its answers");
                 return;
+            }
+            () = idles(patience, &begun, &activity) => {
+                connection.as_mut().graceful_shutdown();
+                timeout(patience, connection).await.unwrap_or(Ok(()))
             }
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
@@ -176,16 +216,27 @@ where
 
 /// Returns if no request begins in time: hyper tells HTTP/1 from HTTP/2 without a time-out, and a
 /// client may stop in the middle of its first line.
-async fn runs_out(patience: Duration, begun: &SetOnce<()>) {
+async fn runs_out(patience: Duration, begun: &SetOnce<bool>) {
     if timeout(patience, begun.wait()).await.is_ok() {
         std::future::pending().await
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+/// Returns if an HTTP/2 connection has no request for so long. HTTP/1 has hyper's time-out for
+/// headers.
+async fn idles(patience: Duration, begun: &SetOnce<bool>, activity: &Activity) {
+    match begun.wait().await {
+        true => activity.idles(patience).await,
+        false => std::future::pending().await,
+    }
+}
+
+/// Accepts a connection when there is a place for it.
+async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, Place)> {
+    let place = places.next().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, _)) => return Some((stream, place)),
             Err(error) => {
                 tracing::warn!(%error, "no connection accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -194,8 +245,8 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-fn connection_builder(limits: ConnectionLimits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn connection_builder(limits: ConnectionLimits) -> Builder<Streams> {
+    let mut builder = Builder::new(Streams::new(limits.header_timeout));
     builder
         .http1()
         .header_read_timeout(limits.header_timeout)
@@ -205,6 +256,10 @@ fn connection_builder(limits: ConnectionLimits) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(limits.header_timeout)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
     builder
 }

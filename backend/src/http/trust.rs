@@ -4,6 +4,8 @@ use std::path::Path;
 
 use reqwest::Certificate;
 
+use super::process::read_file;
+
 /// The file of authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -26,12 +28,12 @@ pub fn public_authorities() -> impl Iterator<Item = Certificate> {
 
 /// The authorities in a file.
 pub fn authorities_in(file: &Path) -> Result<Vec<Certificate>, CaFileError> {
-    parse(&std::fs::read(file)?)
+    parse(&read_file(file)?)
 }
 
 /// The authorities in a file, as PEM.
 pub fn pem_in(file: &Path) -> Result<Vec<u8>, CaFileError> {
-    let pem = std::fs::read(file)?;
+    let pem = read_file(file)?;
     parse(&pem)?;
     Ok(pem)
 }

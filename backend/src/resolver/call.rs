@@ -45,17 +45,23 @@ impl Resolver {
         };
         let mut span = self.call_span(lookup, inputs.len());
         let began = Instant::now();
+        let room = match lookup.room_for_call(&inputs) {
+            Ok(room) => room,
+            // Refused before it costs anything.
+            Err(error) => return (claimed, (began, began), Err(error)),
+        };
         let body = Bytes::from(response::write_call(&lookup.request, &inputs));
         let mut headers = HeaderMap::from_iter(lookup.caller.upstream.iter().cloned());
         span.tell(&mut headers);
         let replied = self
             .upstream
-            .embeddings(lookup.query.as_deref(), headers, body, inputs.len())
+            .embeddings(lookup.query.as_deref(), headers, body, room)
             .await;
         let ended = Instant::now();
         let called = replied.and_then(|reply| {
             let answer = answer::check(&reply.body, &question);
             let answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
+            lookup.count(&answer.entries, inputs.len());
             let model = &lookup.request.model;
             let scope = self
                 .access

@@ -119,7 +119,10 @@ impl Resolver {
         let mut missing = Vec::new();
         for (input, entry) in claimed.into_iter().zip(found) {
             match entry {
-                Some(entry) => input.complete(&entry, Outcome::Store, fetched),
+                Some(entry) => {
+                    lookup.context.count(entry.vector.len());
+                    input.complete(&entry, Outcome::Store, fetched);
+                }
                 None => missing.push(input),
             }
         }

@@ -10,7 +10,15 @@ use crate::access::Caller;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::{Key, KeyScope};
 use crate::embeddings::request::{EmbeddingRequest, Input};
+use crate::http::error::Error;
 use crate::telemetry::{Outcome, Tally};
+use crate::upstream::AnswerRoom;
+
+/// As long as most vectors are.
+const USUAL_DIMENSIONS: u32 = 1536;
+
+/// A request may name any number, and get none.
+const MOST_DIMENSIONS: u32 = 16_384;
 
 /// The vectors that a request asks for.
 #[derive(Clone, Debug)]
@@ -57,6 +65,37 @@ pub struct CallNotes {
     pub scope: Option<Arc<str>>,
     /// The times of waiting for it.
     pub waits: Waits,
+}
+
+impl EmbeddingLookup {
+    /// Reserves what a call brings, before it is paid for: what is paid for is not thrown away.
+    pub(super) fn room_for_call(&self, inputs: &[Input]) -> Result<AnswerRoom, Error> {
+        let text: usize = inputs.iter().map(|input| input.raw.len()).sum();
+        let vectors = self.expected_bytes(inputs.len());
+        self.context.reserve(vectors)?;
+        let reservation = self.context.reservation();
+        reservation.grow(text)?;
+        // As base64.
+        reservation.set_aside(vectors.saturating_mul(4) / 3)?;
+        Ok(AnswerRoom::new(inputs.len(), reservation))
+    }
+
+    /// Counts vectors that a call for so many inputs brought, beyond what was reserved for them.
+    pub(super) fn count(&self, brought: &[Option<Entry>], inputs: usize) {
+        let bytes: usize = brought
+            .iter()
+            .flatten()
+            .map(|entry| entry.vector.len())
+            .sum();
+        let reserved = self.expected_bytes(inputs);
+        self.context.count(bytes.saturating_sub(reserved));
+    }
+
+    fn expected_bytes(&self, inputs: usize) -> usize {
+        let dimensions = self.request.dimensions.unwrap_or(USUAL_DIMENSIONS);
+        let numbers = dimensions.min(MOST_DIMENSIONS) as usize;
+        inputs.saturating_mul(numbers * size_of::<f32>())
+    }
 }
 
 impl CallNotes {

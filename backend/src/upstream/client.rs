@@ -8,14 +8,16 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Limited};
 use reqwest::Url;
 use serde_json::json;
 
 use super::shared_body::SharedBody;
+use super::silence::Silence;
 use crate::config;
+use crate::http::byte_budget::Reservation;
 use crate::http::client::http_client;
 use crate::http::codings;
+use crate::http::collect::{Uncollected, collect};
 use crate::http::error::{self, Error, UpstreamRefusal};
 use crate::http::headers;
 use crate::http::trust::{self, CaFileError};
@@ -41,6 +43,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     timeout: Duration,
+    idle_timeout: Duration,
     max_inputs: usize,
 }
 
@@ -61,6 +64,42 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
+    /// What the body takes of the budget of all requests.
+    _room: Reservation,
+}
+
+/// What an embeddings answer may take.
+#[derive(Debug)]
+pub struct AnswerRoom {
+    inputs: usize,
+    reservation: Reservation,
+}
+
+impl AnswerRoom {
+    /// Room for the vectors of so many inputs, as far as `reservation` finds it.
+    pub fn new(inputs: usize, reservation: Reservation) -> Self {
+        Self {
+            inputs,
+            reservation,
+        }
+    }
+
+    fn limit(&self) -> usize {
+        let vectors = MAX_INPUT_ANSWER_BYTES.saturating_mul(self.inputs);
+        vectors
+            .saturating_add(MAX_FRAME_BYTES)
+            .min(MAX_ANSWER_BYTES)
+    }
+
+    async fn take(&self, body: reqwest::Body) -> Result<Bytes, Error> {
+        let body = collect(body, self.limit(), &self.reservation).await;
+        body.map_err(|error| match error {
+            Uncollected::NoRoom => Error::NoRoom,
+            Uncollected::Broken(error) if error.is_timeout() => Error::UpstreamTimeout,
+            // The answer broke off, or is longer than the bound.
+            Uncollected::Broken(_) | Uncollected::TooLarge => Error::UpstreamBroken,
+        })
+    }
 }
 
 impl Client {
@@ -70,13 +109,13 @@ impl Client {
         let http = http_client()
             .tls_certs_merge(own.transpose()?.unwrap_or_default())
             .connect_timeout(upstream.connect_timeout)
-            .read_timeout(upstream.idle_timeout)
             .pool_idle_timeout(POOL_IDLE)
             .build()?;
         Ok(Self {
             http,
             base: upstream.base_url.clone(),
             timeout: upstream.timeout,
+            idle_timeout: upstream.idle_timeout,
             max_inputs: upstream.max_inputs,
         })
     }
@@ -87,7 +126,7 @@ impl Client {
         query: Option<&str>,
         credential: HeaderMap,
         body: Bytes,
-        inputs: usize,
+        room: AnswerRoom,
     ) -> Result<Reply, Error> {
         let url = self.url(EMBEDDINGS, query);
         let call = || {
@@ -105,7 +144,7 @@ impl Client {
             Err(error) if error.is_connect() => call().await,
             other => other,
         };
-        read(answer.map_err(|error| failure(&error))?.into(), inputs).await
+        read(answer.map_err(|error| failure(&error))?.into(), room).await
     }
 
     /// The most inputs of one embeddings call.
@@ -123,26 +162,41 @@ impl Client {
         &self,
         request: Request<Body>,
         path: &str,
-    ) -> Result<Response<reqwest::Body>, Error> {
+    ) -> Result<Response<Body>, Error> {
         let (parts, body) = request.into_parts();
         let url = self.url(path, parts.uri.query());
-        let body = (!body.is_end_stream()).then(|| SharedBody::new(body));
+        let silence = Silence::begin(self.idle_timeout);
+        let body = (!body.is_end_stream()).then(|| SharedBody::new(body, &silence));
         let call = || {
             let mut call = reqwest::Request::new(parts.method.clone(), url.clone());
             *call.headers_mut() = parts.headers.clone();
             *call.body_mut() = body.clone().map(reqwest::Body::wrap);
             self.http.execute(call)
         };
-        let answer = match call().await {
-            // Without a connection hyper has read nothing from the body.
-            Err(error) if error.is_connect() => call().await,
-            other => other,
+        let answer = async {
+            match call().await {
+                // Without a connection hyper has read nothing from the body.
+                Err(error) if error.is_connect() => call().await,
+                other => other,
+            }
         };
-        let answer: Response<_> = answer.map_err(|error| failure(&error))?.into();
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = silence.lasts() => return Err(Error::UpstreamTimeout),
+        };
+        let answer: Response<_> = match answer {
+            Ok(answer) => answer.into(),
+            // A client that does not send what it announced is no failure of the upstream.
+            Err(error) => {
+                let of_client = body.and_then(|body| body.failure());
+                return Err(of_client.unwrap_or_else(|| failure(&error)));
+            }
+        };
         match answer.status().is_informational() {
             // The gateway asked for no upgrade, so 101 is no answer.
             true => Err(Error::UpstreamBroken),
-            false => Ok(answer),
+            false => Ok(answer.map(|body| Body::new(silence.heard(body)))),
         }
     }
 
@@ -157,21 +211,21 @@ impl Client {
     }
 }
 
-async fn read(answer: Response<reqwest::Body>, inputs: usize) -> Result<Reply, Error> {
+async fn read(answer: Response<reqwest::Body>, room: AnswerRoom) -> Result<Reply, Error> {
     let (parts, body) = answer.into_parts();
     let mut headers = headers::for_caller(&parts.headers);
-    let limit = MAX_FRAME_BYTES + inputs.saturating_mul(MAX_INPUT_ANSWER_BYTES);
-    let limit = limit.min(MAX_ANSWER_BYTES);
+    let limit = room.limit();
     let status = parts.status;
     if status.is_redirection() {
         return Err(Error::Redirected);
     }
-    let body = codings::decode(&parts.headers, collect(body, limit).await?, limit).await;
+    let body = codings::decode(&parts.headers, room.take(body).await?, limit).await;
     match status {
         // Any of them may hold vectors; its body shows it.
         status if status.is_success() => Ok(Reply {
             headers,
             body: body.map_err(|_| Error::UpstreamBroken)?,
+            _room: room.reservation,
         }),
         status if status.is_client_error() || status.is_server_error() => {
             // The client acts on the status, with words or without.
@@ -187,16 +241,6 @@ async fn read(answer: Response<reqwest::Body>, inputs: usize) -> Result<Reply, E
         }
         _ => Err(Error::UpstreamBroken),
     }
-}
-
-async fn collect(body: reqwest::Body, limit: usize) -> Result<Bytes, Error> {
-    let body = Limited::new(body, limit).collect().await;
-    let body = body.map_err(|error| match error.downcast::<reqwest::Error>() {
-        Ok(error) if error.is_timeout() => Error::UpstreamTimeout,
-        // The answer broke off, or is longer than the bound.
-        _ => Error::UpstreamBroken,
-    });
-    Ok(body?.to_bytes())
 }
 
 /// Stands for an error's body in a coding that cannot be taken off.

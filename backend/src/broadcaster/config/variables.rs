@@ -25,6 +25,7 @@ variables! {
         ALLOW_ANONYMOUS_PURGE = "false", "true accepts PURGE without a token: the network decides who may call";
         MAX_CONCURRENT_PURGES = "8", "purges at a time; more get 503";
         MAX_HEADER_BYTES = "32KiB", "all headers of a request together";
+        MAX_CONNECTIONS = "1024", "connections at a time; some more are served for one request each, to be probed and purged by";
         HEADER_TIMEOUT = "75s", "to receive a request's headers, for an idle connection, and for a client that takes nothing of its answer";
     }
 

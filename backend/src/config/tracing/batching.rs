@@ -8,6 +8,9 @@ use crate::config::variables as var;
 /// Spans that may wait for their export. The queue reserves memory for all of them at the start.
 const MAX_SPANS: usize = 100_000;
 
+/// A year: times are added to times.
+const MAX_MILLISECONDS: u64 = 365 * 24 * 60 * 60 * 1000;
+
 /// How spans are exported together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
@@ -34,10 +37,11 @@ impl Batching {
 
 /// At least 1: with 0 the exporter would not pause, or would not wait for the collector.
 pub(super) fn milliseconds(value: &str) -> Result<Duration, String> {
-    let number = value.parse().ok().filter(|&number| number > 0);
+    let number = value.parse().ok();
     number
+        .filter(|number| (1..=MAX_MILLISECONDS).contains(number))
         .map(Duration::from_millis)
-        .ok_or_else(|| "must be a number of milliseconds, at least 1".into())
+        .ok_or_else(|| format!("must be a number of milliseconds from 1 to {MAX_MILLISECONDS}"))
 }
 
 fn spans(value: &str) -> Result<usize, String> {

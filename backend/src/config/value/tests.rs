@@ -12,11 +12,25 @@ fn durations_have_units() {
 }
 
 #[test]
+fn what_would_serve_no_request_or_overflow_is_refused() {
+    assert!(duration("36500d").is_ok() && duration("36501d").is_err());
+    assert!(duration("0s").is_ok() && patience("0s").is_err());
+    assert!(client_patience("99ms").is_err() && client_patience("100ms").is_ok());
+    assert_eq!(count("1000000"), Ok(1_000_000));
+    let huge = "18446744073709551615";
+    for bad in ["0", "1000001", "2305843009213693952", huge, "1KiB", ""] {
+        assert!(count(bad).is_err(), "{bad}");
+    }
+    assert!(header_size("8191").is_err() && header_size("17MiB").is_err());
+}
+
+#[test]
 fn sizes_may_have_units() {
     assert_eq!(bytes("17").unwrap(), 17);
     assert_eq!(bytes("2MiB").unwrap(), 2 << 20);
     assert_eq!(bytes("0").unwrap(), 0);
-    assert!(size("0").is_err());
+    assert!(size_from(1)("0").is_err());
+    assert!(bytes("1025GiB").is_err());
     for bad in ["", "-1", "1MB", "1.5GiB", "99999999999GiB"] {
         assert!(bytes(bad).is_err(), "{bad}");
     }

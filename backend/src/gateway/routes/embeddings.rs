@@ -47,6 +47,10 @@ use crate::telemetry::{Bypass, HashVerdict, semantics};
 
 const BYPASS: HeaderValue = HeaderValue::from_static("embedding-gateway; fwd=bypass");
 
+/// What an input takes beside its text, until its request is answered: its key, its place among
+/// the others, and who waits for it.
+const INPUT_BYTES: usize = 512;
+
 /// An answer, and its outcome if it holds vectors.
 type Answered = (Response<ResponseBody>, Option<EmbeddingOutcome>);
 
@@ -72,7 +76,7 @@ where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     let admitted = admit(&app.access, &mut parts).and_then(|caller| {
-        let body = receive(&app.limits, &parts.headers, body)?;
+        let body = receive(&app, &parts.headers, body, &context)?;
         Ok((caller, body))
     });
     match admitted {
@@ -108,7 +112,7 @@ impl EmbeddingsRequest {
     ) -> impl Future<Output = Answered> + Send {
         async move {
             let id = self.caller.id;
-            let answered = match body.await {
+            let answered = match body.await.and_then(|body| self.begin(body)) {
                 Ok(body) => self.reply(body).await,
                 Err(error) => Err(error),
             };
@@ -121,6 +125,14 @@ impl EmbeddingsRequest {
             }
             (response, outcome)
         }
+    }
+
+    /// Takes a place, now that the body is there.
+    fn begin(&self, body: Bytes) -> Result<Bytes, Error> {
+        if let Some(hold) = &self.context.hold {
+            hold.take_place(&self.app.permits)?;
+        }
+        Ok(body)
     }
 
     /// Answers a request whose body is there. A hit in memory is answered when this returns.
@@ -155,7 +167,7 @@ impl EmbeddingsRequest {
         understood: Result<Understood, Error>,
     ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
         self.app.metrics.body_hashes.add(verdict, 1);
-        match understood {
+        match understood.and_then(|understood| self.reserve(understood)) {
             Ok(Understood::Lookup(request)) => Either::Left(self.look_up(request, verdict)),
             Ok(Understood::Bypass(reason)) => {
                 self.app.metrics.bypassed.add(reason, 1);
@@ -163,6 +175,14 @@ impl EmbeddingsRequest {
             }
             Err(error) => Either::Right(Either::Right(ready(Err(error)))),
         }
+    }
+
+    /// Reserves what the inputs take beside their text.
+    fn reserve(&self, understood: Understood) -> Result<Understood, Error> {
+        if let Understood::Lookup(request) = &understood {
+            self.context.reserve(request.inputs.len() * INPUT_BYTES)?;
+        }
+        Ok(understood)
     }
 
     fn verdict(&self, body: &[u8]) -> HashVerdict {

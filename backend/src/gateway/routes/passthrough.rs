@@ -1,5 +1,7 @@
 //! Everything else below `/v1/`: streamed both ways, byte for byte, never stored.
 
+mod upload;
+
 use std::iter::successors;
 
 use axum::body::Body;
@@ -8,11 +10,13 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, HeaderMap};
 use opentelemetry::trace::SpanKind;
 
+use self::upload::Upload;
 use crate::access::Caller;
 use crate::gateway::app::App;
 use crate::http::error::{Error, NO_STORE};
 use crate::http::headers;
 use crate::http::paths::percent_decoded;
+use crate::resolver::request_context::RequestContext;
 use crate::telemetry::{Trace, semantics};
 
 /// The path of the API.
@@ -22,7 +26,7 @@ const API: &str = "/v1";
 const DECODINGS: usize = 3;
 
 /// Admits a request and forwards it.
-pub async fn handle(app: &App, mut request: Request, trace: &Trace) -> Response {
+pub async fn handle(app: &App, mut request: Request, context: &RequestContext) -> Response {
     let path = request.uri().path();
     if !path
         .strip_prefix(API)
@@ -34,9 +38,25 @@ pub async fn handle(app: &App, mut request: Request, trace: &Trace) -> Response 
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let admitted = app.access.admit(&method, &path, request.headers_mut());
     match admitted.and_then(|caller| check_model(app, &path).map(|()| caller)) {
-        Ok(caller) => forward(app, &caller, request, trace).await.into_response(),
+        Ok(caller) => stream(app, &caller, request, context).await.into_response(),
         Err(error) => error.into_response(),
     }
+}
+
+/// Takes a place when the beginning of the body is there: a client that sends nothing holds none.
+async fn stream(
+    app: &App,
+    caller: &Caller,
+    request: Request,
+    context: &RequestContext,
+) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let upload = Upload::begin(body, &app.limits, context).await?;
+    if let Some(hold) = &context.hold {
+        hold.take_stream_place(&app.permits)?;
+    }
+    let request = Request::from_parts(parts, Body::new(upload));
+    forward(app, caller, request, &context.trace).await
 }
 
 /// Forwards an admitted caller's request.
@@ -61,7 +81,9 @@ pub async fn forward(
         .forward(request, &path)
         .await
         .inspect_err(|error| {
-            tracing::warn!(%error, "the upstream gave no answer");
+            if !error.is_of_client() {
+                tracing::warn!(%error, "the upstream gave no answer");
+            }
             span.fail(error.code());
         })?;
     let status = answer.status().as_u16();

@@ -2,7 +2,7 @@
 //!
 //! An answer holds a request's permit, and memory, until the client has read it. A client that
 //! stops reading shows over HTTP/1 by a full socket; over HTTP/2 by answers without flow-control
-//! window, while the connection itself may be busy.
+//! window, while the connection itself may be busy: there each stream has a guard of its own.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use std::time::Duration;
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
+
+use super::activity::Running;
 
 /// What one client reads.
 #[derive(Debug, Default)]
@@ -31,6 +33,7 @@ pub(super) struct Read<B> {
     body: B,
     reader: Arc<StallGuard>,
     is_unread: bool,
+    _running: Option<Running>,
 }
 
 /// A connection's stream, watched.
@@ -57,8 +60,9 @@ impl StallGuard {
     }
 
     /// Watches an answer to the client.
-    pub(super) fn reads<B>(self: &Arc<Self>, body: B) -> Read<B> {
+    pub(super) fn reads<B>(self: &Arc<Self>, body: B, running: Option<Running>) -> Read<B> {
         let mut read = Read {
+            _running: running,
             is_unread: false,
             reader: Arc::clone(self),
             body,

@@ -1,31 +1,40 @@
-//! Reads the body of a request, within limits of size and time.
+//! Reads the body of a request, within limits of size, memory and time.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::BoxError;
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::{Either, poll_immediate};
+use futures_util::{FutureExt, TryFutureExt};
 use http::header::{EXPECT, HeaderMap};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::config::Limits;
+use crate::gateway::app::App;
+use crate::http::byte_budget::Reservation;
+use crate::http::collect::{Uncollected, collect};
 use crate::http::error::Error;
 use crate::http::headers;
+use crate::resolver::permits::RequestHold;
+use crate::resolver::request_context::RequestContext;
 
 /// Drains bodies up to this many times the limit, so that the client can read the 413: most
 /// clients look for an answer only when they have sent all.
 const DRAINED: u64 = 4;
 
-/// Receives the whole body, within the limits of size and time.
+/// Receives the whole body, within the limits of size, memory and time.
 pub(super) fn receive<B>(
-    limits: &Limits,
+    app: &App,
     headers: &HeaderMap,
     body: B,
+    context: &RequestContext,
 ) -> Result<impl Future<Output = Result<Bytes, Error>> + Send + use<B>, Error>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
-    let limit = limits.body_bytes;
+    let limits = &app.limits;
+    let limit = limits.body_bytes.min(app.budget.largest());
     match headers::content_length(headers) {
         Some(announced) if announced > limit as u64 => {
             // A client that sends `Expect: 100-continue` has not sent the body yet.
@@ -36,7 +45,11 @@ where
             let refused = drained.map(move |_| Err(Error::BodyTooLarge { limit }));
             Ok(Either::Right(Box::pin(refused)))
         }
-        _ => Ok(Either::Left(collect(limits, body))),
+        _ => {
+            let hold = context.hold.clone();
+            let hold = hold.unwrap_or_else(|| Arc::new(RequestHold::new(&app.budget)));
+            Ok(Either::Left(within(limits.body_timeout, limit, body, hold)))
+        }
     }
 }
 
@@ -47,15 +60,30 @@ where
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-fn collect<B>(
-    limits: &Limits,
+/// Bytes that belong to the request until it ends.
+struct Held(Arc<RequestHold>);
+
+impl AsRef<Reservation> for Held {
+    fn as_ref(&self) -> &Reservation {
+        self.0.bytes()
+    }
+}
+
+fn within<B>(
+    patience: Duration,
+    limit: usize,
     body: B,
+    hold: Arc<RequestHold>,
 ) -> impl Future<Output = Result<Bytes, Error>> + Send + use<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin,
 {
-    let (limit, patience) = (limits.body_bytes, limits.body_timeout);
-    let mut collecting = Limited::new(body, limit).collect();
+    let refusal = move |error| match error {
+        Uncollected::TooLarge => Error::BodyTooLarge { limit },
+        Uncollected::NoRoom => Error::NoRoom,
+        Uncollected::Broken(_) => Error::BodyBroken,
+    };
+    let mut collecting = collect(body, limit, Held(hold)).map_err(refusal);
     // hyper reads a body once it is polled. Most bodies arrive together with their head: polled
     // here, they are complete at the next poll, without a timer.
     let mut collected = (&mut collecting).now_or_never();
@@ -63,16 +91,11 @@ where
         if collected.is_none() {
             collected = poll_immediate(&mut collecting).await;
         }
-        let collected = match collected {
+        match collected {
             Some(collected) => collected,
             None => timeout(patience, collecting)
                 .await
-                .map_err(|_| Error::BodyTimeout)?,
-        };
-        match collected {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge { limit }),
-            Err(_) => Err(Error::BodyBroken),
+                .unwrap_or(Err(Error::BodyTimeout)),
         }
     }
 }
