@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
+use quick_cache::sync::Cache;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
@@ -16,6 +17,9 @@ use self::client_keys::{ClientKeys, Unreadable};
 use crate::config::{self, AccessRule, ScopeRule};
 use crate::http::credentials::{Credential, CredentialId};
 use crate::http::error::Error;
+
+/// Bound on the credentials that are known to have got vectors.
+const MAX_SERVED: usize = 65_536;
 
 /// The scope of vectors that all callers share.
 const SHARED: &str = "shared";
@@ -27,6 +31,8 @@ const OPENAI_ORGANIZATION: HeaderName = HeaderName::from_static("openai-organiza
 #[derive(Debug)]
 pub struct Access {
     rule: Rule,
+    /// Credentials that got vectors, which caches in front may hold for them.
+    served: Cache<CredentialId, ()>,
     models: Option<Vec<String>>,
 }
 
@@ -50,6 +56,8 @@ enum Rule {
 pub struct Caller {
     /// The digest of the credential that the caller presented.
     pub id: CredentialId,
+    /// Whether it presented any.
+    pub presents_credential: bool,
     /// The digest of the credential that goes upstream for the caller.
     pub payer: CredentialId,
     /// The credential that goes upstream for the caller.
@@ -58,6 +66,13 @@ pub struct Caller {
     pub own: Arc<str>,
     /// The scope whose vectors the caller shares.
     pub scope: Arc<str>,
+}
+
+impl Caller {
+    /// Who the caller is, if it says so: callers without a credential are not one caller.
+    pub fn identity(&self) -> Option<CredentialId> {
+        self.presents_credential.then_some(self.id)
+    }
 }
 
 impl Access {
@@ -87,6 +102,7 @@ impl Access {
         };
         Ok(Self {
             rule,
+            served: Cache::new(MAX_SERVED),
             models: config.models.clone(),
         })
     }
@@ -156,6 +172,26 @@ impl Access {
         }
     }
 
+    /// Notes that a credential got vectors.
+    pub fn serve(&self, id: CredentialId) {
+        if self.served.get(&id).is_none() {
+            self.served.insert(id, ());
+        }
+    }
+
+    /// Whether a credential ever got vectors. One that did not has nothing in any cache.
+    pub fn was_served(&self, id: CredentialId) -> bool {
+        self.served.get(&id).is_some()
+    }
+
+    /// Whether the request that asks is to renew the caller's right to hits of this model.
+    pub fn is_due(&self, caller: &Caller, model: &str) -> bool {
+        match &self.rule {
+            Rule::PassThrough { acceptance, .. } => acceptance.is_due(caller.id, model),
+            Rule::Gateway { .. } => false,
+        }
+    }
+
     /// Notes that the upstream accepted the caller's embeddings call for this model. Returns the
     /// scope of the vectors, if it is not the caller's.
     pub fn accepted(
@@ -193,6 +229,7 @@ fn passed_through(rule: ScopeRule, acceptance: &Acceptance, credential: Credenti
     let own: Arc<str> = id.digits().as_str().into();
     Caller {
         id,
+        presents_credential: !headers.is_empty(),
         payer: id,
         upstream: headers,
         scope: scope_of(rule, acceptance, id, &own),
@@ -204,6 +241,7 @@ fn passed_through(rule: ScopeRule, acceptance: &Acceptance, credential: Credenti
 fn with_gateway_key(gateway: &Credential, presented: &Credential) -> Caller {
     Caller {
         id: presented.id,
+        presents_credential: !presented.headers.is_empty(),
         payer: gateway.id,
         upstream: gateway.headers.clone(),
         own: presented.id.digits().as_str().into(),

@@ -5,29 +5,35 @@
 //! nothing from waiters, and the tiers keep what the upstream charged for.
 
 mod call;
+mod families;
 mod fetch;
 mod lookup;
 pub mod permits;
+mod proof;
 pub mod request_context;
 mod waits;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{Either, ready};
 use opentelemetry::trace::SpanKind;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use self::fetch::{Fault, LeaderInput};
+use self::families::Families;
+use self::fetch::{CALLS_AT_ONCE, Fault, LeaderInput};
 use self::lookup::PartialResult;
 pub use self::lookup::{CallNotes, EmbeddingLookup, Resolved};
+use self::proof::Proof;
 use crate::access::Access;
 use crate::cache::in_flight::{Claim, InFlight, Waiter};
 use crate::cache::{Cache, Freshness};
 use crate::embeddings::answer::Unsound;
 use crate::embeddings::entry::Entry;
+use crate::embeddings::key::Key;
 use crate::http::error::Error;
-use crate::telemetry::{Metrics, Outcome, Span, Tally, semantics};
+use crate::telemetry::{Metrics, Outcome, Tally, semantics};
 use crate::upstream::Client;
 
 /// How often a look-up waits for other requests. If those fail for reasons of their own, it calls
@@ -47,6 +53,31 @@ pub struct Resolver {
     /// Tracks the tasks that outlive their request.
     tracker: TaskTracker,
     in_flight: Arc<InFlight<CoalescedResult>>,
+    /// Calls under way that prove a credential's acceptance for a model.
+    proofs: Arc<InFlight<Result<(), Fault>>>,
+    families: Families,
+}
+
+/// What a task fetches for.
+#[derive(Debug)]
+struct Work {
+    lookup: EmbeddingLookup,
+    /// The vector of the call that proved the caller's acceptance.
+    proof: Option<Proof>,
+}
+
+/// What became of missing inputs.
+#[derive(Debug, Default)]
+struct Claims {
+    leading: Leading,
+    waiting: Vec<(usize, Waiter<CoalescedResult>)>,
+}
+
+#[derive(Debug, Default)]
+struct Leading {
+    inputs: Vec<LeaderInput>,
+    /// Inputs whose entries came into memory in between.
+    found: Vec<(usize, Arc<Entry>)>,
 }
 
 impl Resolver {
@@ -58,14 +89,15 @@ impl Resolver {
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
     ) -> Self {
-        let in_flight = InFlight::new();
         Self {
             cache,
             upstream,
             access,
             metrics,
             tracker,
-            in_flight,
+            in_flight: InFlight::new(),
+            proofs: InFlight::new(),
+            families: Families::new(),
         }
     }
 
@@ -85,6 +117,7 @@ impl Resolver {
             self.get_memory(&lookup, &mut found);
         }
         if found.is_complete() && found.is_uniform() {
+            self.renew(&lookup);
             self.count(&found.tally);
             return Either::Left(ready(Ok(found.into())));
         }
@@ -100,14 +133,23 @@ impl Resolver {
     /// Fetches what memory does not have.
     async fn complete(
         self: &Arc<Self>,
-        lookup: EmbeddingLookup,
+        mut lookup: EmbeddingLookup,
         mut found: PartialResult,
     ) -> Result<PartialResult, Error> {
-        let lookup = Arc::new(lookup);
-        self.fetch_rest(&lookup, &mut found).await?;
+        let proof = timeout(self.patience(1), self.prove(&mut lookup, &mut found));
+        let proof = proof.await.map_err(|_| Error::UpstreamTimeout)??;
+        if proof.is_some() {
+            self.get_memory(&lookup, &mut found);
+        }
+        let work = Arc::new(Work { lookup, proof });
+        self.fetch_rest(&work, &mut found).await?;
+        if let Some(proof) = &work.proof {
+            found.is_paid_for(proof.place);
+        }
+        self.renew(&work.lookup);
         match found.is_uniform() {
             true => Ok(found),
-            false => self.fetch_anew(&lookup, &found).await,
+            false => self.fetch_anew(&work, &found).await,
         }
     }
 
@@ -115,16 +157,18 @@ impl Resolver {
     /// compare.
     async fn fetch_anew(
         self: &Arc<Self>,
-        lookup: &Arc<EmbeddingLookup>,
+        work: &Arc<Work>,
         old: &PartialResult,
     ) -> Result<PartialResult, Error> {
-        let lookup = Arc::new(EmbeddingLookup {
+        let lookup = EmbeddingLookup {
             read: false,
-            ..EmbeddingLookup::clone(lookup)
-        });
+            ..EmbeddingLookup::clone(&work.lookup)
+        };
         let mut found = PartialResult::nothing(lookup.distinct.len());
         found.call = old.call.clone();
-        self.fetch_rest(&lookup, &mut found).await?;
+        let proof = None;
+        self.fetch_rest(&Arc::new(Work { lookup, proof }), &mut found)
+            .await?;
         match found.is_uniform() {
             true => Ok(found),
             false => Err(Error::Unsound(Arc::new(Unsound::Mixed))),
@@ -132,16 +176,21 @@ impl Resolver {
     }
 
     /// Runs rounds until nothing is missing. Ends because the last round waits for no other
-    /// request.
+    /// request, or because the client has waited long enough: calls go on without it.
     async fn fetch_rest(
         self: &Arc<Self>,
-        lookup: &Arc<EmbeddingLookup>,
+        work: &Arc<Work>,
         found: &mut PartialResult,
     ) -> Result<(), Error> {
+        let lookup = &work.lookup;
+        let deadline = Instant::now() + self.patience(found.missing().len());
         let mut rounds = 0;
         while !found.is_complete() {
             let share = lookup.read && !lookup.only_if_cached && rounds < SHARED_ROUNDS;
-            self.round(lookup, found, share).await?;
+            let round = self.round(work, found, share);
+            timeout_at(deadline, round)
+                .await
+                .map_err(|_| Error::UpstreamTimeout)??;
             rounds += 1;
         }
         Ok(())
@@ -151,39 +200,19 @@ impl Resolver {
     /// missing; a failure for this request's own reason ends the look-up.
     async fn round(
         self: &Arc<Self>,
-        lookup: &Arc<EmbeddingLookup>,
+        work: &Arc<Work>,
         found: &mut PartialResult,
         share: bool,
     ) -> Result<(), Error> {
-        let (claimed, waiters) = self.claim(lookup, found, share);
-        let task = (!claimed.is_empty()).then(|| {
-            self.tracker
-                .spawn(Arc::clone(self).fetch(Arc::clone(lookup), claimed))
-        });
-        let mut span = match waiters.is_empty() {
-            true => Span::default(),
-            false => lookup
-                .context
-                .trace
-                .span(SpanKind::Internal, || "coalesced wait"),
-        };
-        span.describe(|| [semantics::count("embedding_gateway.inputs", waiters.len())]);
-        for (place, waiter) in waiters {
-            let began = Instant::now();
-            let outcome = waiter.outcome().await;
-            if !matches!(outcome, Some(Ok((_, Outcome::Memory | Outcome::Store)))) {
-                found.call.waits.add(began, Instant::now());
-            }
-            match outcome {
-                // The call began before a purge, this request after it.
-                Some(Ok((entry, _))) if !self.freshness(lookup).allows(&entry) => {}
-                Some(Ok((entry, Outcome::Miss))) => found.put(place, entry, Outcome::Collapsed),
-                Some(Ok((entry, source))) => found.put(place, entry, source),
-                Some(Err(fault)) if fault.concerns(&lookup.caller) => return Err(fault.error),
-                Some(Err(_)) | None => {}
-            }
+        let Claims { leading, waiting } = self.claim(&work.lookup, found.missing(), share);
+        for (place, entry) in leading.found {
+            found.put(place, entry, Outcome::Memory);
         }
-        drop(span);
+        let task = (!leading.inputs.is_empty()).then(|| {
+            let fetch = Arc::clone(self).fetch(Arc::clone(work), leading.inputs, share);
+            self.tracker.spawn(fetch)
+        });
+        self.wait(&work.lookup, waiting, found).await?;
         let Some(task) = task else { return Ok(()) };
         let fetched = task.await.map_err(|_| Error::Internal)?;
         for (place, entry, source) in fetched.entries {
@@ -193,43 +222,95 @@ impl Resolver {
         fetched.failure.map_or(Ok(()), Err)
     }
 
-    /// Divides what is missing into inputs that this request leads, and inputs that it waits for.
+    /// Waits for inputs that other requests fetch.
+    async fn wait(
+        &self,
+        lookup: &EmbeddingLookup,
+        waiting: Vec<(usize, Waiter<CoalescedResult>)>,
+        found: &mut PartialResult,
+    ) -> Result<(), Error> {
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let trace = &lookup.context.trace;
+        let mut span = trace.span(SpanKind::Internal, || "coalesced wait");
+        span.describe(|| [semantics::count("embedding_gateway.inputs", waiting.len())]);
+        for (place, waiter) in waiting {
+            let began = Instant::now();
+            let outcome = waiter.outcome().await;
+            if !matches!(outcome, Some(Ok((_, Outcome::Memory | Outcome::Store)))) {
+                found.call.waits.add(began, Instant::now());
+            }
+            match outcome {
+                // The call began before a purge, this request after it.
+                Some(Ok((entry, _))) if !self.is_current(lookup, &entry) => {}
+                Some(Ok((entry, Outcome::Miss))) => found.put(place, entry, Outcome::Collapsed),
+                Some(Ok((entry, source))) => found.put(place, entry, source),
+                Some(Err(fault)) if fault.concerns(&lookup.caller) => return Err(fault.error),
+                Some(Err(_)) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Divides missing inputs into those that this request leads, and those that it waits for.
     fn claim(
         &self,
         lookup: &EmbeddingLookup,
-        found: &mut PartialResult,
+        missing: impl IntoIterator<Item = usize>,
         share: bool,
-    ) -> (Vec<LeaderInput>, Vec<(usize, Waiter<CoalescedResult>)>) {
-        let (mut claimed, mut waiters) = (Vec::new(), Vec::new());
-        let fresh = self.freshness(lookup);
-        for place in found.missing() {
-            let key = lookup.distinct[place].0;
+    ) -> Claims {
+        let mut claims = Claims::default();
+        let may_hit = self.access.may_hit(&lookup.caller, &lookup.request.model);
+        let unshared = |place| LeaderInput {
+            place,
+            leader: None,
+        };
+        for place in missing {
             if !share {
-                claimed.push(LeaderInput {
-                    place,
-                    leader: None,
-                });
+                claims.leading.inputs.push(unshared(place));
                 continue;
             }
-            let may_hit = self.access.may_hit(&lookup.caller, &lookup.request.model);
+            let key = lookup.distinct[place].0;
             match self.in_flight.claim(key, lookup.caller.payer, may_hit) {
-                Claim::Waiter(waiter) => waiters.push((place, waiter)),
+                Claim::Waiter(waiter) => claims.waiting.push((place, waiter)),
                 // An earlier leader may have completed since the look-up in memory.
-                Claim::Leader(leader) => {
-                    match self.cache.get_memory(&key, fresh).filter(|_| may_hit) {
-                        Some(entry) => {
-                            leader.complete(Ok((Arc::clone(&entry), Outcome::Memory)));
-                            found.put(place, entry, Outcome::Memory);
-                        }
-                        None => claimed.push(LeaderInput {
-                            place,
-                            leader: Some(leader),
-                        }),
+                Claim::Leader(leader) => match self.entry_in_memory(lookup, &key, may_hit) {
+                    Some(entry) => {
+                        leader.complete(Ok((Arc::clone(&entry), Outcome::Memory)));
+                        claims.leading.found.push((place, entry));
                     }
-                }
+                    None => claims.leading.inputs.push(LeaderInput {
+                        place,
+                        leader: Some(leader),
+                    }),
+                },
             }
         }
-        (claimed, waiters)
+        claims
+    }
+
+    fn entry_in_memory(
+        &self,
+        lookup: &EmbeddingLookup,
+        key: &Key,
+        may_hit: bool,
+    ) -> Option<Arc<Entry>> {
+        let entry = self.cache.get_memory(key, self.freshness(lookup))?;
+        let current = may_hit && self.families.is_current(&lookup.family, &entry);
+        current.then_some(entry)
+    }
+
+    /// Whether an entry may be served: neither purged, nor too old, nor of a former model.
+    fn is_current(&self, lookup: &EmbeddingLookup, entry: &Entry) -> bool {
+        self.freshness(lookup).allows(entry) && self.families.is_current(&lookup.family, entry)
+    }
+
+    /// How long a client waits for calls for so many inputs.
+    fn patience(&self, inputs: usize) -> Duration {
+        let calls = inputs.div_ceil(self.upstream.max_inputs());
+        let waves = u32::try_from(calls.div_ceil(CALLS_AT_ONCE)).unwrap_or(u32::MAX);
+        self.upstream.patience(inputs) * waves.max(1)
     }
 
     fn may_read(&self, lookup: &EmbeddingLookup) -> bool {
@@ -241,10 +322,14 @@ impl Resolver {
             .freshness(&lookup.request.model, &lookup.key_scope.scope)
     }
 
+    /// Takes from memory what is missing.
     fn get_memory(&self, lookup: &EmbeddingLookup, found: &mut PartialResult) {
         let fresh = self.freshness(lookup);
-        for (place, (key, _)) in lookup.distinct.iter().enumerate() {
-            if let Some(entry) = self.cache.get_memory(key, fresh) {
+        for place in found.missing() {
+            let entry = self.cache.get_memory(&lookup.distinct[place].0, fresh);
+            if let Some(entry) =
+                entry.filter(|entry| self.families.is_current(&lookup.family, entry))
+            {
                 found.put(place, entry, Outcome::Memory);
             }
         }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
 use crate::http::credentials::CredentialId;
@@ -18,21 +19,33 @@ const MAX_CREDENTIALS: usize = 65_536;
 /// Bound on models of one credential: more than any account can use.
 const MAX_MODELS: usize = 256;
 
+/// A renewal that brought no answer for so long may be tried again.
+const RENEWAL: Duration = Duration::from_secs(60);
+
 /// The acceptances of all credentials.
 #[derive(Debug)]
 pub struct Acceptance {
     ttl: Duration,
     standings: Mutex<HashMap<CredentialId, Standing>>,
+    /// When the upstream last refused a credential, whether or not it had earned anything: a call
+    /// that began before that earns nothing. Apart, so that a flood of unknown keys evicts no
+    /// acceptance.
+    refused: Cache<CredentialId, Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Standing {
-    /// When the accepted call began, by model.
-    models: HashMap<String, Instant>,
+    models: HashMap<String, Accepted>,
     /// The organisation that the upstream named, and when.
     organization: Option<(String, Instant)>,
-    /// When the upstream last refused the credential.
-    lost: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Accepted {
+    /// When the accepted call began.
+    began: Instant,
+    /// When its renewal began, if one is under way.
+    renewal: Option<Instant>,
 }
 
 impl Acceptance {
@@ -41,6 +54,7 @@ impl Acceptance {
         Self {
             ttl,
             standings: Mutex::default(),
+            refused: Cache::new(MAX_CREDENTIALS),
         }
     }
 
@@ -50,7 +64,25 @@ impl Acceptance {
         let earned = standings
             .get(&id)
             .and_then(|standing| standing.models.get(model));
-        earned.is_some_and(|began| began.elapsed() < self.ttl)
+        earned.is_some_and(|accepted| accepted.began.elapsed() < self.ttl)
+    }
+
+    /// Whether an acceptance that holds is to be renewed before it ends. Says so once: the request
+    /// that hears it begins the renewal.
+    pub fn is_due(&self, id: CredentialId, model: &str) -> bool {
+        let mut standings = self.standings();
+        let earned = standings
+            .get_mut(&id)
+            .and_then(|standing| standing.models.get_mut(model));
+        earned.is_some_and(|accepted| {
+            let age = accepted.began.elapsed();
+            let begun = accepted.renewal.is_some_and(|at| at.elapsed() < RENEWAL);
+            let due = age < self.ttl && age >= self.ttl / 4 * 3 && !begun;
+            if due {
+                accepted.renewal = Some(Instant::now());
+            }
+            due
+        })
     }
 
     /// The organisation that the upstream last named for a credential.
@@ -69,27 +101,29 @@ impl Acceptance {
                 standings.clear();
             }
         }
-        let standing = standings.entry(id).or_default();
         // A call that began before the refusal proves nothing about the time after it.
-        if standing.lost.is_some_and(|lost| began <= lost) {
+        if self
+            .refused
+            .get(&id)
+            .is_some_and(|refused| began <= refused)
+        {
             return;
         }
+        let standing = standings.entry(id).or_default();
         if standing.models.len() >= MAX_MODELS {
             standing.models.clear();
         }
-        standing.models.insert(model.to_owned(), began);
+        let renewal = None;
+        let accepted = Accepted { began, renewal };
+        standing.models.insert(model.to_owned(), accepted);
         standing.organization = organization.map(|name| (name.to_owned(), began));
     }
 
     /// Forgets all acceptances of a credential that the upstream refused.
     pub fn lose(&self, id: CredentialId) {
-        // A credential that earned nothing takes no entry.
-        if let Some(standing) = self.standings().get_mut(&id) {
-            *standing = Standing {
-                lost: Some(Instant::now()),
-                ..Standing::default()
-            };
-        }
+        let mut standings = self.standings();
+        self.refused.insert(id, Instant::now());
+        standings.remove(&id);
     }
 
     fn standings(&self) -> MutexGuard<'_, HashMap<CredentialId, Standing>> {
@@ -101,8 +135,8 @@ impl Acceptance {
 
 impl Standing {
     fn is_fresh(&self, ttl: Duration) -> bool {
-        let times = self.models.values().chain(&self.lost);
-        times.into_iter().any(|time| time.elapsed() < ttl)
+        let mut accepted = self.models.values();
+        accepted.any(|accepted| accepted.began.elapsed() < ttl)
     }
 }
 
@@ -160,6 +194,33 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         earn(&acceptance, "a", "m");
         assert!(acceptance.holds(id("a"), "m"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_credential_refused_before_it_earned_anything_is_refused_too() {
+        let acceptance = Acceptance::new(TTL);
+        let slow_call = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        acceptance.lose(id("a"));
+        acceptance.earn(id("a"), "m", slow_call, None);
+        assert!(!acceptance.holds(id("a"), "m"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_acceptance_is_due_once_in_its_last_quarter() {
+        let acceptance = Acceptance::new(TTL);
+        earn(&acceptance, "a", "m");
+        assert!(!acceptance.is_due(id("a"), "m"));
+        tokio::time::advance(TTL / 4 * 3).await;
+        assert!(!acceptance.is_due(id("b"), "m"));
+        assert!(acceptance.is_due(id("a"), "m"));
+        assert!(!acceptance.is_due(id("a"), "m"));
+        tokio::time::advance(RENEWAL).await;
+        assert!(acceptance.is_due(id("a"), "m"));
+        earn(&acceptance, "a", "m");
+        assert!(!acceptance.is_due(id("a"), "m"));
+        tokio::time::advance(TTL).await;
+        assert!(!acceptance.is_due(id("a"), "m"));
     }
 
     #[tokio::test(start_paused = true)]

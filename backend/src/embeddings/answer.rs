@@ -35,6 +35,8 @@ pub struct Answer {
     pub entries: Vec<Option<Entry>>,
     /// What is wrong with the first worthless one.
     pub fault: Option<Unsound>,
+    /// Whether the upstream named the model.
+    pub is_named: bool,
     /// What the upstream charged for the call, in tokens.
     pub billed_tokens: u64,
 }
@@ -74,9 +76,9 @@ pub fn check(body: &[u8], question: &Question<'_>) -> Result<Answer, Unsound> {
     let (vectors, fault) = place(&answer.data, question)?;
 
     let model = answer.model();
-    let model: Arc<str> = model
-        .filter(|name| !name.is_empty() && name.len() <= MAX_MODEL_BYTES)
-        .map_or_else(|| question.model.into(), Into::into);
+    let model = model.filter(|name| !name.is_empty() && name.len() <= MAX_MODEL_BYTES);
+    let is_named = model.is_some();
+    let model: Arc<str> = model.map_or_else(|| question.model.into(), Into::into);
     let weights: Vec<u64> = question.inputs.iter().map(weight).collect();
     let billed_tokens = answer.tokens().unwrap_or(0).min(u32::MAX.into());
     let shares = usage::share_out(billed_tokens, &weights);
@@ -92,6 +94,7 @@ pub fn check(body: &[u8], question: &Question<'_>) -> Result<Answer, Unsound> {
     Ok(Answer {
         entries: vectors.into_iter().zip(shares).map(entry).collect(),
         fault,
+        is_named,
         billed_tokens,
     })
 }

@@ -99,6 +99,12 @@ impl KeyBuilder {
         Self { shared }
     }
 
+    /// The name of what all inputs of the request have in common. No input has it as its key: a
+    /// key has two more parts.
+    pub fn family(&self) -> Key {
+        Key(self.shared.clone().finalize().into())
+    }
+
     /// The key of one input's vector.
     pub fn key(&self, input: &Input) -> Key {
         let mut hash = self.shared.clone();

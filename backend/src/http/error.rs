@@ -71,6 +71,8 @@ pub enum Error {
     Redirected,
     #[error("The upstream's answer broke off.")]
     UpstreamBroken,
+    #[error("The upstream refuses the gateway's own key.")]
+    GatewayKeyRefused,
     #[error("The gateway failed.")]
     Internal,
     /// The upstream answered with an error, which the client gets unchanged.
@@ -94,6 +96,20 @@ pub struct UpstreamRefusal {
     pub headers: HeaderMap,
     /// Its body, untouched.
     pub body: Bytes,
+    /// The inputs of the refused embeddings call.
+    pub inputs: usize,
+}
+
+impl UpstreamRefusal {
+    /// Whether the upstream does not accept the credential of the call.
+    pub fn is_of_credential(&self) -> bool {
+        is_of_credential(self.status)
+    }
+}
+
+/// Whether an answer of this status says that the upstream does not accept the credential.
+pub fn is_of_credential(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
 impl Error {
@@ -115,9 +131,11 @@ impl Error {
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unreachable | Self::Unsound(_) | Self::Redirected | Self::UpstreamBroken => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::GatewayKeyRefused
+            | Self::Unreachable
+            | Self::Unsound(_)
+            | Self::Redirected
+            | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Self::Busy | Self::NoRoom | Self::PurgeNotSpread => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotCached | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Refused(refusal) => refusal.status,
@@ -151,6 +169,7 @@ impl Error {
             Self::Unsound(_) => "upstream_unusable",
             Self::Redirected => "upstream_redirects",
             Self::UpstreamBroken => "upstream_broken",
+            Self::GatewayKeyRefused => "gateway_key_refused",
             Self::Internal => "internal_error",
             Self::Refused(_) => UPSTREAM_REFUSED.0,
         }

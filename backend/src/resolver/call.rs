@@ -26,13 +26,16 @@ pub(super) struct Called {
     pub(super) scope: Option<Arc<str>>,
 }
 
+/// The inputs of a call, when it began and ended, and its answer.
+pub(super) type CallResult = (Vec<LeaderInput>, (Instant, Instant), Result<Called, Error>);
+
 impl Resolver {
     /// Sends the inputs to the upstream and checks the answer. The two times enclose the wait.
     pub(super) async fn call(
         &self,
         lookup: &EmbeddingLookup,
         claimed: Vec<LeaderInput>,
-    ) -> (Vec<LeaderInput>, (Instant, Instant), Result<Called, Error>) {
+    ) -> CallResult {
         let inputs: Vec<Input> = claimed
             .iter()
             .map(|input| lookup.distinct[input.place].1.clone())
@@ -56,7 +59,8 @@ impl Resolver {
         let replied = self
             .upstream
             .embeddings(lookup.query.as_deref(), headers, body, room)
-            .await;
+            .await
+            .map_err(|error| self.without_own_credential(error));
         let ended = Instant::now();
         let called = replied.and_then(|reply| {
             let answer = answer::check(&reply.body, &question);
@@ -74,6 +78,23 @@ impl Resolver {
         });
         self.note(lookup, &called, ended - began, &mut span);
         (claimed, (began, ended), called)
+    }
+
+    /// A refusal of the gateway's own key is no client's business: it names the key and the
+    /// organisation.
+    fn without_own_credential(&self, error: Error) -> Error {
+        match error {
+            Error::Refused(refusal)
+                if refusal.is_of_credential() && !self.access.passes_credentials() =>
+            {
+                tracing::error!(
+                    status = refusal.status.as_u16(),
+                    "the upstream refuses OPENAI_API_KEY"
+                );
+                Error::GatewayKeyRefused
+            }
+            error => error,
+        }
     }
 
     fn call_span(&self, lookup: &EmbeddingLookup, inputs: usize) -> Span {
@@ -100,10 +121,7 @@ impl Resolver {
                 Cow::Borrowed(StatusCode::OK.as_str())
             }
             Err(Error::Refused(refusal)) => {
-                if matches!(
-                    refusal.status,
-                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-                ) {
+                if refusal.is_of_credential() {
                     self.access.rejected(&lookup.caller);
                 }
                 Cow::Owned(refusal.status.as_str().to_owned())

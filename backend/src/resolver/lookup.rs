@@ -8,7 +8,7 @@ use super::request_context::RequestContext;
 use super::waits::Waits;
 use crate::access::Caller;
 use crate::embeddings::entry::Entry;
-use crate::embeddings::key::{Key, KeyScope};
+use crate::embeddings::key::{Key, KeyBuilder, KeyScope};
 use crate::embeddings::request::{EmbeddingRequest, Input};
 use crate::http::error::Error;
 use crate::telemetry::{Outcome, Tally};
@@ -27,6 +27,8 @@ pub struct EmbeddingLookup {
     pub request: EmbeddingRequest,
     /// The parts of its keys that the request does not hold.
     pub key_scope: KeyScope,
+    /// The name of what all its keys have in common.
+    pub family: Key,
     /// Its distinct inputs.
     pub distinct: Vec<(Key, Input)>,
     /// The caller whose credential pays.
@@ -96,6 +98,17 @@ impl EmbeddingLookup {
         let numbers = dimensions.min(MOST_DIMENSIONS) as usize;
         inputs.saturating_mul(numbers * size_of::<f32>())
     }
+
+    /// Moves the look-up into another scope.
+    pub(super) fn enter(&mut self, scope: &Arc<str>) {
+        self.key_scope = self.key_scope.with_scope(scope);
+        self.caller.scope = Arc::clone(scope);
+        let keys = KeyBuilder::new(&self.key_scope, &self.request);
+        self.family = keys.family();
+        for (key, input) in &mut self.distinct {
+            *key = keys.key(input);
+        }
+    }
 }
 
 impl CallNotes {
@@ -113,6 +126,8 @@ impl CallNotes {
 /// The entries of a look-up found so far.
 pub(super) struct PartialResult {
     pub(super) entries: Vec<Option<Arc<Entry>>>,
+    /// Where each entry came from.
+    sources: Vec<Outcome>,
     pub(super) tally: Tally,
     pub(super) call: CallNotes,
 }
@@ -121,6 +136,7 @@ impl PartialResult {
     pub(super) fn nothing(count: usize) -> Self {
         Self {
             entries: vec![None; count],
+            sources: vec![Outcome::Miss; count],
             tally: Tally::default(),
             call: CallNotes::default(),
         }
@@ -128,7 +144,17 @@ impl PartialResult {
 
     pub(super) fn put(&mut self, place: usize, entry: Arc<Entry>, source: Outcome) {
         *self.tally.count_of(source) += 1;
+        self.sources[place] = source;
         self.entries[place] = Some(entry);
+    }
+
+    /// Counts an input as a miss, whichever tier its vector came from: the upstream charged for it.
+    pub(super) fn is_paid_for(&mut self, place: usize) {
+        if let Some(source) = self.sources.get_mut(place) {
+            *self.tally.count_of(*source) -= 1;
+            *source = Outcome::Miss;
+            *self.tally.count_of(Outcome::Miss) += 1;
+        }
     }
 
     pub(super) fn missing(&self) -> Vec<usize> {
@@ -140,15 +166,15 @@ impl PartialResult {
         empty.map(|(place, _)| place).collect()
     }
 
-    /// Whether all vectors have the same length.
+    /// Whether all vectors are of one model and one length.
     pub(super) fn is_uniform(&self) -> bool {
-        let mut lengths = self
+        let mut kinds = self
             .entries
             .iter()
             .flatten()
-            .map(|entry| entry.vector.len());
-        let first = lengths.next();
-        lengths.all(|length| Some(length) == first)
+            .map(|entry| (entry.vector.len(), &entry.model));
+        let first = kinds.next();
+        kinds.all(|kind| Some(kind) == first)
     }
 
     pub(super) fn is_complete(&self) -> bool {

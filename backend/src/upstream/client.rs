@@ -34,6 +34,13 @@ const MAX_FRAME_BYTES: usize = 1 << 20;
 /// Idle connections close before balancers close them after their usual 60 s.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
+/// Inputs of a call that `UPSTREAM_TIMEOUT` is meant for.
+const USUAL_INPUTS: usize = 256;
+
+/// A call goes on for so many times as long as a client waits for it: the upstream charges for it
+/// in any case, and the client's next try finds its vectors.
+const CALL_GOES_ON: u32 = 4;
+
 /// The path below the base URL.
 const EMBEDDINGS: &str = "/embeddings";
 
@@ -129,6 +136,7 @@ impl Client {
         room: AnswerRoom,
     ) -> Result<Reply, Error> {
         let url = self.url(EMBEDDINGS, query);
+        let time = self.patience(room.inputs) * CALL_GOES_ON;
         let call = || {
             let mut request = reqwest::Request::new(Method::POST, url.clone());
             *request.headers_mut() = credential.clone();
@@ -136,7 +144,7 @@ impl Client {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             *request.body_mut() = Some(body.clone().into());
-            *request.timeout_mut() = Some(self.timeout);
+            *request.timeout_mut() = Some(time);
             self.http.execute(request)
         };
         let answer = match call().await {
@@ -145,6 +153,13 @@ impl Client {
             other => other,
         };
         read(answer.map_err(|error| failure(&error))?.into(), room).await
+    }
+
+    /// How long a client waits for a call of so many inputs: in proportion to them beyond
+    /// [`USUAL_INPUTS`]. The call itself goes on for longer, so that its answer is kept.
+    pub fn patience(&self, inputs: usize) -> Duration {
+        let inputs = inputs.min(self.max_inputs).max(USUAL_INPUTS);
+        self.timeout.mul_f64(inputs as f64 / USUAL_INPUTS as f64)
     }
 
     /// The most inputs of one embeddings call.
@@ -237,6 +252,7 @@ async fn read(answer: Response<reqwest::Body>, room: AnswerRoom) -> Result<Reply
                 status,
                 headers,
                 body,
+                inputs: room.inputs,
             })))
         }
         _ => Err(Error::UpstreamBroken),

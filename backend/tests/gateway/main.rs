@@ -10,6 +10,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod acceptance;
 mod bodies;
 mod caching;
 mod coalescing;
@@ -17,6 +18,7 @@ mod connections;
 mod credentials;
 mod crowd;
 mod documents;
+mod families;
 mod fields;
 mod large_answers;
 mod limits;

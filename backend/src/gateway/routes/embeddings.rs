@@ -23,7 +23,7 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, ready};
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use tokio::task::spawn_blocking;
 
 use self::answer::ResponsePlan;
@@ -37,7 +37,7 @@ use crate::gateway::app::App;
 use crate::gateway::body_hash;
 use crate::gateway::observed_body::ResponseBody;
 use crate::gateway::routes::passthrough;
-use crate::http::error::Error;
+use crate::http::error::{Error, UpstreamRefusal, is_of_credential};
 use crate::http::headers::{self, Directives};
 use crate::http::tags;
 use crate::resolver::EmbeddingLookup;
@@ -56,6 +56,20 @@ type Answered = (Response<ResponseBody>, Option<EmbeddingOutcome>);
 
 /// Bodies up to this size are read where they arrive: that takes a fraction of a millisecond.
 const SMALL_BODY_BYTES: usize = 128 * 1024;
+
+/// Statuses of refusals that name an input by its place.
+const POSITIONED: [StatusCode; 3] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::UNPROCESSABLE_ENTITY,
+];
+
+/// A request of several inputs as the client made it, which the upstream may see in parts only.
+struct OwnRequest {
+    request: EmbeddingsRequest,
+    body: Bytes,
+    inputs: usize,
+}
 
 /// A request to [`EMBEDDINGS`], admitted.
 struct EmbeddingsRequest {
@@ -111,14 +125,17 @@ impl EmbeddingsRequest {
         body: impl Future<Output = Result<Bytes, Error>> + Send,
     ) -> impl Future<Output = Answered> + Send {
         async move {
-            let id = self.caller.id;
+            let (app, id) = (Arc::clone(&self.app), self.caller.id);
             let answered = match body.await.and_then(|body| self.begin(body)) {
                 Ok(body) => self.reply(body).await,
                 Err(error) => Err(error),
             };
             let (mut response, outcome) = answered.unwrap_or_else(refusal);
-            // Varnish bans the objects of a credential that the upstream refuses.
-            if matches!(response.status().as_u16(), 401 | 403) {
+            // Varnish bans the objects of a credential that the upstream refuses. One that never got
+            // vectors has none, and a flood of unknown keys is to cost no bans.
+            if outcome.is_some() {
+                app.access.serve(id);
+            } else if is_of_credential(response.status()) && app.access.was_served(id) {
                 response
                     .headers_mut()
                     .insert(headers::SURROGATE_KEY, tags::of_credential(id));
@@ -168,7 +185,7 @@ impl EmbeddingsRequest {
     ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
         self.app.metrics.body_hashes.add(verdict, 1);
         match understood.and_then(|understood| self.reserve(understood)) {
-            Ok(Understood::Lookup(request)) => Either::Left(self.look_up(request, verdict)),
+            Ok(Understood::Lookup(request)) => Either::Left(self.look_up(request, verdict, body)),
             Ok(Understood::Bypass(reason)) => {
                 self.app.metrics.bypassed.add(reason, 1);
                 Either::Right(Either::Left(Box::pin(self.bypass(body, reason))))
@@ -194,7 +211,9 @@ impl EmbeddingsRequest {
         self,
         mut request: EmbeddingRequest,
         verdict: HashVerdict,
+        body: Bytes,
     ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
+        let count = request.inputs.len();
         let context = self.context;
         context.trace.describe(|| semantics::embeddings(&request));
         let (app, caller) = (self.app, self.caller);
@@ -202,7 +221,9 @@ impl EmbeddingsRequest {
         let query = self.parts.uri.query().filter(|query| !query.is_empty());
         let key_scope = app.key_scope(&caller.scope, query);
         let inputs = std::mem::take(&mut request.inputs);
-        let batch = Batch::new(&KeyBuilder::new(&key_scope, &request), inputs);
+        let keys = KeyBuilder::new(&key_scope, &request);
+        let family = keys.family();
+        let batch = Batch::new(&keys, inputs);
         let plan = ResponsePlan {
             model: Arc::clone(&request.model),
             encoding: request.encoding,
@@ -214,30 +235,64 @@ impl EmbeddingsRequest {
             scope: Arc::clone(&caller.scope),
             may_be_stored: verdict == HashVerdict::Match && !directives.no_store,
         };
+        let query: Option<Arc<str>> = query.map(Into::into);
+        let own = (count > 1).then(|| OwnRequest {
+            request: Self {
+                app: Arc::clone(&app),
+                parts: self.parts,
+                caller: caller.clone(),
+                context: context.clone(),
+            },
+            body,
+            inputs: count,
+        });
         let resolved = app.resolver.resolve(EmbeddingLookup {
             request,
             key_scope,
+            family,
             distinct: batch.distinct,
             caller,
             read: !directives.no_cache && !directives.no_store,
             write: !directives.no_store,
             only_if_cached: directives.only_if_cached,
-            query: query.map(Into::into),
+            query,
             context,
         });
-        resolved.map(move |resolved| Ok(plan.answer(&app, resolved?)))
+        resolved.then(move |resolved| match (resolved, own) {
+            (Err(Error::Refused(refusal)), Some(own)) if own.is_misplaced(&refusal) => {
+                Either::Left(Box::pin(own.repeat()))
+            }
+            (resolved, _) => Either::Right(ready(resolved.map(|found| plan.answer(&app, found)))),
+        })
     }
 
     /// Forwards a request that the gateway does not understand, and caches nothing of it.
     async fn bypass(self, body: Bytes, reason: Bypass) -> Result<Answered, Error> {
+        let (mut response, outcome) = self.forward(body).await?;
+        response.extensions_mut().insert(reason);
+        Ok((response, outcome))
+    }
+
+    async fn forward(self, body: Bytes) -> Result<Answered, Error> {
         let length = body.len();
         let mut request = Request::from_parts(self.parts, Body::from(body));
         request.headers_mut().insert(CONTENT_LENGTH, length.into());
         let (app, caller) = (&self.app, &self.caller);
         let mut response = passthrough::forward(app, caller, request, &self.context.trace).await?;
         response.headers_mut().append(headers::CACHE_STATUS, BYPASS);
-        response.extensions_mut().insert(reason);
         Ok((response.map(ResponseBody::Stream), None))
+    }
+}
+
+impl OwnRequest {
+    /// Whether the upstream may have refused an input at a place that is not the client's.
+    fn is_misplaced(&self, refusal: &UpstreamRefusal) -> bool {
+        refusal.inputs != self.inputs && POSITIONED.contains(&refusal.status)
+    }
+
+    /// Asks the upstream what the client asked: its refusal then names the client's places.
+    async fn repeat(self) -> Result<Answered, Error> {
+        self.request.forward(self.body).await
     }
 }
 

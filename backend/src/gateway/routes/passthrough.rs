@@ -13,7 +13,7 @@ use opentelemetry::trace::SpanKind;
 use self::upload::Upload;
 use crate::access::Caller;
 use crate::gateway::app::App;
-use crate::http::error::{Error, NO_STORE};
+use crate::http::error::{Error, NO_STORE, is_of_credential};
 use crate::http::headers;
 use crate::http::paths::percent_decoded;
 use crate::resolver::request_context::RequestContext;
@@ -87,6 +87,11 @@ pub async fn forward(
             span.fail(error.code());
         })?;
     let status = answer.status().as_u16();
+    if is_of_credential(answer.status()) && !app.access.passes_credentials() {
+        tracing::error!(status, "the upstream refuses OPENAI_API_KEY");
+        span.fail(Error::GatewayKeyRefused.code());
+        return Err(Error::GatewayKeyRefused);
+    }
     span.describe(|| [semantics::status(status)]);
     if status >= 400 {
         span.fail(answer.status().as_str());

@@ -1,0 +1,158 @@
+//! The call that proves that the upstream accepts a credential for a model.
+//!
+//! A credential that has yet to earn its hits earns them by one small input, while its other
+//! requests wait; everything else then comes from the tiers. It is renewed before it ends.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::call::Called;
+use super::fetch::{Fault, LeaderInput};
+use super::lookup::PartialResult;
+use super::{CallNotes, EmbeddingLookup, Resolver};
+use crate::cache::in_flight::{Claim, Leader};
+use crate::embeddings::answer::{Answer, Unsound};
+use crate::embeddings::entry::Entry;
+use crate::embeddings::key::Key;
+use crate::http::error::Error;
+
+/// How often a request waits for another one's proof before it goes its own way.
+const ROUNDS: usize = 2;
+
+/// The vector of the call that proved an acceptance.
+#[derive(Clone, Debug)]
+pub(super) struct Proof {
+    /// Which of the look-up's inputs it is of.
+    pub(super) place: usize,
+    entry: Entry,
+    is_named: bool,
+    scope: Option<Arc<str>>,
+}
+
+impl Proof {
+    /// The call again, as far as its vector is concerned: its cost is noted already.
+    pub(super) fn called(&self) -> Called {
+        Called {
+            answer: Answer {
+                entries: vec![Some(self.entry.clone())],
+                fault: None,
+                is_named: self.is_named,
+                billed_tokens: 0,
+            },
+            headers: http::HeaderMap::new(),
+            scope: self.scope.clone(),
+        }
+    }
+}
+
+impl Resolver {
+    /// Earns the caller's hits, if it has none and there may be something to hit.
+    pub(super) async fn prove(
+        self: &Arc<Self>,
+        lookup: &mut EmbeddingLookup,
+        found: &mut PartialResult,
+    ) -> Result<Option<Proof>, Error> {
+        for _ in 0..ROUNDS {
+            if self.may_read(lookup)
+                || !lookup.read
+                || lookup.only_if_cached
+                || !self.may_gain(lookup)
+            {
+                return Ok(None);
+            }
+            match self
+                .proofs
+                .claim(proof_key(lookup), lookup.caller.payer, true)
+            {
+                Claim::Waiter(waiter) => match waiter.outcome().await {
+                    Some(Err(fault)) if fault.concerns(&lookup.caller) => return Err(fault.error),
+                    _ => {}
+                },
+                Claim::Leader(leader) => return self.lead_proof(lookup, found, leader).await,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Begins to renew the caller's right to hits, if it is about to end. No request waits for it.
+    pub(super) fn renew(self: &Arc<Self>, lookup: &EmbeddingLookup) {
+        if !lookup.read || !self.access.is_due(&lookup.caller, &lookup.request.model) {
+            return;
+        }
+        let (resolver, lookup) = (Arc::clone(self), lookup.clone());
+        let place = smallest(&lookup);
+        self.tracker.spawn(async move {
+            let _ended = resolver.call_for(&lookup, place).await;
+        });
+    }
+
+    /// Whether a tier may hold something of this. Otherwise the request's own call proves as much.
+    fn may_gain(&self, lookup: &EmbeddingLookup) -> bool {
+        let fresh = self.freshness(lookup);
+        let mut keys = lookup.distinct.iter().map(|(key, _)| key);
+        self.cache.has_store() || keys.any(|key| self.cache.get_memory(key, fresh).is_some())
+    }
+
+    async fn lead_proof(
+        self: &Arc<Self>,
+        lookup: &mut EmbeddingLookup,
+        found: &mut PartialResult,
+        leader: Leader<Result<(), Fault>>,
+    ) -> Result<Option<Proof>, Error> {
+        let place = smallest(lookup);
+        let (resolver, asked) = (Arc::clone(self), lookup.clone());
+        let proof = self.tracker.spawn(async move {
+            let (_, waited, called) = resolver.call_for(&asked, place).await;
+            let told = match &called {
+                Ok(_) => Ok(()),
+                Err(error) => Err(Fault::new(error.clone(), &asked.caller)),
+            };
+            leader.complete(told);
+            called.map(|called| (waited, called))
+        });
+        let (waited, called) = proof.await.map_err(|_| Error::Internal)??;
+        let mut call = CallNotes {
+            billed_tokens: called.answer.billed_tokens,
+            headers: called.headers,
+            scope: called.scope.clone(),
+            ..CallNotes::default()
+        };
+        call.waits.add(waited.0, waited.1);
+        found.call.add(call);
+        let scope = called.scope;
+        if let Some(scope) = &scope {
+            lookup.enter(scope);
+        }
+        let fault = called.answer.fault.unwrap_or(Unsound::Unreadable);
+        let entry = called.answer.entries.into_iter().next().flatten();
+        let entry = entry.ok_or_else(|| Error::Unsound(Arc::new(fault)))?;
+        Ok(Some(Proof {
+            place,
+            entry,
+            is_named: called.answer.is_named,
+            scope,
+        }))
+    }
+
+    async fn call_for(&self, lookup: &EmbeddingLookup, place: usize) -> super::call::CallResult {
+        let leader = None;
+        self.call(lookup, vec![LeaderInput { place, leader }]).await
+    }
+}
+
+/// The input that costs least.
+fn smallest(lookup: &EmbeddingLookup) -> usize {
+    let sizes = lookup.distinct.iter().map(|(_, input)| input.raw.len());
+    let smallest = sizes.enumerate().min_by_key(|(_, size)| *size);
+    smallest.map_or(0, |(place, _)| place)
+}
+
+/// One for each credential and model.
+fn proof_key(lookup: &EmbeddingLookup) -> Key {
+    let mut digest = Sha256::new();
+    digest.update(lookup.caller.payer.digits().as_str());
+    digest.update(lookup.request.model.as_bytes());
+    let digest: [u8; 32] = digest.finalize().into();
+    digest.into()
+}
