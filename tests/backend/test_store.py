@@ -86,6 +86,7 @@ def test_a_key_that_may_only_get_and_put_misses_hits_and_says_what_it_lacks(star
     first = start(**s3.narrow())
     eventually(lambda: "store: cannot" in first.readyz(), what="the remark")
     assert "read" not in first.readyz().partition("cannot")[2] and "write" not in first.readyz()
+    accept(first)
     texts = [f"narrow {number}" for number in range(20)]
     paid = first.embed(texts)
     assert (first.stored("absent", "get"), first.stored("failed", "get")) == (20, 0)
@@ -117,7 +118,7 @@ def test_a_purge_is_seen_by_the_other_gateway_within_five_seconds(start, accept,
 def test_thousands_of_old_markers_silence_no_purge_and_are_deleted(start, accept, s3):
     token = secret("admin")
     variables = s3.variables(ADMIN_TOKEN=token, STORE=f"s3://{BUCKET}/crowded")
-    s3.put_empty([f"crowded/purge/model/m/{1_700_000_000_000 + number}" for number in range(3000)])
+    s3.put_named([f"crowded/purge/model/m/{1_700_000_000_000 + number}" for number in range(3000)])
     first, second = start(**variables), start(**variables)
     first.embed("in a crowd")
     eventually(lambda: first.stored("ok") >= 1, what="the write")

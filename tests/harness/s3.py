@@ -80,15 +80,18 @@ class S3Server:
         try:
             # The filer keeps a bucket as a folder, and takes one without a signature; 409 if it is there already.
             made = send(self._filer, "POST", f"/buckets/{BUCKET}/").status in (201, 409)
+            # Until the volumes are back, the filer knows of objects that nothing can read.
+            made = made and send(self._filer, "PUT", "/is-there-room", b"x").status == 201
             # Who does not sign is refused; a server that is not there yet answers nothing, or 5xx.
             return made and send(self.endpoint, "GET", f"/{BUCKET}").status == 403
         except OSError:
             return False
 
-    def put_empty(self, names: list[str]) -> None:
-        """Objects without content, put there past S3."""
+    def put_named(self, names: list[str]) -> None:
+        """Objects of no use but their names, put there past S3."""
+        raw = {"content-type": "application/octet-stream"}
         with ThreadPoolExecutor(16) as pool:
-            made = pool.map(lambda name: send(self._filer, "POST", f"/buckets/{BUCKET}/{name}", b"").status, names)
+            made = pool.map(lambda name: send(self._filer, "PUT", f"/buckets/{BUCKET}/{name}", b"x", raw).status, names)
             assert set(made) <= {200, 201}
 
     def stop(self) -> None:
