@@ -16,13 +16,15 @@ impl TagList {
         Self(String::with_capacity(bytes))
     }
 
-    /// Appends a tag; `name` must be in its safe spelling.
+    /// Appends a tag; `name` must be in its safe spelling, and `kind` is empty if it has none.
     pub(super) fn push(&mut self, kind: &str, name: &str) {
         if !self.0.is_empty() {
             self.0.push(' ');
         }
-        self.0.push_str(kind);
-        self.0.push(':');
+        if !kind.is_empty() {
+            self.0.push_str(kind);
+            self.0.push(':');
+        }
         self.0.push_str(name);
     }
 
