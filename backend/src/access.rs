@@ -34,6 +34,8 @@ pub struct Access {
     /// Credentials that got vectors, which caches in front may hold for them.
     served: Cache<CredentialId, ()>,
     models: Option<Vec<String>>,
+    /// Headers that are part of a credential, beside the usual ones.
+    forward_headers: Vec<HeaderName>,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl Access {
                 let bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))?;
                 let mut headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
                 Rule::Gateway {
-                    own: Box::new(Credential::take(&mut headers)),
+                    own: Box::new(Credential::take(&mut headers, &[])),
                     clients: client_keys.clone().map(ClientKeys::new),
                     routes: allowed_routes.clone(),
                 }
@@ -104,6 +106,7 @@ impl Access {
             rule,
             served: Cache::new(MAX_SERVED),
             models: config.models.clone(),
+            forward_headers: config.forward_headers.clone(),
         })
     }
 
@@ -114,7 +117,7 @@ impl Access {
         path: &str,
         headers: &mut HeaderMap,
     ) -> Result<Caller, Error> {
-        let credential = Credential::take(headers);
+        let credential = Credential::take(headers, &self.forward_headers);
         match &self.rule {
             Rule::PassThrough { scope, acceptance } => {
                 Ok(passed_through(*scope, acceptance, credential))

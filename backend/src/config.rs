@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod command_line;
+pub(crate) mod forwarded;
 pub(crate) mod log_filter;
 mod parts;
 pub(crate) mod reader;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::header::HeaderName;
 use reqwest::Url;
 use secrecy::SecretString;
 
@@ -80,6 +82,8 @@ pub struct AccessConfig {
     pub rule: AccessRule,
     /// The models that callers may ask embeddings of; `None` allows all.
     pub models: Option<Vec<String>>,
+    /// Headers that are part of a caller's credential, beside the usual ones; in order, each once.
+    pub forward_headers: Vec<HeaderName>,
 }
 
 /// Whose credential goes upstream.

@@ -151,7 +151,8 @@ mod tests {
 
     fn id(key: &'static str) -> CredentialId {
         let key = HeaderValue::from_static(key);
-        Credential::take(&mut HeaderMap::from_iter([(AUTHORIZATION, key)])).id
+        let mut headers = HeaderMap::from_iter([(AUTHORIZATION, key)]);
+        Credential::take(&mut headers, &[]).id
     }
 
     fn earn(acceptance: &Acceptance, key: &'static str, model: &str) {

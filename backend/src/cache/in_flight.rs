@@ -135,11 +135,8 @@ mod tests {
 
     fn id(key: &'static str) -> CredentialId {
         let key = http::HeaderValue::from_static(key);
-        Credential::take(&mut HeaderMap::from_iter([(
-            http::header::AUTHORIZATION,
-            key,
-        )]))
-        .id
+        let mut headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, key)]);
+        Credential::take(&mut headers, &[]).id
     }
 
     fn key() -> Key {

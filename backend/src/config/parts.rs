@@ -4,7 +4,7 @@ use super::reader::Reader;
 use super::variables as var;
 use super::{
     AccessConfig, AccessRule, CacheConfig, Limits, PurgeRule, StatusPage, UpstreamConfig, Variable,
-    value,
+    forwarded, value,
 };
 
 /// `{"input":"a","model":"m"}`
@@ -47,6 +47,9 @@ impl AccessConfig {
         let anonymous = reader.read(&var::ALLOW_ANONYMOUS, value::boolean);
         let allowed_routes = reader.read(&var::ALLOWED_ROUTES, value::routes);
         let models = reader.optional(&var::ALLOWED_EMBEDDING_MODELS, value::list);
+        let forward_headers = reader
+            .optional(&var::FORWARD_HEADERS, forwarded::names)
+            .unwrap_or_default();
 
         let Some(key) = key else {
             let (scope, credential_ttl) = (scope?, credential_ttl?);
@@ -56,9 +59,17 @@ impl AccessConfig {
                     credential_ttl,
                 },
                 models,
+                forward_headers,
             });
         };
         refuse_open_or_doubled_access(reader, client_keys.is_some(), anonymous?);
+        if !forward_headers.is_empty() {
+            reader.refuse(
+                &var::FORWARD_HEADERS,
+                "contradicts OPENAI_API_KEY: with the gateway's key nothing that identifies a \
+                 client goes upstream",
+            );
+        }
         let allowed_routes = allowed_routes?;
         Some(Self {
             rule: AccessRule::Gateway {
@@ -67,6 +78,7 @@ impl AccessConfig {
                 allowed_routes,
             },
             models,
+            forward_headers,
         })
     }
 }

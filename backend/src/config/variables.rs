@@ -72,6 +72,7 @@ variables! {
     "Credentials and access" {
         OPENAI_API_KEY = "", "the gateway's key; without it callers' own credentials go upstream";
         CACHE_SCOPE = "credential", "who shares vectors when callers' credentials go upstream: credential (each credential for itself), organization (as the upstream names it) or shared (all callers that the upstream accepts)";
+        FORWARD_HEADERS = "", "further headers that identify a client, with commas, as in Ocp-Apim-Subscription-Key: they go upstream on the cached route, too, and are part of the credential; without OPENAI_API_KEY, and Varnish needs the same list";
         CREDENTIAL_TTL = "1h", "how long the upstream's acceptance of a credential entitles it to hits";
         CLIENT_KEYS_FILE = "", "with OPENAI_API_KEY: a file of the SHA-256, in hex, of each key that callers may present; read again when it changes";
         ALLOW_ANONYMOUS = "false", "with OPENAI_API_KEY: true lets every caller in";

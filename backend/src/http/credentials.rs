@@ -1,6 +1,7 @@
 //! The headers that make up a caller's credential, and digests that name it without revealing it.
 //!
-//! [`CREDENTIAL_HEADERS`] is the only list. Varnish has the same in its key.
+//! [`CREDENTIAL_HEADERS`] is the only list; the operator adds to it by `FORWARD_HEADERS`. Varnish has
+//! the same in its key.
 
 use std::fmt;
 
@@ -62,22 +63,24 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Takes the credential out of a request's headers.
-    pub fn take(headers: &mut HeaderMap) -> Self {
+    /// Takes the credential out of a request's headers. `further` names headers that are part of
+    /// it, too, in order; a caller without any of them has the same name with and without the list.
+    pub fn take(headers: &mut HeaderMap, further: &[HeaderName]) -> Self {
         let mut own = Vec::new();
         let mut digest = Sha256::new_with_prefix(DOMAIN);
-        for name in CREDENTIAL_HEADERS {
-            let Entry::Occupied(found) = headers.entry(&name) else {
-                digest.update(0_u64.to_le_bytes());
+        for name in &CREDENTIAL_HEADERS {
+            let values = taken(headers, name);
+            digest_values(&mut digest, &values);
+            own.extend(values.into_iter().map(|value| (name.clone(), value)));
+        }
+        for name in further {
+            let values = taken(headers, name);
+            if values.is_empty() {
                 continue;
-            };
-            digest.update((found.iter().count() as u64).to_le_bytes());
-            for mut value in found.remove_entry_mult().1 {
-                digest.update((value.len() as u64).to_le_bytes());
-                digest.update(value.as_bytes());
-                value.set_sensitive(true);
-                own.push((name.clone(), value));
             }
+            digest_bytes(&mut digest, name.as_str().as_bytes());
+            digest_values(&mut digest, &values);
+            own.extend(values.into_iter().map(|value| (name.clone(), value)));
         }
         Self {
             id: CredentialId(digest.finalize().into()),
@@ -98,6 +101,30 @@ impl Credential {
             None => value(api_key).or_else(|| value(x_api_key)),
         }
     }
+}
+
+/// The values of a header, marked as sensitive and no longer among the headers.
+fn taken(headers: &mut HeaderMap, name: &HeaderName) -> Vec<HeaderValue> {
+    let Entry::Occupied(found) = headers.entry(name) else {
+        return Vec::new();
+    };
+    let mut values: Vec<_> = found.remove_entry_mult().1.collect();
+    values
+        .iter_mut()
+        .for_each(|value| value.set_sensitive(true));
+    values
+}
+
+fn digest_values(digest: &mut Sha256, values: &[HeaderValue]) {
+    digest.update((values.len() as u64).to_le_bytes());
+    values
+        .iter()
+        .for_each(|value| digest_bytes(digest, value.as_bytes()));
+}
+
+fn digest_bytes(digest: &mut Sha256, bytes: &[u8]) {
+    digest.update((bytes.len() as u64).to_le_bytes());
+    digest.update(bytes);
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
@@ -138,7 +165,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(name, HeaderValue::from_static(value));
         }
-        Credential::take(&mut headers)
+        Credential::take(&mut headers, &[])
     }
 
     #[test]
@@ -166,11 +193,38 @@ mod tests {
     }
 
     #[test]
+    fn further_headers_are_part_of_a_credential() {
+        let names = ["x-a", "x-b"].map(HeaderName::from_static);
+        let id = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            let credential = Credential::take(&mut headers, &names);
+            assert!(headers.is_empty());
+            assert!(!format!("{credential:?}").contains("of-a-client"));
+            credential.id
+        };
+        let all = [
+            credential(&[]).id,
+            id(&[("x-a", "of-a-client")]),
+            id(&[("x-b", "of-a-client")]),
+            id(&[("x-a", "")]),
+            id(&[("x-a", ""), ("x-a", "")]),
+            id(&[("x-a", ""), ("x-b", "")]),
+        ];
+        for (place, one) in all.iter().enumerate() {
+            assert!(!all[..place].contains(one), "{place}");
+        }
+        assert_eq!(id(&[]), credential(&[]).id, "its vectors stay its own");
+    }
+
+    #[test]
     fn a_credential_leaves_the_headers_and_shows_nothing() {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer sk-secret"));
         headers.insert("x-other", HeaderValue::from_static("1"));
-        let credential = Credential::take(&mut headers);
+        let credential = Credential::take(&mut headers, &[]);
         assert_eq!(headers.len(), 1);
         assert!(!format!("{credential:?}").contains("sk-secret"));
     }

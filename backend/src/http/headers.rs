@@ -155,6 +155,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::config::forwarded;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -184,6 +185,16 @@ mod tests {
         ]);
         remove_hop_by_hop(&mut given);
         assert_eq!(names(&given), ["x-kept"]);
+    }
+
+    #[test]
+    fn the_operator_can_have_none_of_them_forwarded() {
+        for name in HOP_BY_HOP.iter().chain(&OURS) {
+            assert!(forwarded::is_reserved(name.as_str()), "{name}");
+        }
+        for prefix in OUR_PREFIXES {
+            assert!(forwarded::is_reserved(&format!("{prefix}x")), "{prefix}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod crowd;
 mod documents;
 mod families;
 mod fields;
+mod forwarded;
 mod large_answers;
 mod limits;
 mod memory;

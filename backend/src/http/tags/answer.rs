@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn an_answer_carries_the_tags_that_purge_it() {
-        let id = Credential::take(&mut HeaderMap::new()).id;
+        let id = Credential::take(&mut HeaderMap::new(), &[]).id;
         let (digits, model) = (id.to_string(), Tag::model("a b"));
         let own = Tag::scope(&digits);
         let expected = |tags: &[Tag]| super::super::header(tags);

@@ -13,7 +13,12 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-const HEADERS: [&str; 3] = ["authorization", "api-key", "x-api-key"];
+const HEADERS: [&str; 4] = [
+    "authorization",
+    "api-key",
+    "x-api-key",
+    "ocp-apim-subscription-key",
+];
 const VARIABLES: [&str; 4] = [
     "OPENAI_API_KEY",
     "ADMIN_TOKEN",
