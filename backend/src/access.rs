@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use self::acceptance::Acceptance;
 use self::client_keys::{ClientKeys, Unreadable};
-use crate::config::{self, AccessRule, ScopeRule};
+use crate::config::{self, AccessRule, ClientScope, ScopeRule};
 use crate::http::credentials::{Credential, CredentialId};
 use crate::http::error::Error;
 
@@ -49,6 +49,7 @@ enum Rule {
     Gateway {
         own: Box<Credential>,
         clients: Option<ClientKeys>,
+        scope: ClientScope,
         routes: Vec<(Method, String)>,
     },
 }
@@ -91,6 +92,7 @@ impl Access {
             AccessRule::Gateway {
                 key,
                 client_keys,
+                scope,
                 allowed_routes,
             } => {
                 let bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))?;
@@ -98,6 +100,7 @@ impl Access {
                 Rule::Gateway {
                     own: Box::new(Credential::take(&mut headers, &[])),
                     clients: client_keys.clone().map(ClientKeys::new),
+                    scope: *scope,
                     routes: allowed_routes.clone(),
                 }
             }
@@ -125,6 +128,7 @@ impl Access {
             Rule::Gateway {
                 own,
                 clients,
+                scope,
                 routes,
             } => {
                 let known = |clients: &ClientKeys| clients.contains(credential.key());
@@ -136,7 +140,7 @@ impl Access {
                 if !routes.iter().any(allows) {
                     return Err(Error::RouteNotAllowed);
                 }
-                Ok(with_gateway_key(own, &credential))
+                Ok(with_gateway_key(*scope, own, &credential))
             }
         }
     }
@@ -241,14 +245,18 @@ fn passed_through(rule: ScopeRule, acceptance: &Acceptance, credential: Credenti
 }
 
 /// A caller for which the gateway's credential goes upstream.
-fn with_gateway_key(gateway: &Credential, presented: &Credential) -> Caller {
+fn with_gateway_key(rule: ClientScope, gateway: &Credential, presented: &Credential) -> Caller {
+    let own: Arc<str> = presented.id.digits().as_str().into();
     Caller {
         id: presented.id,
         presents_credential: !presented.headers.is_empty(),
         payer: gateway.id,
         upstream: gateway.headers.clone(),
-        own: presented.id.digits().as_str().into(),
-        scope: SHARED.into(),
+        scope: match rule {
+            ClientScope::Caller => presented.key_id().digits().as_str().into(),
+            ClientScope::Shared => SHARED.into(),
+        },
+        own,
     }
 }
 

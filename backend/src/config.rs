@@ -102,6 +102,8 @@ pub enum AccessRule {
         key: SecretString,
         /// SHA-256 of the keys that callers may present; `None` lets every caller in.
         client_keys: Option<PathBuf>,
+        /// Which callers share vectors.
+        scope: ClientScope,
         /// `METHOD /path` of what callers may use.
         allowed_routes: Vec<(http::Method, String)>,
     },
@@ -115,6 +117,15 @@ pub enum ScopeRule {
     /// Credentials of one organisation, as the upstream names it.
     Organization,
     /// All callers that the upstream accepts.
+    Shared,
+}
+
+/// Which callers share vectors, while the gateway's key goes upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientScope {
+    /// None: each client key has its own.
+    Caller,
+    /// All that the gateway admits.
     Shared,
 }
 

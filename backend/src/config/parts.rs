@@ -3,8 +3,8 @@
 use super::reader::Reader;
 use super::variables as var;
 use super::{
-    AccessConfig, AccessRule, CacheConfig, Limits, PurgeRule, StatusPage, UpstreamConfig, Variable,
-    forwarded, value,
+    AccessConfig, AccessRule, CacheConfig, ClientScope, Limits, PurgeRule, ScopeRule, StatusPage,
+    UpstreamConfig, Variable, forwarded, value,
 };
 
 /// `{"input":"a","model":"m"}`
@@ -41,7 +41,6 @@ impl UpstreamConfig {
 impl AccessConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let key = reader.optional(&var::OPENAI_API_KEY, value::secret);
-        let scope = reader.read(&var::CACHE_SCOPE, value::scope);
         let credential_ttl = reader.read(&var::CREDENTIAL_TTL, value::patience);
         let client_keys = reader.optional(&var::CLIENT_KEYS_FILE, value::path);
         let anonymous = reader.read(&var::ALLOW_ANONYMOUS, value::boolean);
@@ -52,10 +51,11 @@ impl AccessConfig {
             .unwrap_or_default();
 
         let Some(key) = key else {
-            let (scope, credential_ttl) = (scope?, credential_ttl?);
+            let scope = reader.optional(&var::CACHE_SCOPE, value::scope);
+            let credential_ttl = credential_ttl?;
             return Some(Self {
                 rule: AccessRule::PassThrough {
-                    scope,
+                    scope: scope.unwrap_or(ScopeRule::Credential),
                     credential_ttl,
                 },
                 models,
@@ -64,22 +64,38 @@ impl AccessConfig {
         };
         refuse_open_or_doubled_access(reader, client_keys.is_some(), anonymous?);
         if !forward_headers.is_empty() {
-            reader.refuse(
-                &var::FORWARD_HEADERS,
-                "contradicts OPENAI_API_KEY: with the gateway's key nothing that identifies a \
-                 client goes upstream",
-            );
+            refuse_forwarding(reader);
         }
+        let scope = reader.optional(&var::CACHE_SCOPE, value::client_scope);
         let allowed_routes = allowed_routes?;
         Some(Self {
             rule: AccessRule::Gateway {
                 key,
+                scope: scope.unwrap_or_else(|| usual_scope(client_keys.is_some())),
                 client_keys,
                 allowed_routes,
             },
             models,
             forward_headers,
         })
+    }
+}
+
+fn refuse_forwarding(reader: &mut Reader<'_>) {
+    reader.refuse(
+        &var::FORWARD_HEADERS,
+        "contradicts OPENAI_API_KEY: with the gateway's key nothing that identifies a client \
+         goes upstream",
+    );
+}
+
+/// A cache that clients share tells each of them what the others asked. With a file of keys the
+/// operator tells clients apart; without one they are what the network lets in, and any of them
+/// may present what another presents.
+fn usual_scope(tells_clients_apart: bool) -> ClientScope {
+    match tells_clients_apart {
+        true => ClientScope::Caller,
+        false => ClientScope::Shared,
     }
 }
 

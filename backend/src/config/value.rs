@@ -10,7 +10,7 @@ use percent_encoding::percent_decode;
 use reqwest::Url;
 use secrecy::SecretString;
 
-use super::{LogFormat, ScopeRule, StoreAdmission};
+use super::{ClientScope, LogFormat, ScopeRule, StoreAdmission};
 
 /// hyper takes no smaller buffer for a request's head.
 const MIN_HEADER_BYTES: usize = 8192;
@@ -150,7 +150,15 @@ pub(crate) fn scope(value: &str) -> Result<ScopeRule, String> {
         "credential" => Ok(ScopeRule::Credential),
         "organization" => Ok(ScopeRule::Organization),
         "shared" => Ok(ScopeRule::Shared),
-        _ => Err("must be credential, organization or shared".into()),
+        _ => Err("must be credential, organization or shared without OPENAI_API_KEY".into()),
+    }
+}
+
+pub(crate) fn client_scope(value: &str) -> Result<ClientScope, String> {
+    match value {
+        "caller" => Ok(ClientScope::Caller),
+        "shared" => Ok(ClientScope::Shared),
+        _ => Err("must be caller or shared with OPENAI_API_KEY".into()),
     }
 }
 

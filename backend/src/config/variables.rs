@@ -71,7 +71,7 @@ variables! {
 
     "Credentials and access" {
         OPENAI_API_KEY = "", "the gateway's key; without it callers' own credentials go upstream";
-        CACHE_SCOPE = "credential", "who shares vectors when callers' credentials go upstream: credential (each credential for itself), organization (as the upstream names it) or shared (all callers that the upstream accepts)";
+        CACHE_SCOPE = "", "who shares vectors. Without OPENAI_API_KEY: credential (each credential for itself; the default), organization (as the upstream names it) or shared (all callers that the upstream accepts). With it: caller (each client key for itself; the default with CLIENT_KEYS_FILE) or shared (all callers; the default with ALLOW_ANONYMOUS)";
         FORWARD_HEADERS = "", "further headers that identify a client, with commas, as in Ocp-Apim-Subscription-Key: they go upstream on the cached route, too, and are part of the credential; without OPENAI_API_KEY, and Varnish needs the same list";
         CREDENTIAL_TTL = "1h", "how long the upstream's acceptance of a credential entitles it to hits";
         CLIENT_KEYS_FILE = "", "with OPENAI_API_KEY: a file of the SHA-256, in hex, of each key that callers may present; read again when it changes";

@@ -88,6 +88,16 @@ impl Credential {
         }
     }
 
+    /// The name of the key alone, the same wherever the caller presents it. What holds no key has
+    /// the name of all its headers.
+    pub fn key_id(&self) -> CredentialId {
+        let bearer = self.key().map(|key| [b"Bearer ", key].concat());
+        let bearer = bearer.and_then(|bearer| HeaderValue::try_from(bearer).ok());
+        bearer.map_or(self.id, |bearer| {
+            Self::take(&mut HeaderMap::from_iter([(AUTHORIZATION, bearer)]), &[]).id
+        })
+    }
+
     /// The key that the caller presents: the bearer token, or the value of a header that holds
     /// nothing but a key.
     pub fn key(&self) -> Option<&[u8]> {

@@ -33,6 +33,7 @@ mod recordings;
 mod rounds;
 mod second_lock;
 mod settings;
+mod sharing;
 mod slow_bodies;
 mod slow_readers;
 mod sockets;
