@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod command_line;
+mod cors;
 pub(crate) mod forwarded;
 pub(crate) mod log_filter;
 mod parts;
@@ -18,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::header::HeaderName;
+use http::header::{HeaderName, HeaderValue};
 use reqwest::Url;
 use secrecy::SecretString;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub store: Option<StoreConfig>,
     /// Bounds of requests.
     pub limits: Limits,
+    /// The pages in browsers that may call; `None` turns CORS off.
+    pub cors: Option<CorsOrigins>,
     /// The page for people; `None` turns it off.
     pub status_page: Option<StatusPage>,
     /// Where traces go; `None` traces nothing.
@@ -180,6 +183,15 @@ pub struct Limits {
     pub request_memory: Option<usize>,
 }
 
+/// The origins whose pages may call the API from a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CorsOrigins {
+    /// All.
+    Any,
+    /// These, as browsers write them in `Origin`.
+    Listed(Vec<HeaderValue>),
+}
+
 /// The page for people.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusPage {
@@ -216,6 +228,7 @@ impl Config {
         let cache = CacheConfig::read(reader);
         let store = StoreConfig::read(reader);
         let limits = Limits::read(reader);
+        let cors = reader.optional(&var::CORS_ORIGINS, cors::origins);
         let status_page = StatusPage::read(reader);
         let tracing = Tracing::read(reader);
         let shutdown_grace = reader.read(&var::SHUTDOWN_GRACE, value::duration);
@@ -228,6 +241,7 @@ impl Config {
             cache: cache?,
             store: store?,
             limits: limits?,
+            cors,
             status_page: status_page?,
             tracing: tracing?,
             shutdown_grace: shutdown_grace?,

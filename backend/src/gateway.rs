@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod body_hash;
+pub mod cors;
 mod memory_limit;
 pub mod observed_body;
 pub mod routes;

@@ -77,6 +77,7 @@ variables! {
         CLIENT_KEYS_FILE = "", "with OPENAI_API_KEY: a file of the SHA-256, in hex, of each key that callers may present; read again when it changes";
         ALLOW_ANONYMOUS = "false", "with OPENAI_API_KEY: true lets every caller in";
         ALLOWED_ROUTES = "POST /v1/embeddings, POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/moderations, GET /v1/models", "with OPENAI_API_KEY: what callers may use; a trailing /* allows everything below";
+        CORS_ORIGINS = "", "the origins, with commas, whose pages may call from a browser, as in https://app.example; or *; none if absent";
         ALLOWED_EMBEDDING_MODELS = "", "models that embeddings may be asked of, with commas; all if absent";
     }
 

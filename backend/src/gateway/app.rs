@@ -16,7 +16,7 @@ use crate::access::Access;
 use crate::access::client_keys::Unreadable;
 use crate::cache::Cache;
 use crate::cache::store::Unopenable;
-use crate::config::{Config, Limits, PurgeRule};
+use crate::config::{Config, CorsOrigins, Limits, PurgeRule};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::KeyScope;
 use crate::embeddings::request::Rules;
@@ -48,6 +48,8 @@ pub struct App {
     cache_control: HeaderValue,
     /// Which operators may purge; `None` turns purging off.
     pub purge_rule: Option<PurgeRule>,
+    /// The pages in browsers that may call; `None` turns CORS off.
+    pub cors: Option<CorsOrigins>,
     /// Bounds of requests.
     pub limits: Limits,
     /// What of a request for embeddings is understood.
@@ -120,6 +122,7 @@ impl App {
             budget: ByteBudget::new(request_memory(&config.limits)),
             limits: config.limits,
             purge_rule: config.cache.purge,
+            cors: config.cors,
             metrics,
             tracer,
             tracker,

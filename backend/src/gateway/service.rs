@@ -19,6 +19,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 
 use crate::gateway::app::App;
+use crate::gateway::cors::{self, Grant};
 use crate::gateway::observed_body::{ObservedBody, ResponseBody};
 use crate::gateway::routes::{embeddings, health, page, passthrough, purge};
 use crate::gateway::status::ErrorKind;
@@ -89,14 +90,18 @@ impl Gateway {
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
+        let cors = self.app.cors.as_ref();
+        if let Some(answer) = cors.and_then(|origins| cors::preflight(origins, &request)) {
+            return Either::Right(ready(answer.map(ObservedBody::unwatched)).boxed());
+        }
         match self.route(&request) {
             Some(route) => Either::Left(self.watch(route, request)),
             None => {
-                let answer = self.pages.call(request);
-                Either::Right(Box::pin(async {
-                    let Ok(answer) = answer.await;
+                let answer = self.pages.call(request).map(|answer| {
+                    let Ok(answer) = answer;
                     answer.map(ObservedBody::unwatched)
-                }))
+                });
+                Either::Right(answer.boxed())
             }
         }
     }
@@ -125,13 +130,17 @@ impl Gateway {
         let app = Arc::clone(&self.app);
         let is_head = request.method() == Method::HEAD;
         let mut record = RequestRecord::begin(&app.metrics, app.tracer.as_ref(), route, &request);
+        let grant = grant(&app, route, request.headers());
         let context = match request.extensions().get::<BeyondBound>() {
             Some(_) if route != Route::Purge => Err(Error::Busy),
             _ => admit(&app, route, request.headers(), record.trace()),
         };
         let hold = context.as_ref().ok();
         let hold = hold.and_then(|context| context.hold.clone());
-        dispatch(&app, route, request, context).map(move |(answer, outcome)| {
+        dispatch(&app, route, request, context).map(move |(mut answer, outcome)| {
+            if let Some(grant) = grant {
+                grant.mark(answer.headers_mut());
+            }
             if let (Some(status), Some(kind)) = (&app.status, ErrorKind::of(&answer)) {
                 status.note(kind);
             }
@@ -151,6 +160,13 @@ impl Gateway {
 /// What never was a request.
 fn refused(error: Error) -> http::Response<ObservedBody> {
     error.into_response().map(ObservedBody::unwatched)
+}
+
+/// What CORS grants to the origin of a request to the API.
+fn grant(app: &App, route: Route, headers: &HeaderMap) -> Option<Grant> {
+    let is_of_api = matches!(route, Route::Embeddings | Route::Passthrough);
+    let origins = app.cors.as_ref().filter(|_| is_of_api)?;
+    Some(cors::grant(origins, headers))
 }
 
 /// Admits a request if its headers fit and the budget has room. Purges need none: they must get

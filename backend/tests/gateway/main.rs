@@ -15,6 +15,7 @@ mod bodies;
 mod caching;
 mod coalescing;
 mod connections;
+mod cors;
 mod credentials;
 mod crowd;
 mod documents;
