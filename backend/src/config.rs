@@ -68,6 +68,8 @@ pub struct UpstreamConfig {
     pub id: String,
     /// Authorities that may certify the upstream, besides the public ones.
     pub ca_file: Option<PathBuf>,
+    /// Which `encoding_format` embeddings calls ask for.
+    pub encoding: EncodingRule,
     /// Inputs of one embeddings call.
     pub max_inputs: usize,
     /// For connecting to it.
@@ -76,6 +78,19 @@ pub struct UpstreamConfig {
     pub timeout: Duration,
     /// For the silence between two pieces of a streamed answer.
     pub idle_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub pool_idle: Duration,
+}
+
+/// Which `encoding_format` embeddings calls ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncodingRule {
+    /// Base64, or none where the upstream refuses it.
+    Base64,
+    /// Float, or none where the upstream refuses it.
+    Float,
+    /// What the client asks for.
+    AsAsked,
 }
 
 /// What callers may do.

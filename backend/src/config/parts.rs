@@ -21,19 +21,23 @@ impl UpstreamConfig {
         let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
         let id = reader.optional(&var::UPSTREAM_ID, value::text);
         let ca_file = reader.optional(&var::UPSTREAM_CA_FILE, value::path);
+        let encoding = reader.read(&var::UPSTREAM_ENCODING, value::encoding);
         let max_inputs = reader.read(&var::UPSTREAM_MAX_INPUTS, value::count);
         let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::patience);
         let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::patience);
         let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::patience);
+        let pool_idle = reader.read(&var::UPSTREAM_POOL_IDLE, value::duration);
         let base_url = base_url?;
         Some(Self {
             id: id.unwrap_or_else(|| base_url.to_string()),
             base_url,
             ca_file,
+            encoding: encoding?,
             max_inputs: max_inputs?,
             connect_timeout: connect_timeout?,
             timeout: timeout?,
             idle_timeout: idle_timeout?,
+            pool_idle: pool_idle?,
         })
     }
 }

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode;
 use reqwest::Url;
 use secrecy::SecretString;
 
-use super::{ClientScope, LogFormat, ScopeRule, StoreAdmission};
+use super::{ClientScope, EncodingRule, LogFormat, ScopeRule, StoreAdmission};
 
 /// hyper takes no smaller buffer for a request's head.
 const MIN_HEADER_BYTES: usize = 8192;
@@ -159,6 +159,15 @@ pub(crate) fn client_scope(value: &str) -> Result<ClientScope, String> {
         "caller" => Ok(ClientScope::Caller),
         "shared" => Ok(ClientScope::Shared),
         _ => Err("must be caller or shared with OPENAI_API_KEY".into()),
+    }
+}
+
+pub(crate) fn encoding(value: &str) -> Result<EncodingRule, String> {
+    match value {
+        "base64" => Ok(EncodingRule::Base64),
+        "float" => Ok(EncodingRule::Float),
+        "as-asked" => Ok(EncodingRule::AsAsked),
+        _ => Err("must be base64, float or as-asked".into()),
     }
 }
 

@@ -64,9 +64,11 @@ variables! {
         UPSTREAM_ID = "", "the upstream's part of every cache key; the base URL if absent";
         UPSTREAM_CA_FILE = "", "a file of certificates in PEM: authorities that the upstream may be certified by, besides the public ones";
         UPSTREAM_MAX_INPUTS = "2048", "inputs of one embeddings call to the upstream; what is more goes in several";
+        UPSTREAM_ENCODING = "base64", "the encoding_format that embeddings calls ask for: base64 or float (none of a model that is found to refuse it), or as-asked (what the client sends, or nothing)";
         UPSTREAM_CONNECT_TIMEOUT = "5s", "to connect to the upstream";
         UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";
         UPSTREAM_IDLE_TIMEOUT = "10m", "for silence before or within any other answer";
+        UPSTREAM_POOL_IDLE = "4s", "to keep an idle connection to the upstream; shorter than the upstream keeps it, which for uvicorn and Node.js is 5 s";
     }
 
     "Credentials and access" {

@@ -67,10 +67,11 @@ pub enum Refused {
     InputTooLarge(usize),
 }
 
-/// How the client wants vectors written. Absent and `null` mean [`Encoding::Float`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the client wants vectors written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
     /// A JSON list of numbers.
+    #[default]
     Float,
     /// Base64 of the little-endian `f32`s.
     Base64,
@@ -86,8 +87,8 @@ pub struct EmbeddingRequest {
     pub model: Arc<str>,
     /// The length of the vectors that the client asks for.
     pub dimensions: Option<u32>,
-    /// How to write the vectors.
-    pub encoding: Encoding,
+    /// How to write the vectors. Absent and `null` mean [`Encoding::Float`].
+    pub encoding: Option<Encoding>,
     /// Fields that change no vector, as the caller's `user`: `"name":value,…` as they were
     /// written, without braces.
     pub unkeyed: String,
@@ -114,6 +115,16 @@ pub enum InputKind {
     Text,
     /// A JSON list of token numbers, this many.
     Tokens(u32),
+}
+
+impl Encoding {
+    /// Its name in `encoding_format`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Float => "float",
+            Self::Base64 => "base64",
+        }
+    }
 }
 
 /// Why a part of a request is not taken.
@@ -146,7 +157,7 @@ fn understand(body: &Bytes, members: Members<'_>, rules: &Rules) -> Result<Embed
         return Err(SHAPE);
     }
     let (mut model, mut inputs, mut dimensions) = (None, None, None);
-    let mut encoding = Encoding::Float;
+    let mut encoding = None;
     let (mut extra, mut unkeyed) = (Vec::new(), String::new());
     for (name, value) in members.0 {
         match fields::meaning(&name, value.get(), rules) {
@@ -186,10 +197,11 @@ fn parse_dimensions(value: &RawValue) -> Option<Option<u32>> {
     }
 }
 
-fn parse_encoding(value: &RawValue) -> Option<Encoding> {
+fn parse_encoding(value: &RawValue) -> Option<Option<Encoding>> {
     match value.get() {
-        "null" | "\"float\"" => Some(Encoding::Float),
-        "\"base64\"" => Some(Encoding::Base64),
+        "null" => Some(None),
+        "\"float\"" => Some(Some(Encoding::Float)),
+        "\"base64\"" => Some(Some(Encoding::Base64)),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The HTTP client for the upstream, the store and the collector of traces.
 //!
 //! It follows no redirect, obeys no proxy of the environment, decompresses nothing and repeats
-//! nothing that could have reached the server.
+//! only what the server says, by HTTP/2, that it did not process (RFC 9113, 8.7).
 
 use crate::http::trust;
 
@@ -19,6 +19,5 @@ pub fn http_client() -> reqwest::ClientBuilder {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
-        .retry(reqwest::retry::never())
         .tcp_nodelay(true)
 }

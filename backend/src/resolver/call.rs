@@ -17,6 +17,7 @@ use crate::embeddings::request::Input;
 use crate::embeddings::response;
 use crate::http::error::Error;
 use crate::telemetry::{Span, semantics};
+use crate::upstream;
 
 /// A checked answer.
 pub(super) struct Called {
@@ -53,12 +54,17 @@ impl Resolver {
             // Refused before it costs anything.
             Err(error) => return (claimed, (began, began), Err(error)),
         };
-        let body = Bytes::from(response::write_call(&lookup.request, &inputs));
+        let request = &lookup.request;
+        let asked = upstream::Question {
+            model: &request.model,
+            encoding: request.encoding,
+            body: |encoding| Bytes::from(response::write_call(request, &inputs, encoding)),
+        };
         let mut headers = HeaderMap::from_iter(lookup.caller.upstream.iter().cloned());
         span.tell(&mut headers);
         let replied = self
             .upstream
-            .embeddings(lookup.query.as_deref(), headers, body, room)
+            .embeddings(lookup.query.as_deref(), headers, &asked, room)
             .await
             .map_err(|error| self.without_own_credential(error));
         let ended = Instant::now();

@@ -2,7 +2,9 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::ready;
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use opentelemetry::trace::SpanKind;
@@ -115,14 +117,15 @@ impl Resolver {
                 false => Later::Claimed(claimed),
             })
             .collect();
-        let calls = stream::iter(
-            calls
-                .into_iter()
-                .map(|inputs| self.start_call(lookup, inputs)),
-        );
+        let refused = AtomicBool::new(false);
+        let calls = stream::iter(calls)
+            .take_while(|_| ready(!refused.load(Ordering::Relaxed)))
+            .map(|inputs| self.start_call(lookup, inputs));
         let mut calls = pin!(calls.buffer_unordered(CALLS_AT_ONCE));
         while let Some(ended) = calls.next().await {
             self.end_call(lookup, ended, &mut fetched);
+            let ends = fetched.failure.as_ref().is_some_and(ends_all);
+            refused.fetch_or(ends, Ordering::Relaxed);
         }
         fetched
     }
@@ -371,4 +374,20 @@ fn in_calls(mut claimed: Vec<LeaderInput>, max_inputs: usize) -> Vec<Vec<LeaderI
         calls.push(std::mem::replace(&mut claimed, rest));
     }
     calls
+}
+
+/// Whether the other calls of the request would be refused as well.
+fn ends_all(error: &Error) -> bool {
+    match error {
+        Error::Refused(refusal) => matches!(
+            refusal.status,
+            StatusCode::UNAUTHORIZED
+                | StatusCode::PAYMENT_REQUIRED
+                | StatusCode::FORBIDDEN
+                | StatusCode::NOT_FOUND
+                | StatusCode::TOO_MANY_REQUESTS
+        ),
+        Error::GatewayKeyRefused => true,
+        _ => false,
+    }
 }

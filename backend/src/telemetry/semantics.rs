@@ -9,7 +9,7 @@ use reqwest::Url;
 
 use super::Route;
 use super::request_record::EmbeddingOutcome;
-use crate::embeddings::request::{EmbeddingRequest, Encoding};
+use crate::embeddings::request::EmbeddingRequest;
 use crate::http::paths::EMBEDDINGS;
 
 /// Longer paths are cut off.
@@ -97,10 +97,7 @@ pub fn request<B>(route: Route, request: &Request<B>) -> [Attribute; 5] {
 
 /// The attributes of an embeddings request.
 pub fn embeddings(request: &EmbeddingRequest) -> [Attribute; 5] {
-    let format: StringValue = match request.encoding {
-        Encoding::Float => "float".into(),
-        Encoding::Base64 => "base64".into(),
-    };
+    let format: StringValue = request.encoding.unwrap_or_default().name().into();
     let formats = Value::Array(Array::String(vec![format]));
     [
         attribute("gen_ai.operation.name", "embeddings"),

@@ -1,38 +1,36 @@
 //! The client for all calls to the upstream.
 
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
+use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use reqwest::Url;
-use serde_json::json;
 
+use super::encodings::{Encodings, is_of_request};
+use super::lanes::Lanes;
+use super::placed_body::PlacedBody;
+use super::reply::{AnswerRoom, Reply};
 use super::shared_body::SharedBody;
 use super::silence::Silence;
 use crate::config;
-use crate::http::byte_budget::Reservation;
+use crate::embeddings::request::Encoding;
 use crate::http::client::http_client;
-use crate::http::codings;
-use crate::http::collect::{Uncollected, collect};
-use crate::http::error::{self, Error, UpstreamRefusal};
-use crate::http::headers;
+use crate::http::error::Error;
 use crate::http::trust::{self, CaFileError};
 
-/// Bound on an embeddings answer: 2,048 vectors of 4,096 numbers, each written out in full.
-const MAX_ANSWER_BYTES: usize = 256 << 20;
+/// What a client that does not read may leave of an answer over HTTP/2. It bounds how fast a
+/// download is: so many bytes a round trip.
+const STREAMED_WINDOW: u32 = 128 << 10;
 
-/// Bound on an answer for each of its inputs: 10,000 numbers, each written out in full.
-const MAX_INPUT_ANSWER_BYTES: usize = 256 << 10;
-
-/// Bound on the rest of an answer, or on an error.
-const MAX_FRAME_BYTES: usize = 1 << 20;
-
-/// Idle connections close before balancers close them after their usual 60 s.
-const POOL_IDLE: Duration = Duration::from_secs(50);
+/// The same of an embeddings answer, which the gateway reads at once.
+const EMBEDDINGS_WINDOW: u32 = 2 << 20;
 
 /// Inputs of a call that `UPSTREAM_TIMEOUT` is meant for.
 const USUAL_INPUTS: usize = 256;
@@ -47,7 +45,10 @@ const EMBEDDINGS: &str = "/embeddings";
 /// The client for the configured upstream.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    /// Short calls, which no long answer keeps waiting.
+    short: Lanes,
+    long: Lanes,
+    encodings: Encodings,
     base: Url,
     timeout: Duration,
     idle_timeout: Duration,
@@ -64,62 +65,34 @@ pub enum ClientError {
     Client(#[from] reqwest::Error),
 }
 
-/// A successful answer to an embeddings call, not checked yet.
-#[derive(Debug)]
-pub struct Reply {
-    /// Those of its headers that the client gets.
-    pub headers: HeaderMap,
-    /// Its body.
-    pub body: Bytes,
-    /// What the body takes of the budget of all requests.
-    _room: Reservation,
-}
-
-/// What an embeddings answer may take.
-#[derive(Debug)]
-pub struct AnswerRoom {
-    inputs: usize,
-    reservation: Reservation,
-}
-
-impl AnswerRoom {
-    /// Room for the vectors of so many inputs, as far as `reservation` finds it.
-    pub fn new(inputs: usize, reservation: Reservation) -> Self {
-        Self {
-            inputs,
-            reservation,
-        }
-    }
-
-    fn limit(&self) -> usize {
-        let vectors = MAX_INPUT_ANSWER_BYTES.saturating_mul(self.inputs);
-        vectors
-            .saturating_add(MAX_FRAME_BYTES)
-            .min(MAX_ANSWER_BYTES)
-    }
-
-    async fn take(&self, body: reqwest::Body) -> Result<Bytes, Error> {
-        let body = collect(body, self.limit(), &self.reservation).await;
-        body.map_err(|error| match error {
-            Uncollected::NoRoom => Error::NoRoom,
-            Uncollected::Broken(error) if error.is_timeout() => Error::UpstreamTimeout,
-            // The answer broke off, or is longer than the bound.
-            Uncollected::Broken(_) | Uncollected::TooLarge => Error::UpstreamBroken,
-        })
-    }
+/// What an embeddings call asks.
+#[expect(missing_debug_implementations, reason = "a function has none")]
+pub struct Question<'a, W> {
+    /// The model.
+    pub model: &'a Arc<str>,
+    /// The `encoding_format` that the client asks for.
+    pub encoding: Option<Encoding>,
+    /// Writes the body of a call in an encoding.
+    pub body: W,
 }
 
 impl Client {
     /// A client for `upstream`.
     pub fn new(upstream: &config::UpstreamConfig) -> Result<Self, ClientError> {
         let own = upstream.ca_file.as_deref().map(trust::authorities_in);
-        let http = http_client()
-            .tls_certs_merge(own.transpose()?.unwrap_or_default())
-            .connect_timeout(upstream.connect_timeout)
-            .pool_idle_timeout(POOL_IDLE)
-            .build()?;
+        let own = own.transpose()?.unwrap_or_default();
+        let (connect, pool_idle) = (upstream.connect_timeout, upstream.pool_idle);
+        let client = move || {
+            http_client()
+                .tls_certs_merge(own.clone())
+                .connect_timeout(connect)
+                .pool_idle_timeout(pool_idle)
+        };
+        let is_tls = upstream.base_url.scheme() == "https";
         Ok(Self {
-            http,
+            short: Lanes::new(is_tls, EMBEDDINGS_WINDOW, client.clone())?,
+            long: Lanes::new(is_tls, STREAMED_WINDOW, client)?,
+            encodings: Encodings::new(upstream.encoding),
             base: upstream.base_url.clone(),
             timeout: upstream.timeout,
             idle_timeout: upstream.idle_timeout,
@@ -128,15 +101,66 @@ impl Client {
     }
 
     /// Asks for embeddings. `credential`, the query and nothing else of the caller goes along.
-    pub async fn embeddings(
+    ///
+    /// If the upstream may have refused only how vectors are to be written, it is asked once more
+    /// without a word of that.
+    pub async fn embeddings<W: Fn(Option<Encoding>) -> Bytes>(
         &self,
         query: Option<&str>,
         credential: HeaderMap,
-        body: Bytes,
+        question: &Question<'_, W>,
         room: AnswerRoom,
     ) -> Result<Reply, Error> {
+        let answer = self.ask(query, &credential, question, &room).await;
+        answer.map(|(headers, body)| Reply::new(headers, body, room))
+    }
+
+    async fn ask<W: Fn(Option<Encoding>) -> Bytes>(
+        &self,
+        query: Option<&str>,
+        credential: &HeaderMap,
+        question: &Question<'_, W>,
+        room: &AnswerRoom,
+    ) -> Result<(HeaderMap, Bytes), Error> {
+        let Question {
+            model,
+            encoding: asked,
+            body,
+        } = question;
+        let sent = self.encodings.for_call(model, *asked);
+        let call = |body| self.call_embeddings(query, credential, body, room);
+        let first = call(body(sent)).await;
+        match &first {
+            Ok(_) => self.encodings.taken(model, sent),
+            Err(Error::Refused(refusal)) if self.encodings.may_be_refused(model, sent, refusal) => {
+                let second = call(body(None)).await;
+                return match &second {
+                    Ok(_) => {
+                        self.encodings.refused(model);
+                        second
+                    }
+                    // The client asked just so.
+                    Err(Error::Refused(refusal)) if *asked == sent && is_of_request(refusal) => {
+                        first
+                    }
+                    Err(_) => second,
+                };
+            }
+            Err(_) => {}
+        }
+        first
+    }
+
+    async fn call_embeddings(
+        &self,
+        query: Option<&str>,
+        credential: &HeaderMap,
+        body: Bytes,
+        room: &AnswerRoom,
+    ) -> Result<(HeaderMap, Bytes), Error> {
         let url = self.url(EMBEDDINGS, query);
-        let time = self.patience(room.inputs) * CALL_GOES_ON;
+        let time = self.patience(room.inputs()) * CALL_GOES_ON;
+        let place = self.short.place();
         let call = || {
             let mut request = reqwest::Request::new(Method::POST, url.clone());
             *request.headers_mut() = credential.clone();
@@ -145,14 +169,16 @@ impl Client {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             *request.body_mut() = Some(body.clone().into());
             *request.timeout_mut() = Some(time);
-            self.http.execute(request)
+            place.http().execute(request)
         };
         let answer = match call().await {
             // Without a connection nothing was sent, so nothing can be charged twice.
             Err(error) if error.is_connect() => call().await,
             other => other,
         };
-        read(answer.map_err(|error| failure(&error))?.into(), room).await
+        let answer = answer.map_err(|error| failure(&error))?;
+        self.short.note(answer.version());
+        room.read(answer.into()).await
     }
 
     /// How long a client waits for a call of so many inputs: in proportion to them beyond
@@ -182,16 +208,19 @@ impl Client {
         let url = self.url(path, parts.uri.query());
         let silence = Silence::begin(self.idle_timeout);
         let body = (!body.is_end_stream()).then(|| SharedBody::new(body, &silence));
+        let place = self.long.place();
         let call = || {
             let mut call = reqwest::Request::new(parts.method.clone(), url.clone());
             *call.headers_mut() = parts.headers.clone();
             *call.body_mut() = body.clone().map(reqwest::Body::wrap);
-            self.http.execute(call)
+            place.http().execute(call)
         };
+        // What may be sent again does nothing at the upstream (RFC 9110, 9.2.1).
+        let is_safe = parts.method.is_safe() && body.is_none();
         let answer = async {
             match call().await {
                 // Without a connection hyper has read nothing from the body.
-                Err(error) if error.is_connect() => call().await,
+                Err(error) if error.is_connect() || is_safe && broke_off(&error) => call().await,
                 other => other,
             }
         };
@@ -208,10 +237,11 @@ impl Client {
                 return Err(of_client.unwrap_or_else(|| failure(&error)));
             }
         };
+        self.long.note(answer.version());
         match answer.status().is_informational() {
             // The gateway asked for no upgrade, so 101 is no answer.
             true => Err(Error::UpstreamBroken),
-            false => Ok(answer.map(|body| Body::new(silence.heard(body)))),
+            false => Ok(answer.map(|body| Body::new(PlacedBody::new(silence.heard(body), place)))),
         }
     }
 
@@ -226,44 +256,16 @@ impl Client {
     }
 }
 
-async fn read(answer: Response<reqwest::Body>, room: AnswerRoom) -> Result<Reply, Error> {
-    let (parts, body) = answer.into_parts();
-    let mut headers = headers::for_caller(&parts.headers);
-    let limit = room.limit();
-    let status = parts.status;
-    if status.is_redirection() {
-        return Err(Error::Redirected);
-    }
-    let body = codings::decode(&parts.headers, room.take(body).await?, limit).await;
-    match status {
-        // Any of them may hold vectors; its body shows it.
-        status if status.is_success() => Ok(Reply {
-            headers,
-            body: body.map_err(|_| Error::UpstreamBroken)?,
-            _room: room.reservation,
-        }),
-        status if status.is_client_error() || status.is_server_error() => {
-            // The client acts on the status, with words or without.
-            let body = body.unwrap_or_else(|_| {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                unreadable(status)
-            });
-            Err(Error::Refused(Arc::new(UpstreamRefusal {
-                status,
-                headers,
-                body,
-                inputs: room.inputs,
-            })))
-        }
-        _ => Err(Error::UpstreamBroken),
-    }
-}
-
-/// Stands for an error's body in a coding that cannot be taken off.
-fn unreadable(status: StatusCode) -> Bytes {
-    let message = format!("The upstream answered {status} with a body that cannot be decoded.");
-    let error = error::object(status, &message, None, error::UPSTREAM_REFUSED.0);
-    json!({ "error": error }).to_string().into()
+/// Whether the connection ended before an answer came. Most often the upstream closed an idle
+/// connection just as the request was sent.
+fn broke_off(error: &reqwest::Error) -> bool {
+    let causes = successors(error.source(), |&cause| cause.source());
+    causes.into_iter().any(|cause| {
+        let ended = cause.downcast_ref::<hyper::Error>();
+        let ended = ended.is_some_and(|e| e.is_incomplete_message() || e.is_canceled());
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        ended || matches!(io, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
+    })
 }
 
 fn failure(error: &reqwest::Error) -> Error {

@@ -274,7 +274,10 @@ async fn recorded_errors_arrive_verbatim_and_are_not_remembered() {
         upstream.answers(|call| std::future::ready(embeddings(&call)));
         let next = gateway.embed(recording.request.clone()).await;
         assert_eq!(next.status, StatusCode::OK, "{name}");
-        assert_eq!(upstream.call_count(), 2, "{name}");
+        // What may be a refusal of base64 is asked once more without.
+        let bypass = answer.header("cache-status").ends_with("fwd=bypass");
+        let again = !bypass && matches!(recording.status.as_u16(), 400 | 422);
+        assert_eq!(upstream.call_count(), 2 + usize::from(again), "{name}");
     }
 }
 

@@ -268,3 +268,21 @@ async fn of_calls_that_disagree_about_the_length_the_later_one_is_not_kept() {
     assert_eq!(kept.header("cache-status"), "embedding-gateway; hit");
     assert_nothing_wrong_was_kept(&upstream, &gateway, "another length").await;
 }
+
+#[tokio::test]
+async fn what_refuses_the_credential_or_its_rate_ends_the_other_calls() {
+    for status in [401, 402, 403, 404, 429] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let (upstream, gateway) = Setup::new().with("UPSTREAM_MAX_INPUTS", "1").start().await;
+        upstream.answers_json(status, json!({"error": {"message": "no"}}));
+        let inputs: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+        let answer = gateway.embed(json!({"model": "m", "input": inputs})).await;
+        assert_eq!(answer.status, status);
+        // Those that ran beside it, and the few that began before it was heard.
+        assert!(
+            upstream.call_count() <= 8,
+            "{status}: {}",
+            upstream.call_count()
+        );
+    }
+}

@@ -24,7 +24,7 @@ use crate::support::collector::{Collector, PROTOCOLS};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The authority in PEM, and what a server for `127.0.0.1` needs.
-fn authority() -> (String, ServerConfig) {
+pub fn authority() -> (String, ServerConfig) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
@@ -74,7 +74,7 @@ async fn serve(config: ServerConfig) -> (String, JoinSet<()>) {
 }
 
 /// The authority's file, and the folder that it is in.
-fn file_of(pem: &str) -> (TempDir, String) {
+pub fn file_of(pem: &str) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("authority.pem");
     std::fs::write(&file, pem).unwrap();

@@ -152,7 +152,7 @@ fn null_means_absent() {
         r#"{"model":"m","input":"a","dimensions":null,"encoding_format":null,"user":null}"#,
     );
     assert_eq!(request.dimensions, None);
-    assert_eq!(request.encoding, Encoding::Float);
+    assert_eq!(request.encoding.unwrap_or_default(), Encoding::Float);
     assert_eq!(request.unkeyed, "");
     assert_eq!(request.extra, "");
 }

@@ -73,7 +73,12 @@ fn a_call_keeps_everything_but_the_other_inputs() {
         panic!("foreign")
     };
     assert_eq!(
-        String::from_utf8(write_call(&request, &request.inputs[1..])).unwrap(),
+        String::from_utf8(write_call(
+            &request,
+            &request.inputs[1..],
+            Some(Encoding::Base64)
+        ))
+        .unwrap(),
         r#"{"model":"m","input":["\u0062"],"encoding_format":"base64","dimensions":3,"user":"u\n","task":"t"}"#
     );
 }

@@ -226,7 +226,7 @@ impl EmbeddingsRequest {
         let batch = Batch::new(&keys, inputs);
         let plan = ResponsePlan {
             model: Arc::clone(&request.model),
-            encoding: request.encoding,
+            encoding: request.encoding.unwrap_or_default(),
             directives,
             repeats: batch.repeats(),
             places: batch.places,

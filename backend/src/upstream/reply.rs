@@ -1,0 +1,125 @@
+//! Reads the answer to an embeddings call, within a bound and the budget of all requests.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use crate::http::byte_budget::Reservation;
+use crate::http::codings;
+use crate::http::collect::{Uncollected, collect};
+use crate::http::error::{self, Error, UpstreamRefusal};
+use crate::http::headers;
+
+/// Bound on an embeddings answer: 2,048 vectors of 4,096 numbers, each written out in full.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// Bound on an answer for each of its inputs: 10,000 numbers, each written out in full.
+const MAX_INPUT_ANSWER_BYTES: usize = 256 << 10;
+
+/// Bound on the rest of an answer, or on an error.
+const MAX_FRAME_BYTES: usize = 1 << 20;
+
+/// A successful answer to an embeddings call, not checked yet.
+#[derive(Debug)]
+pub struct Reply {
+    /// Those of its headers that the client gets.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// What the body takes of the budget of all requests.
+    _room: AnswerRoom,
+}
+
+/// What an embeddings answer may take.
+#[derive(Debug)]
+pub struct AnswerRoom {
+    inputs: usize,
+    reservation: Reservation,
+}
+
+impl Reply {
+    pub(super) fn new(headers: HeaderMap, body: Bytes, room: AnswerRoom) -> Self {
+        Self {
+            headers,
+            body,
+            _room: room,
+        }
+    }
+}
+
+impl AnswerRoom {
+    /// Room for the vectors of so many inputs, as far as `reservation` finds it.
+    pub fn new(inputs: usize, reservation: Reservation) -> Self {
+        Self {
+            inputs,
+            reservation,
+        }
+    }
+
+    /// The headers that the client gets, and the body, of an answer that may hold vectors.
+    pub(super) async fn read(
+        &self,
+        answer: Response<reqwest::Body>,
+    ) -> Result<(HeaderMap, Bytes), Error> {
+        let (parts, body) = answer.into_parts();
+        let mut headers = headers::for_caller(&parts.headers);
+        let status = parts.status;
+        if status.is_redirection() {
+            return Err(Error::Redirected);
+        }
+        let body = self.take(body).await?;
+        let body = codings::decode(&parts.headers, body, self.limit()).await;
+        match status {
+            // Any of them may hold vectors; its body shows it.
+            status if status.is_success() => {
+                Ok((headers, body.map_err(|_| Error::UpstreamBroken)?))
+            }
+            status if status.is_client_error() || status.is_server_error() => {
+                // The client acts on the status, with words or without.
+                let body = body.unwrap_or_else(|_| {
+                    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                    unreadable(status)
+                });
+                Err(Error::Refused(Arc::new(UpstreamRefusal {
+                    status,
+                    headers,
+                    body,
+                    inputs: self.inputs,
+                })))
+            }
+            _ => Err(Error::UpstreamBroken),
+        }
+    }
+
+    /// The inputs of the call.
+    pub(super) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    fn limit(&self) -> usize {
+        let vectors = MAX_INPUT_ANSWER_BYTES.saturating_mul(self.inputs);
+        vectors
+            .saturating_add(MAX_FRAME_BYTES)
+            .min(MAX_ANSWER_BYTES)
+    }
+
+    async fn take(&self, body: reqwest::Body) -> Result<Bytes, Error> {
+        let body = collect(body, self.limit(), &self.reservation).await;
+        body.map_err(|error| match error {
+            Uncollected::NoRoom => Error::NoRoom,
+            Uncollected::Broken(error) if error.is_timeout() => Error::UpstreamTimeout,
+            // The answer broke off, or is longer than the bound.
+            Uncollected::Broken(_) | Uncollected::TooLarge => Error::UpstreamBroken,
+        })
+    }
+}
+
+/// Stands for an error's body in a coding that cannot be taken off.
+fn unreadable(status: StatusCode) -> Bytes {
+    let message = format!("The upstream answered {status} with a body that cannot be decoded.");
+    let error = error::object(status, &message, None, error::UPSTREAM_REFUSED.0);
+    json!({ "error": error }).to_string().into()
+}
