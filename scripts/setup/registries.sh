@@ -95,6 +95,6 @@ go_install() {
 # cargo_install CRATE VERSION: into .tools/bin, built to be ready soon. cargo-deny takes 4 minutes of processor time so.
 cargo_install() {
   CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    CARGO_TARGET_DIR="$TOOLS/build-$1" cargo install --locked --root "$TOOLS" "$1" --version "=$2" || return
+    CARGO_TARGET_DIR="$TOOLS/build-$1" cargo install --locked --force --root "$TOOLS" "$1" --version "=$2" || return
   rm -rf "$TOOLS/build-$1"
 }
