@@ -8,7 +8,7 @@ from harness.paths import ROOT
 
 from .varnish import EMBEDDINGS, Varnish
 
-SOURCE = (ROOT / "backend/src/broadcaster/purge_request.rs").read_text()
+SOURCE = (ROOT / "backend/src/http/tags.rs").read_text()
 LONGEST_LIST = int(re.search(r"MAX_TAG_LIST_BYTES: usize = (\d+) << 10;", SOURCE)[1]) << 10
 
 
