@@ -141,10 +141,14 @@ async fn an_altered_object_is_a_miss() {
     );
 }
 
+/// Without what the gateway writes to find out whether it may.
 fn objects(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("probe") {
+            continue;
+        }
         if path.is_dir() {
             found.extend(objects(&path))
         } else {
