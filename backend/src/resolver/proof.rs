@@ -20,6 +20,9 @@ use crate::http::error::Error;
 /// How often a request waits for another one's proof before it goes its own way.
 const ROUNDS: usize = 2;
 
+/// Inputs that the store is asked for on the word of a credential that has earned nothing.
+const SAMPLES: usize = 8;
+
 /// The vector of the call that proved an acceptance.
 #[derive(Clone, Debug)]
 pub(super) struct Proof {
@@ -57,7 +60,7 @@ impl Resolver {
             if self.may_read(lookup)
                 || !lookup.read
                 || lookup.only_if_cached
-                || !self.may_gain(lookup)
+                || !self.may_gain(lookup).await
             {
                 return Ok(None);
             }
@@ -87,11 +90,18 @@ impl Resolver {
         });
     }
 
-    /// Whether a tier may hold something of this. Otherwise the request's own call proves as much.
-    fn may_gain(&self, lookup: &EmbeddingLookup) -> bool {
+    /// Whether a tier holds something of this. Otherwise the request's own call proves as much. Of
+    /// the store only a few inputs are asked: unknown keys are to cost it little.
+    async fn may_gain(&self, lookup: &EmbeddingLookup) -> bool {
         let fresh = self.freshness(lookup);
-        let mut keys = lookup.distinct.iter().map(|(key, _)| key);
-        self.cache.has_store() || keys.any(|key| self.cache.get_memory(key, fresh).is_some())
+        let mut keys = lookup.distinct.iter().map(|(key, _)| *key);
+        if keys.any(|key| self.cache.get_memory(&key, fresh).is_some()) {
+            return true;
+        }
+        let step = lookup.distinct.len().div_ceil(SAMPLES).max(1);
+        let sample = lookup.distinct.iter().step_by(step).map(|(key, _)| *key);
+        let found = self.cache.get_store(sample.collect(), fresh).await;
+        found.iter().any(Option::is_some)
     }
 
     async fn lead_proof(
