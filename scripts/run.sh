@@ -23,7 +23,7 @@ readonly PROFILE=${BUILD_PROFILE:-laptop}
 export CARGO_TARGET_DIR="$ROOT/target"
 readonly PROGRAMS="$CARGO_TARGET_DIR/$PROFILE"
 readonly MODULE="target/wasm32-wasip1/$PROFILE/body_hash_filter.wasm"
-readonly VARNISH="$ROOT/kustomize/overlays/dev/varnish"
+readonly VARNISH="$ROOT/kustomize/components/varnish"
 # A cold machine needs seconds to compile the module and the VCL.
 readonly START_SECONDS=30
 # The backend drains its pending writes within this time.

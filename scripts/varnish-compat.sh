@@ -35,8 +35,8 @@ install_suite() {
 # The tests see loopback, /proc and /dev, and a copy of what they test.
 run_suite() {
   local folder=$1
-  rm -rf "$folder/tested" && mkdir -p "$folder/tested/kustomize/overlays/dev"
-  cp -R "$ROOT/kustomize/overlays/dev/varnish" "$folder/tested/kustomize/overlays/dev/"
+  rm -rf "$folder/tested" && mkdir -p "$folder/tested/kustomize/components"
+  cp -R "$ROOT/kustomize/components/varnish" "$folder/tested/kustomize/components/"
   cp -R "$ROOT/scripts" "$folder/tested/"
   echo "127.0.0.1 localhost" >"$folder/etc/hosts"
   # shellcheck disable=SC2016 # expanded by the inner shell

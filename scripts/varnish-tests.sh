@@ -10,7 +10,7 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly VCL="$ROOT/kustomize/overlays/dev/varnish"
+readonly VCL="$ROOT/kustomize/components/varnish"
 # Two wait for 70 seconds; the others take as long as compiling their VCL.
 readonly SECONDS_A_TEST=150
 # Two body hashes, well-formed and different.

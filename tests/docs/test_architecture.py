@@ -29,7 +29,7 @@ def is_there(path: str) -> bool:
 def test_every_path_of_the_map_exists():
     assert len(named(prose(MAP))) > 40
     # purge.vcl is told to stand beside default.vcl.
-    beside = ROOT / "kustomize/overlays/dev/varnish"
+    beside = ROOT / "kustomize/components/varnish"
     assert [path for path in named(prose(MAP)) if not is_there(path) and not (beside / path).exists()] == []
 
 

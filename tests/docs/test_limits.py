@@ -58,7 +58,7 @@ def test_the_documents_name_the_headers_of_a_credential():
     source = (ROOT / "backend/src/http/credentials.rs").read_text()
     listed = re.search(r"CREDENTIAL_HEADERS: \[HeaderName; \d+\] = \[(.*?)\];", source, re.DOTALL)[1]
     names = [(written or constant).lower() for written, constant in re.findall(r'from_static\("([a-z-]+)"\)|\b([A-Z]+),', listed)]
-    for document in (_README, "kustomize/overlays/dev/varnish/README.md"):
+    for document in (_README, "kustomize/components/varnish/README.md"):
         text = " ".join((ROOT / document).read_text().split()).lower()
         sentence = ", ".join(f"`{name}`" for name in names)
         assert sentence in text.replace("` and `", "`, `"), document

@@ -14,7 +14,7 @@ NO_ACTORS = re.compile(r"\b(who(?:m)?ever|whom|somebody|nobody|anybody|everybody
 _GENERATED = {"docs/benchmarks.md"}
 # Those that are still to be rewritten; none may join them.
 _NOT_YET = {
-    "kustomize/overlays/dev/varnish/README.md",
+    "kustomize/components/varnish/README.md",
     "tests/openai-standin/README.md",
 }
 # A line that Markdown cannot break, or that Markdown does not fill: a row of a table, an image, a link on its own.

@@ -22,7 +22,7 @@ def base() -> Manifests:
     return render.base()
 
 
-@pytest.fixture(scope="session", params=render.COMPONENTS)
+@pytest.fixture(scope="session", params=render.CHANGING)
 def alone(request, tmp_path_factory) -> Manifests:
     """Base with one component."""
     return render.base_with(request.param, tmp_path_factory.mktemp("alone"))

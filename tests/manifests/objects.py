@@ -8,7 +8,7 @@ Object = dict[str, Any]
 
 WORKLOADS = ("Deployment", "Job", "StatefulSet")
 OUR_NAMESPACE = "embedding-gateway"
-# Where the ingress gateway stands, which is not ours: how the table of overlays/dev names it.
+# Where the ingress gateway stands, which is not ours: how overlays/dev/cluster names it.
 GATEWAY_NAMESPACE = "istio-system"
 GATEWAY_LABELS = {"istio": "ingressgateway"}
 GATEWAY_PRINCIPAL = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"

@@ -44,13 +44,16 @@ class Variant:
 
     def components(self) -> set[str]:
         """Every component that it renders, by name."""
-        listed = yaml.safe_load((KUSTOMIZE / "overlays/dev/kustomization.yaml").read_text())["components"]
-        named = {Path(each).name for each in listed} - set(self.remove) | set(self.add)
-        brings = {"minio": {"bucket", self.s3_server}, "eks-pod-identity": {"s3"}}
-        return (named - {"minio"}).union(*(brings[each] for each in named & brings.keys()))
+        overlay = yaml.safe_load((KUSTOMIZE / "overlays/dev/kustomization.yaml").read_text())
+        listed = {Path(each).name for each in overlay["resources"] + overlay["components"]}
+        named = listed - set(self.remove) | set(self.add)
+        brings = {"minio": {"bucket", "object-store", self.s3_server}, "eks-pod-identity": {"s3"}}
+        return (named - {"minio"}).union(*(brings[each] for each in named & brings.keys())) & set(COMPONENTS)
 
 
 COMPONENTS = sorted(path.parent.name for path in KUSTOMIZE.glob("components/*/kustomization.yaml"))
+# Those that change what others bring; the rest are listed as resources.
+CHANGING = [each for each in COMPONENTS if "kind: Component" in (KUSTOMIZE / f"components/{each}/kustomization.yaml").read_text()]
 # Each component of the table, and all that go together.
 VARIANTS = [
     Variant("dev"),

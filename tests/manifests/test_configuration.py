@@ -13,7 +13,7 @@ from harness.variables import defaults, seconds
 from . import render
 from .objects import Manifests, Pod, container_environment
 
-VARNISH = render.KUSTOMIZE / "overlays/dev/varnish"
+VARNISH = render.KUSTOMIZE / "components/varnish"
 # The programs of this repository: kind and name of its workload, and its container.
 PROGRAMS = [
     ("Deployment", "embedding-gateway", "embedding-gateway"),
@@ -85,7 +85,7 @@ def test_the_vcl_that_is_shipped_is_the_vcl_that_is_tested(dev: Manifests):
 
 def test_a_change_of_the_vcl_or_of_a_setting_rolls_the_pods(tmp_path, dev: Manifests):
     tree = render.copy(tmp_path)
-    with (tree / "overlays/dev/varnish/default.vcl").open("a") as vcl:
+    with (tree / "components/varnish/default.vcl").open("a") as vcl:
         vcl.write("# changed\n")
     base = tree / "base/kustomization.yaml"
     base.write_text(base.read_text().replace("LOG_FORMAT=json", "LOG_FORMAT=text"))
@@ -189,7 +189,7 @@ def test_the_host_of_the_entry_stands_in_one_place(tmp_path):
     """A filter that kept the old one would hash nothing, and bodies would miss their pods."""
     tree = render.copy(tmp_path)
     (named,) = (path for path in tree.rglob("*.yaml") if "embedding-gateway.minikube" in path.read_text())
-    named.write_text(re.sub(r"- embedding-gateway\.minikube\S+", "- api.example.com", named.read_text()))
+    named.write_text(re.sub(r"embedding-gateway\.minikube\S+", "api.example.com", named.read_text()))
     changed = render.build(tree / "overlays/dev")
     assert changed.get("VirtualService", "embedding-gateway")["spec"]["hosts"] == ["api.example.com"]
     ingress = [each for each in changed.of("WasmPlugin") if each["metadata"]["namespace"] == "istio-system"]

@@ -12,7 +12,7 @@ from .objects import GATEWAY_LABELS, GATEWAY_NAMESPACE, OUR_NAMESPACE, Manifests
 
 _LISTENER = yaml.safe_load((ROOT / "envoy/gateway.yaml").read_text())["static_resources"]["listeners"][0]
 LAPTOP = _LISTENER["filter_chains"][0]["filters"][0]["typed_config"]
-START_SH = (render.KUSTOMIZE / "overlays/dev/varnish/start.sh").read_text()
+START_SH = (render.KUSTOMIZE / "components/varnish/start.sh").read_text()
 VARNISH_LABELS = {"app": "embedding-gateway-varnish"}
 # What the proxies and Varnish itself add to a request on its way: forwarding, tracing, the hash, what the VCL notes.
 ADDED_HEADERS, ADDED_KIB = 40, 8

@@ -148,7 +148,7 @@ def test_the_backend_is_rolled(gateway, record_property):
 def test_a_change_of_the_vcl_rolls_varnish(gateway, record_property):
     before = gateway.varnish_addresses()
     with Load(hostile=True) as load:
-        gateway.overlay.append("overlays/dev/varnish/default.vcl", "# A change.\n")
+        gateway.overlay.append("components/varnish/default.vcl", "# A change.\n")
         gateway.apply()
         gateway.wait("the new Varnish pods")
         gateway.wait_for_varnish_at_the_ingress()

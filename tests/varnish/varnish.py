@@ -15,7 +15,7 @@ from harness.ports import free_port
 from harness.processes import Process, children_of, memory_bytes
 from harness.waiting import eventually
 
-VCL = ROOT / "kustomize/overlays/dev/varnish"
+VCL = ROOT / "kustomize/components/varnish"
 # A busy machine needs seconds to compile the VCL.
 START_SECONDS = 30
 EMBEDDINGS = "/v1/embeddings"

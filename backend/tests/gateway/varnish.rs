@@ -7,7 +7,7 @@ use embedding_gateway::http::credentials::CREDENTIAL_HEADERS;
 use embedding_gateway::http::tags::{MAX_TAG_BYTES, PUNCTUATION};
 
 fn vcl(file: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kustomize/overlays/dev/varnish");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kustomize/components/varnish");
     std::fs::read_to_string(folder.join(file)).unwrap()
 }
 

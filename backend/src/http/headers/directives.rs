@@ -136,7 +136,7 @@ mod tests {
 
     /// The cases that the tests of Varnish read too.
     const GRAMMAR: &str =
-        include_str!("../../../../kustomize/overlays/dev/varnish/cache-control.json");
+        include_str!("../../../../kustomize/components/varnish/cache-control.json");
 
     #[derive(Deserialize)]
     struct Grammar {
