@@ -8,13 +8,18 @@ from .objects import Manifests
 
 @pytest.fixture(scope="session", params=render.VARIANTS, ids=lambda variant: variant.name)
 def variant(request, tmp_path_factory) -> Manifests:
-    """The dev overlay, and each of its variants."""
+    """Each overlay, and each of its variants."""
     return render.dev(request.param, tmp_path_factory.mktemp("variant"))
 
 
 @pytest.fixture(scope="session")
 def dev() -> Manifests:
     return render.build(render.KUSTOMIZE / "overlays/dev")
+
+
+@pytest.fixture(scope="session")
+def production() -> Manifests:
+    return render.build(render.KUSTOMIZE / "overlays/production")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .objects import OUR_NAMESPACE, Manifests, Object, title
+from .objects import GATEWAY_API, OUR_NAMESPACE, Manifests, Object, namespace, plugins, targets, title
 
 
 def _ports(service: Object) -> set[int]:
@@ -21,10 +21,31 @@ def hosts_of_nothing(manifests: Manifests) -> list[str]:
             problems.append(f"{title(rule)}: nothing is called {rule['spec']['host']}")
     for sidecar in manifests.of("Sidecar"):
         for egress in sidecar["spec"].get("egress", []):
-            hosts = (entry.partition("/")[2] for entry in egress["hosts"] if entry != "~/*")
+            # Another namespace's is not ours to know.
+            hosts = (entry.partition("/")[2] for entry in egress["hosts"] if entry.startswith("./"))
             problems += [f"{title(sidecar)}: nothing is called {host}" for host in hosts if not _is_known(manifests, host)]
     for service in manifests.of("VirtualService"):
         problems += _routes_to_nothing(manifests, service) + _hosts_that_no_gateway_has(manifests, service)
+    for route in manifests.of("HTTPRoute"):
+        problems += _backends_of_nothing(manifests, route) + _hosts_that_no_listener_has(manifests, route)
+    return problems
+
+
+def _backends_of_nothing(manifests: Manifests, route: Object) -> list[str]:
+    problems = []
+    for backend in (each for rule in route["spec"]["rules"] for each in rule["backendRefs"]):
+        service = manifests.service_of(backend["name"])
+        if service is None or backend["port"] not in _ports(service):
+            problems.append(f"{title(route)}: nothing is called {backend['name']}:{backend['port']}")
+    return problems
+
+
+def _hosts_that_no_listener_has(manifests: Manifests, route: Object) -> list[str]:
+    problems = []
+    for parent in route["spec"]["parentRefs"]:
+        gateways = (each for each in manifests.of("Gateway") if each["apiVersion"].startswith(GATEWAY_API) and each["metadata"]["name"] == parent["name"])
+        served = {each["hostname"] for gateway in gateways for each in gateway["spec"]["listeners"] if each["name"] == parent["sectionName"]}
+        problems += [f"{title(route)}: {parent['sectionName']} does not serve {host}" for host in route["spec"]["hostnames"] if host not in served]
     return problems
 
 
@@ -80,19 +101,19 @@ def services_that_are_asked_twice(manifests: Manifests) -> list[str]:
     return [f"Service {service}: no VirtualService turns repeating off" for service in sorted(called - told)]
 
 
-def _strategy(space: str) -> str:
+def _strategy(space: str, on_a_gateway: bool) -> str:
     """Where the hash is the authority the filter fails closed. On a gateway and on a client it is a hint, and fails open."""
-    return "FAIL_RELOAD" if space == OUR_NAMESPACE else "FAIL_OPEN"
+    return "FAIL_RELOAD" if space == OUR_NAMESPACE and not on_a_gateway else "FAIL_OPEN"
 
 
 def plugins_that_differ(manifests: Manifests) -> list[str]:
     """Tap and gate: one module, the tap first, equal but for the role."""
     pairs: dict[tuple[str, str], dict[str, Object]] = {}
-    for plugin in manifests.of("WasmPlugin"):
+    for plugin, spec in plugins(manifests):
         kind, _, role = plugin["metadata"]["name"].rpartition("-")
-        pairs.setdefault((plugin["metadata"].get("namespace", ""), kind), {})[role] = plugin["spec"]
+        pairs.setdefault((namespace(plugin), kind), {})[role] = spec | {"strategy": _strategy(namespace(plugin), bool(targets(plugin)))}
     problems = []
-    for (space, kind), pair in pairs.items():
+    for (_, kind), pair in pairs.items():
         if set(pair) != {"tap", "gate"}:
             problems.append(f"{kind}: there is only {', '.join(pair)}")
             continue
@@ -101,9 +122,9 @@ def plugins_that_differ(manifests: Manifests) -> list[str]:
             problems.append(f"{kind}: the gate stands before the tap")
         for role, spec in pair.items():
             config = spec["pluginConfig"]
-            if (config["role"], spec["phase"], spec["failStrategy"]) != (role, "STATS", _strategy(space)):
+            if (config["role"], spec["phase"], spec["failStrategy"]) != (role, "STATS", spec["strategy"]):
                 problems.append(f"{kind}-{role}: role, phase or fail strategy")
-        same = [{**spec, "priority": 0, "pluginConfig": {**spec["pluginConfig"], "role": ""}} for spec in (tap, gate)]
+        same = [{**spec, "priority": 0, "wasm": None, "pluginConfig": {**spec["pluginConfig"], "role": ""}} for spec in (tap, gate)]
         if same[0] != same[1]:
             problems.append(f"{kind}: tap and gate differ in more than role and priority")
     return problems

@@ -12,6 +12,9 @@ OUR_NAMESPACE = "embedding-gateway"
 GATEWAY_NAMESPACE = "istio-system"
 GATEWAY_LABELS = {"istio": "ingressgateway"}
 GATEWAY_PRINCIPAL = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
+# What istiod makes of a Gateway of Gateway API: its pods' label, and the kind's group.
+GATEWAY_API = "gateway.networking.k8s.io"
+GATEWAY_NAME_LABEL = f"{GATEWAY_API}/gateway-name"
 
 
 def name(each: Object) -> str:
@@ -106,6 +109,36 @@ class Manifests:
 
     def external_hosts(self) -> set[str]:
         return {host for each in self.of("ServiceEntry") for host in each["spec"]["hosts"]}
+
+
+@dataclass(frozen=True)
+class Ingress:
+    """The proxies that clients meet: the mesh's own, or what istiod makes of the overlay's Gateway."""
+
+    namespace: str
+    labels: dict[str, str]
+    principal: str
+
+
+def ingress(manifests: Manifests) -> Ingress:
+    for gateway in manifests.of("Gateway"):
+        if gateway["apiVersion"].startswith(GATEWAY_API):
+            labels = gateway["spec"]["infrastructure"]["labels"] | {GATEWAY_NAME_LABEL: name(gateway)}
+            account = f"{name(gateway)}-{gateway['spec']['gatewayClassName']}"
+            return Ingress(OUR_NAMESPACE, labels, f"cluster.local/ns/{OUR_NAMESPACE}/sa/{account}")
+    return Ingress(GATEWAY_NAMESPACE, GATEWAY_LABELS, GATEWAY_PRINCIPAL)
+
+
+def targets(each: Object) -> list[Object]:
+    """The gateways that a policy, plugin or filter names; with any it concerns no pods of the namespace."""
+    return (each.get("spec") or {}).get("targetRefs", [])
+
+
+def plugins(manifests: Manifests) -> Iterator[tuple[Object, Object]]:
+    """(object, what it says of the filter) of each WasmPlugin and each TrafficExtension."""
+    for each in manifests.of("WasmPlugin", "TrafficExtension"):
+        spec = each["spec"]
+        yield each, spec | spec.get("wasm", {})
 
 
 def selected_labels(each: Object) -> dict[str, str]:

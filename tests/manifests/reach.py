@@ -4,8 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .objects import GATEWAY_LABELS, GATEWAY_NAMESPACE, GATEWAY_PRINCIPAL, OUR_NAMESPACE, Manifests, Object, Pod
-from .objects import fits, namespace, selected_labels, title
+from .objects import OUR_NAMESPACE, Manifests, Object, Pod, fits, ingress, namespace, selected_labels, targets, title
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,12 @@ def _outsider(space: str) -> Caller:
     return Caller((), space, f"cluster.local/ns/{space}/sa/default")
 
 
-GATEWAY = Caller(tuple(GATEWAY_LABELS.items()), GATEWAY_NAMESPACE, GATEWAY_PRINCIPAL)
 MONITORING, CLIENTS, STRANGER = _outsider("monitoring"), _outsider("clients"), _outsider("default")
+
+
+def _gateway(manifests: Manifests) -> Caller:
+    of = ingress(manifests)
+    return Caller(tuple(of.labels.items()), of.namespace, of.principal)
 
 
 def _caller(pod: Pod) -> Caller:
@@ -80,7 +83,7 @@ def _operation_fits(operation: Object, request: Request) -> bool:
 
 def authorized(manifests: Manifests, caller: Caller, target: Pod, request: Request) -> bool:
     """As Istio decides: with any ALLOW policy, only what one of their rules fits."""
-    policies = [each for each in manifests.of("AuthorizationPolicy") if namespace(each) != GATEWAY_NAMESPACE]
+    policies = [each for each in manifests.of("AuthorizationPolicy") if namespace(each) == OUR_NAMESPACE and not targets(each)]
     policies = [each for each in policies if fits(target.labels, selected_labels(each))]
     for rule in (rule for each in policies for rule in (each.get("spec") or {}).get("rules", [])):
         sources = rule.get("from", [{"source": {}}])
@@ -143,7 +146,7 @@ def _role(pod: Pod) -> str:
 
 def wrong_paths(manifests: Manifests) -> list[str]:
     """Every caller, every target, every kind of request: served or refused, as the table says."""
-    callers = {_role(pod): _caller(pod) for pod in manifests.pods()} | {"gateway": GATEWAY, "monitoring": MONITORING, "stranger": STRANGER}
+    callers = {_role(pod): _caller(pod) for pod in manifests.pods()} | {"gateway": _gateway(manifests), "monitoring": MONITORING, "stranger": STRANGER}
     if manifests.get("AuthorizationPolicy", "varnish-in-mesh-clients"):
         callers["clients"] = CLIENTS
     # Prometheus is let in by the component that brings it.
@@ -177,7 +180,7 @@ def unguarded(manifests: Manifests) -> list[str]:
     for sidecar in manifests.of("Sidecar"):
         if sidecar["spec"].get("outboundTrafficPolicy") != {"mode": "REGISTRY_ONLY"}:
             problems.append(f"{title(sidecar)}: lets out what it does not name")
-    for policy in manifests.of("AuthorizationPolicy"):
+    for policy in (each for each in manifests.of("AuthorizationPolicy") if not targets(each)):
         for rule in (policy.get("spec") or {}).get("rules", []):
             if policy["spec"].get("action") == "ALLOW" and not rule.get("from"):
                 problems.append(f"{title(policy)}: a rule for every caller")

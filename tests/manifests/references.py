@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator
 
-from .objects import GATEWAY_LABELS, GATEWAY_NAMESPACE, GATEWAY_PRINCIPAL, OUR_NAMESPACE, Manifests, Object, Pod
-from .objects import fits, name, namespace, selected_labels, title
+from .objects import GATEWAY_LABELS, GATEWAY_NAMESPACE, OUR_NAMESPACE, Manifests, Object, Pod
+from .objects import fits, ingress, name, namespace, selected_labels, targets, title
 
 # What a cluster operator may add, and everything runs without.
 _OPTIONAL_SECRETS = {"openai-secret"}
-_POLICIES = ("AuthorizationPolicy", "EnvoyFilter", "NetworkPolicy", "PeerAuthentication", "PodDisruptionBudget", "Sidecar", "WasmPlugin")
+_POLICIES = ("AuthorizationPolicy", "EnvoyFilter", "NetworkPolicy", "PeerAuthentication", "PodDisruptionBudget", "Sidecar")
+_PLUGINS = ("TrafficExtension", "WasmPlugin")
 
 
 def named_objects(manifests: Manifests, each: Object) -> Iterator[tuple[str, str, str | None, bool]]:
@@ -67,7 +68,8 @@ def secrets_by_value(manifests: Manifests) -> list[str]:
                 if any(word in variable["name"] for word in words) and variable.get("value"):
                     problems.append(f"{title(pod.workload)}: {variable['name']} stands in the manifest")
     for config in manifests.of("ConfigMap"):
-        settings = (key for key, value in config.get("data", {}).items() if key.isupper() and value)
+        # A path is none.
+        settings = (key for key, value in config.get("data", {}).items() if key.isupper() and value and not value.startswith("/"))
         problems += [f"{title(config)}: {key} is no setting" for key in settings if any(word in key for word in words)]
     return problems
 
@@ -98,11 +100,13 @@ def probes_of_no_port(manifests: Manifests) -> list[str]:
 
 
 def selectors_of_nothing(manifests: Manifests) -> list[str]:
-    problems = []
-    for each in manifests.of(*_POLICIES):
+    problems, gateway = [], ingress(manifests)
+    for each in manifests.of(*_POLICIES, *_PLUGINS):
         labels = selected_labels(each)
         ours = namespace(each) in ("", OUR_NAMESPACE)
-        if ours and not manifests.pods(labels):
+        problems += [f"{title(each)}: there is no {to['kind']} {to['name']}" for to in targets(each) if not manifests.get(to["kind"], to["name"])]
+        of_the_gateway = gateway.namespace == OUR_NAMESPACE and fits(gateway.labels, labels)
+        if ours and not manifests.pods(labels) and not of_the_gateway:
             problems.append(f"{title(each)}: no pod has the labels {labels}")
         if not ours and namespace(each) != GATEWAY_NAMESPACE:
             problems.append(f"{title(each)}: stands in the namespace {namespace(each)}")
@@ -113,7 +117,7 @@ def selectors_of_nothing(manifests: Manifests) -> list[str]:
 
 def policies_of_nobody(manifests: Manifests) -> list[str]:
     """Principals that no pod has."""
-    known = {pod.principal for pod in manifests.pods()} | {GATEWAY_PRINCIPAL}
+    known = {pod.principal for pod in manifests.pods()} | {ingress(manifests).principal}
     problems = []
     for policy in manifests.of("AuthorizationPolicy"):
         for rule in (policy.get("spec") or {}).get("rules", []):

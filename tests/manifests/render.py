@@ -35,16 +35,17 @@ def build(folder: Path) -> Manifests:
 
 @dataclass(frozen=True)
 class Variant:
-    """The dev overlay with some of its components exchanged, as README.md tells its readers to do."""
+    """An overlay with some of its components exchanged, as README.md tells its readers to do."""
 
     name: str
     add: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     s3_server: str = "minio"
+    overlay: str = "dev"
 
     def components(self) -> set[str]:
         """Every component that it renders, by name."""
-        overlay = yaml.safe_load((KUSTOMIZE / "overlays/dev/kustomization.yaml").read_text())
+        overlay = yaml.safe_load((KUSTOMIZE / f"overlays/{self.overlay}/kustomization.yaml").read_text())
         listed = {Path(each).name for each in overlay["resources"] + overlay["components"]}
         named = listed - set(self.remove) | set(self.add)
         brings = {"minio": {"bucket", "object-store", self.s3_server}, "eks-pod-identity": {"s3"}}
@@ -66,8 +67,13 @@ VARIANTS = [
     Variant("in-mesh-clients", add=("in-mesh-clients",)),
     Variant("restricted", add=("restricted",)),
     Variant("monitoring", add=("monitoring",)),
-    Variant("production", add=("purge-oauth2", "in-mesh-clients", "restricted", "monitoring", "s3"), remove=("minio",)),
+    Variant("tracing", add=("tracing",)),
+    Variant("external-secrets", add=("external-secrets",)),
+    Variant("traffic-extension", add=("in-mesh-clients", "traffic-extension")),
+    Variant("on a bucket", add=("purge-oauth2", "in-mesh-clients", "restricted", "monitoring", "s3"), remove=("minio",)),
     Variant("all in one", add=("body-hash-single", "purge-oauth2", "in-mesh-clients", "restricted", "monitoring"), s3_server="seaweedfs"),
+    Variant("production", overlay="production"),
+    Variant("production, more", add=("in-mesh-clients", "external-secrets", "private-endpoints", "traffic-extension"), overlay="production"),
 ]
 
 
@@ -80,14 +86,15 @@ def copy(folder: Path) -> Path:
 
 
 def dev(variant: Variant, folder: Path) -> Manifests:
-    overlay = copy(folder) / "overlays/dev"
+    overlay = copy(folder) / "overlays" / variant.overlay
     file = overlay / "kustomization.yaml"
     content = yaml.safe_load(file.read_text())
     kept = [each for each in content["components"] if Path(each).name not in variant.remove]
     content["components"] = kept + [f"../../components/{each}" for each in variant.add]
     file.write_text(yaml.safe_dump(content))
-    storage = overlay / "minio/kustomization.yaml"
-    storage.write_text(storage.read_text().replace("/components/minio\n", f"/components/{variant.s3_server}\n"))
+    if variant.s3_server != "minio":
+        storage = overlay / "minio/kustomization.yaml"
+        storage.write_text(storage.read_text().replace("/components/minio\n", f"/components/{variant.s3_server}\n"))
     return build(overlay)
 
 

@@ -11,7 +11,7 @@ from harness.paths import ROOT
 from harness.variables import defaults, seconds
 
 from . import render
-from .objects import Manifests, Pod, container_environment
+from .objects import Manifests, Pod, container_environment, plugins
 
 VARNISH = render.KUSTOMIZE / "components/varnish"
 # The programs of this repository: kind and name of its workload, and its container.
@@ -66,7 +66,7 @@ def test_the_filter_knows_every_field_that_it_is_given(variant: Manifests):
     sources = [path.read_text() for path in (ROOT / "filter/src").rglob("*.rs")]
     names = {name for source in sources for name in re.findall(r'fields\.(?:required|optional)\("(\w+)"', source)}
     assert {"role", "header", "maxBodyBytes"} <= names
-    configurations = [plugin["spec"]["pluginConfig"] for plugin in variant.of("WasmPlugin")]
+    configurations = [spec["pluginConfig"] for _, spec in plugins(variant)]
     filters = str([each for each in variant.of("EnvoyFilter") if each["metadata"]["name"].startswith("body-hash")])
     configurations += [json.loads(each) for each in re.findall(r"'value': '(\{.*?\})'", filters)]
     assert {each["role"] for each in configurations} in ({"tap", "gate"}, {"single"}, {"tap", "gate", "single"})
@@ -229,7 +229,7 @@ def test_a_pair_from_a_file_shares_one_vm(tmp_path):
 
 
 def _snake(kind: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
 
 
 FILES = sorted(path for path in render.KUSTOMIZE.rglob("*.yaml") if not {"patches", "replacements"} & set(path.parts))

@@ -8,7 +8,7 @@ import yaml
 from harness.paths import ROOT
 
 from . import render
-from .objects import GATEWAY_LABELS, GATEWAY_NAMESPACE, OUR_NAMESPACE, Manifests, Object, fits, namespace, selected_labels
+from .objects import GATEWAY_LABELS, GATEWAY_NAMESPACE, OUR_NAMESPACE, Manifests, Object, fits, ingress, namespace, plugins, selected_labels, targets
 
 _LISTENER = yaml.safe_load((ROOT / "envoy/gateway.yaml").read_text())["static_resources"]["listeners"][0]
 LAPTOP = _LISTENER["filter_chains"][0]["filters"][0]["typed_config"]
@@ -29,20 +29,25 @@ def managers(manifests: Manifests, space: str, labels: dict[str, str]) -> Object
     """What is set on the HTTP connection managers of such pods, all patches together."""
     whole: Object = {}
     for each, value in patched(manifests, "NETWORK_FILTER"):
-        if namespace(each) == space and fits(labels, selected_labels(each)):
+        if namespace(each) == space and fits(labels, meant(manifests, each)):
             whole |= value["typed_config"]
     return whole
 
 
+def meant(manifests: Manifests, each: Object) -> dict[str, str]:
+    """The labels of the pods that a filter or plugin concerns."""
+    return ingress(manifests).labels if targets(each) else selected_labels(each)
+
+
 def removed(manager: Object) -> list[str]:
     extensions = manager.get("early_header_mutation_extensions", [])
-    return [mutation["remove"] for each in extensions for mutation in each["typed_config"]["mutations"]]
+    return [mutation["remove"] for each in extensions for mutation in each["typed_config"]["mutations"] if "remove" in mutation]
 
 
 def test_a_clients_hash_is_removed_wherever_the_filter_stands(variant: Manifests):
     """Before any filter and route: with both filters off on a route, or failed open, none of a client's is left."""
-    places = {(namespace(each), tuple(selected_labels(each).items())) for each in variant.of("WasmPlugin")}
-    places |= {(namespace(each), tuple(selected_labels(each).items())) for each, value in patched(variant, "HTTP_FILTER") if "body-hash" in value["name"]}
+    filters = [each for each, _ in plugins(variant)] + [each for each, value in patched(variant, "HTTP_FILTER") if "body-hash" in value["name"]]
+    places = {(namespace(each), tuple(meant(variant, each).items())) for each in filters}
     # A client's own sidecar makes a hint, and trusts none.
     places = {(space, labels) for space, labels in places if "sticky" not in str(labels)}
     assert places
@@ -107,6 +112,32 @@ def test_slow_bodies_take_places_of_their_own(dev: Manifests):
             assert whole, f"{match}: its body may be on its way"
     for plugin in (each["spec"]["pluginConfig"] for each in dev.of("WasmPlugin") if namespace(each) == GATEWAY_NAMESPACE):
         assert plugin["pathPrefixes"] == ["/v1"], "without a hash every call goes with the uploads"
+
+
+def test_a_gateway_of_its_own_has_the_same_places_by_services(dev: Manifests, production: Manifests):
+    """No HTTPRoute leads to a subset."""
+    (route,) = (each["spec"] for each in production.of("HTTPRoute") if each["metadata"]["name"] == "embedding-gateway")
+    led = [rule["backendRefs"][0]["name"].rpartition("-")[2] for rule in route["rules"]]
+    subsets = {each["name"]: each["trafficPolicy"]["connectionPool"] for each in dev.get("DestinationRule", "embedding-gateway-varnish")["spec"]["subsets"]}
+    assert led == ["probes", "embeddings", "calls", "uploads"]
+    for name in led:
+        policy = production.get("DestinationRule", f"embedding-gateway-varnish-{name}")["spec"]["trafficPolicy"]
+        assert policy["connectionPool"] == subsets[name], name
+        assert policy["loadBalancer"]["consistentHash"] == {"httpHeaderName": "x-body-hash"}
+    whole = ({"name": "x-request-body", "value": "--"}, {"name": "x-body-hash", "type": "RegularExpression", "value": "[0-9a-f]{64}"})
+    for match in (match for rule in route["rules"][:-1] for match in rule["matches"]):
+        assert match["headers"][0] in whole, f"{match}: its body may be on its way"
+    written = managers(production, OUR_NAMESPACE, ingress(production).labels)["early_header_mutation_extensions"][0]["typed_config"]["mutations"]
+    assert {"key": "x-request-body", "value": "%REQ(CONTENT-LENGTH)%%REQ(TRANSFER-ENCODING)%"} in [each["append"]["header"] for each in written if "append" in each]
+
+
+def test_a_gateway_of_its_own_has_the_laptops_limits(production: Manifests):
+    manager = managers(production, OUR_NAMESPACE, ingress(production).labels)
+    for limit in ("request_timeout", "request_headers_timeout", "stream_idle_timeout"):
+        assert manager[limit] == LAPTOP[limit], limit
+    assert manager["http_protocol_options"]["accept_http_10"] is True
+    (buffer,) = [value["per_connection_buffer_limit_bytes"] for _, value in patched(production, "LISTENER")]
+    assert min(buffer, manager["http2_protocol_options"]["initial_stream_window_size"]) >= 1024 * KIB
 
 
 def test_varnish_has_a_thread_for_every_place(dev: Manifests):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .objects import WORKLOADS, Manifests, Object, Pod, fits, name, namespace, selected_labels, title, wave
+from .objects import WORKLOADS, Manifests, Object, Pod, fits, name, namespace, selected_labels, targets, title, wave
 from .references import named_objects
 
 # What each wave is for; everything else is in wave 0.
@@ -50,7 +50,7 @@ def starts_before_its_policy(manifests: Manifests) -> list[str]:
     problems = []
     workloads = list(manifests.of(*WORKLOADS))
     for policy in manifests.of("AuthorizationPolicy", "NetworkPolicy", "PeerAuthentication"):
-        if namespace(policy) != namespace(workloads[0]):
+        if namespace(policy) != namespace(workloads[0]) or targets(policy):
             continue
         for workload in workloads:
             everywhere = not selected_labels(policy) and name(policy) != "monitoring"

@@ -5,7 +5,7 @@ import re
 
 from harness.variables import defaults, seconds
 
-from .objects import WORKLOADS, Manifests, Object, Pod, container_environment, title
+from .objects import WORKLOADS, Manifests, Object, Pod, container_environment, plugins, title
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 # A version: starts with its number, or is a release or a commit. Names of channels move.
@@ -33,7 +33,7 @@ def _bytes(quantity: str) -> int:
 def images(manifests: Manifests) -> list[tuple[str, str]]:
     """(who, image) of everything that is fetched from a registry."""
     found = [(title(pod.workload), container["image"]) for pod in manifests.pods() for container in pod.containers]
-    found += [(title(plugin), plugin["spec"]["url"]) for plugin in manifests.of("WasmPlugin") if not plugin["spec"]["url"].startswith("file:")]
+    found += [(title(plugin), spec["url"]) for plugin, spec in plugins(manifests) if not spec["url"].startswith("file:")]
     for each in manifests.of("EnvoyFilter"):
         found += [(title(each), uri) for uri in re.findall(r"'uri': '([^']+)'", str(each))]
     return found
