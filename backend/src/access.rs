@@ -2,8 +2,12 @@
 //! share vectors.
 
 pub mod acceptance;
+mod caller;
 pub mod client_keys;
+mod scope;
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 
 use http::Method;
@@ -13,6 +17,7 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use self::acceptance::Acceptance;
+pub use self::caller::Caller;
 use self::client_keys::{ClientKeys, Unreadable};
 use crate::config::{self, AccessRule, ClientScope, ScopeRule};
 use crate::http::credentials::{Credential, CredentialId};
@@ -20,9 +25,6 @@ use crate::http::error::Error;
 
 /// Bound on the credentials that are known to have got vectors.
 const MAX_SERVED: usize = 65_536;
-
-/// The scope of vectors that all callers share.
-const SHARED: &str = "shared";
 
 /// The header in which the upstream names a credential's organisation.
 const OPENAI_ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
@@ -52,30 +54,6 @@ enum Rule {
         scope: ClientScope,
         routes: Vec<(Method, String)>,
     },
-}
-
-/// An admitted caller.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The digest of the credential that the caller presented.
-    pub id: CredentialId,
-    /// Whether it presented any.
-    pub presents_credential: bool,
-    /// The digest of the credential that goes upstream for the caller.
-    pub payer: CredentialId,
-    /// The credential that goes upstream for the caller.
-    pub upstream: Vec<(HeaderName, HeaderValue)>,
-    /// The scope of the credential alone: its digest in hex.
-    pub own: Arc<str>,
-    /// The scope whose vectors the caller shares.
-    pub scope: Arc<str>,
-}
-
-impl Caller {
-    /// Who the caller is, if it says so: callers without a credential are not one caller.
-    pub fn identity(&self) -> Option<CredentialId> {
-        self.presents_credential.then_some(self.id)
-    }
 }
 
 impl Access {
@@ -123,7 +101,7 @@ impl Access {
         let credential = Credential::take(headers, &self.forward_headers);
         match &self.rule {
             Rule::PassThrough { scope, acceptance } => {
-                Ok(passed_through(*scope, acceptance, credential))
+                Ok(Caller::passed_through(*scope, acceptance, credential))
             }
             Rule::Gateway {
                 own,
@@ -140,7 +118,7 @@ impl Access {
                 if !routes.iter().any(allows) {
                     return Err(Error::RouteNotAllowed);
                 }
-                Ok(with_gateway_key(*scope, own, &credential))
+                Ok(Caller::with_gateway_key(*scope, own, &credential))
             }
         }
     }
@@ -160,14 +138,26 @@ impl Access {
         matches!(self.rule, Rule::PassThrough { .. })
     }
 
-    /// Reads the file of client keys again, if there is one.
-    pub async fn reload_client_keys(&self) -> Result<(), Unreadable> {
+    /// Reads the file of client keys, if there is one.
+    pub async fn read_client_keys(&self) -> Result<(), Unreadable> {
+        match self.client_keys() {
+            Some(clients) => clients.read().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps up with the file of client keys.
+    pub async fn watch_client_keys(&self) -> Infallible {
+        match self.client_keys() {
+            Some(clients) => clients.watch().await,
+            None => pending().await,
+        }
+    }
+
+    fn client_keys(&self) -> Option<&ClientKeys> {
         match &self.rule {
-            Rule::Gateway {
-                clients: Some(clients),
-                ..
-            } => clients.reload().await,
-            _ => Ok(()),
+            Rule::Gateway { clients, .. } => clients.as_ref(),
+            Rule::PassThrough { .. } => None,
         }
     }
 
@@ -216,7 +206,9 @@ impl Access {
             .and_then(|name| name.to_str().ok());
         acceptance.earn(caller.id, model, began, named);
         let scope = match scope {
-            ScopeRule::Organization => named.map_or_else(|| Arc::clone(&caller.own), organization),
+            ScopeRule::Organization => {
+                named.map_or_else(|| Arc::clone(&caller.own), scope::organization)
+            }
             ScopeRule::Credential | ScopeRule::Shared => return None,
         };
         (scope != caller.scope).then_some(scope)
@@ -228,56 +220,6 @@ impl Access {
             acceptance.lose(caller.id);
         }
     }
-}
-
-/// A caller whose own credential goes upstream.
-fn passed_through(rule: ScopeRule, acceptance: &Acceptance, credential: Credential) -> Caller {
-    let Credential { id, headers } = credential;
-    let own: Arc<str> = id.digits().as_str().into();
-    Caller {
-        id,
-        presents_credential: !headers.is_empty(),
-        payer: id,
-        upstream: headers,
-        scope: scope_of(rule, acceptance, id, &own),
-        own,
-    }
-}
-
-/// A caller for which the gateway's credential goes upstream.
-fn with_gateway_key(rule: ClientScope, gateway: &Credential, presented: &Credential) -> Caller {
-    let own: Arc<str> = presented.id.digits().as_str().into();
-    Caller {
-        id: presented.id,
-        presents_credential: !presented.headers.is_empty(),
-        payer: gateway.id,
-        upstream: gateway.headers.clone(),
-        scope: match rule {
-            ClientScope::Caller => presented.key_id().digits().as_str().into(),
-            ClientScope::Shared => SHARED.into(),
-        },
-        own,
-    }
-}
-
-fn scope_of(
-    rule: ScopeRule,
-    acceptance: &Acceptance,
-    id: CredentialId,
-    own: &Arc<str>,
-) -> Arc<str> {
-    match rule {
-        ScopeRule::Credential => Arc::clone(own),
-        ScopeRule::Shared => SHARED.into(),
-        ScopeRule::Organization => acceptance
-            .organization(id)
-            .map_or_else(|| Arc::clone(own), |name| organization(&name)),
-    }
-}
-
-/// The scope of an organisation, with a prefix that no other scope has.
-fn organization(name: &str) -> Arc<str> {
-    format!("organization:{name}").into()
 }
 
 /// Whether `route` allows `path`: `/v1/files/*` allows everything below `/v1/files/`.

@@ -3,6 +3,7 @@
 //!
 //! [`VARIABLES`] names every one of them; `--help` and `docs/configuration.md` come from it.
 
+mod access;
 pub mod build;
 pub mod command_line;
 mod cors;
@@ -19,10 +20,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use reqwest::Url;
 use secrecy::SecretString;
 
+pub use self::access::{AccessConfig, AccessRule, ClientScope, ScopeRule};
 pub use self::reader::Problem;
 use self::reader::{Reader, configured, environment};
 pub use self::store::{AwsSettings, StoreAdmission, StoreConfig, StorePlace};
@@ -91,60 +93,6 @@ pub enum EncodingRule {
     Float,
     /// What the client asks for.
     AsAsked,
-}
-
-/// What callers may do.
-#[derive(Debug)]
-pub struct AccessConfig {
-    /// Whose credential goes upstream.
-    pub rule: AccessRule,
-    /// The models that callers may ask embeddings of; `None` allows all.
-    pub models: Option<Vec<String>>,
-    /// Headers that are part of a caller's credential, beside the usual ones; in order, each once.
-    pub forward_headers: Vec<HeaderName>,
-}
-
-/// Whose credential goes upstream.
-#[derive(Debug)]
-pub enum AccessRule {
-    /// Each caller's own.
-    PassThrough {
-        /// Which callers share vectors.
-        scope: ScopeRule,
-        /// How long a credential counts as accepted after the upstream accepted it.
-        credential_ttl: Duration,
-    },
-    /// The gateway's.
-    Gateway {
-        /// The upstream's key.
-        key: SecretString,
-        /// SHA-256 of the keys that callers may present; `None` lets every caller in.
-        client_keys: Option<PathBuf>,
-        /// Which callers share vectors.
-        scope: ClientScope,
-        /// `METHOD /path` of what callers may use.
-        allowed_routes: Vec<(http::Method, String)>,
-    },
-}
-
-/// Which callers share vectors, while callers' credentials go upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScopeRule {
-    /// None: each credential has its own.
-    Credential,
-    /// Credentials of one organisation, as the upstream names it.
-    Organization,
-    /// All callers that the upstream accepts.
-    Shared,
-}
-
-/// Which callers share vectors, while the gateway's key goes upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientScope {
-    /// None: each client key has its own.
-    Caller,
-    /// All that the gateway admits.
-    Shared,
 }
 
 /// What is cached and for how long.

@@ -5,43 +5,43 @@
 //! nothing from waiters, and the tiers keep what the upstream charged for.
 
 mod call;
+mod coalescing;
 mod families;
+mod fault;
 mod fetch;
 mod lookup;
 pub mod permits;
 mod proof;
 pub mod request_context;
+mod settle;
+mod tiers;
 mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, ready};
-use opentelemetry::trace::SpanKind;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use self::coalescing::{Claims, CoalescedResult};
 use self::families::Families;
-use self::fetch::{CALLS_AT_ONCE, Fault, LeaderInput};
+use self::fault::Fault;
+use self::fetch::CALLS_AT_ONCE;
 use self::lookup::PartialResult;
 pub use self::lookup::{CallNotes, EmbeddingLookup, Resolved};
 use self::proof::Proof;
 use crate::access::Access;
-use crate::cache::in_flight::{Claim, InFlight, Waiter};
-use crate::cache::{Cache, Freshness};
+use crate::cache::Cache;
+use crate::cache::in_flight::InFlight;
 use crate::embeddings::answer::Unsound;
-use crate::embeddings::entry::Entry;
-use crate::embeddings::key::Key;
 use crate::http::error::Error;
-use crate::telemetry::{Metrics, Outcome, Tally, semantics};
+use crate::telemetry::{Metrics, Outcome, Tally};
 use crate::upstream::Client;
 
 /// How often a look-up waits for other requests. If those fail for reasons of their own, it calls
 /// the upstream itself: with N failing callers, the last must not wait N times.
 const SHARED_ROUNDS: usize = 2;
-
-/// The outcome of an input in flight.
-type CoalescedResult = Result<(Arc<Entry>, Outcome), Fault>;
 
 /// The tiers and the upstream behind them.
 #[derive(Debug)]
@@ -64,20 +64,6 @@ struct Work {
     lookup: EmbeddingLookup,
     /// The vector of the call that proved the caller's acceptance.
     proof: Option<Proof>,
-}
-
-/// What became of missing inputs.
-#[derive(Debug, Default)]
-struct Claims {
-    leading: Leading,
-    waiting: Vec<(usize, Waiter<CoalescedResult>)>,
-}
-
-#[derive(Debug, Default)]
-struct Leading {
-    inputs: Vec<LeaderInput>,
-    /// Inputs whose entries came into memory in between.
-    found: Vec<(usize, Arc<Entry>)>,
 }
 
 impl Resolver {
@@ -222,117 +208,11 @@ impl Resolver {
         fetched.failure.map_or(Ok(()), Err)
     }
 
-    /// Waits for inputs that other requests fetch.
-    async fn wait(
-        &self,
-        lookup: &EmbeddingLookup,
-        waiting: Vec<(usize, Waiter<CoalescedResult>)>,
-        found: &mut PartialResult,
-    ) -> Result<(), Error> {
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let trace = &lookup.context.trace;
-        let mut span = trace.span(SpanKind::Internal, || "coalesced wait");
-        span.describe(|| [semantics::count("embedding_gateway.inputs", waiting.len())]);
-        for (place, waiter) in waiting {
-            let began = Instant::now();
-            let outcome = waiter.outcome().await;
-            if !matches!(outcome, Some(Ok((_, Outcome::Memory | Outcome::Store)))) {
-                found.call.waits.add(began, Instant::now());
-            }
-            match outcome {
-                // The call began before a purge, this request after it.
-                Some(Ok((entry, _))) if !self.is_current(lookup, &entry) => {}
-                Some(Ok((entry, Outcome::Miss))) => found.put(place, entry, Outcome::Collapsed),
-                Some(Ok((entry, source))) => found.put(place, entry, source),
-                Some(Err(fault)) if fault.concerns(&lookup.caller) => return Err(fault.error),
-                Some(Err(_)) | None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Divides missing inputs into those that this request leads, and those that it waits for.
-    fn claim(
-        &self,
-        lookup: &EmbeddingLookup,
-        missing: impl IntoIterator<Item = usize>,
-        share: bool,
-    ) -> Claims {
-        let mut claims = Claims::default();
-        let may_hit = self.access.may_hit(&lookup.caller, &lookup.request.model);
-        let unshared = |place| LeaderInput {
-            place,
-            leader: None,
-        };
-        for place in missing {
-            if !share {
-                claims.leading.inputs.push(unshared(place));
-                continue;
-            }
-            let key = lookup.distinct[place].0;
-            match self.in_flight.claim(key, lookup.caller.payer, may_hit) {
-                Claim::Waiter(waiter) => claims.waiting.push((place, waiter)),
-                // An earlier leader may have completed since the look-up in memory.
-                Claim::Leader(leader) => match self.entry_in_memory(lookup, &key, may_hit) {
-                    Some(entry) => {
-                        leader.complete(Ok((Arc::clone(&entry), Outcome::Memory)));
-                        claims.leading.found.push((place, entry));
-                    }
-                    None => claims.leading.inputs.push(LeaderInput {
-                        place,
-                        leader: Some(leader),
-                    }),
-                },
-            }
-        }
-        claims
-    }
-
-    fn entry_in_memory(
-        &self,
-        lookup: &EmbeddingLookup,
-        key: &Key,
-        may_hit: bool,
-    ) -> Option<Arc<Entry>> {
-        let entry = self.cache.get_memory(key, self.freshness(lookup))?;
-        let current = may_hit && self.families.is_current(&lookup.family, &entry);
-        current.then_some(entry)
-    }
-
-    /// Whether an entry may be served: neither purged, nor too old, nor of a former model.
-    fn is_current(&self, lookup: &EmbeddingLookup, entry: &Entry) -> bool {
-        self.freshness(lookup).allows(entry) && self.families.is_current(&lookup.family, entry)
-    }
-
     /// How long a client waits for calls for so many inputs.
     fn patience(&self, inputs: usize) -> Duration {
         let calls = inputs.div_ceil(self.upstream.max_inputs());
         let waves = u32::try_from(calls.div_ceil(CALLS_AT_ONCE)).unwrap_or(u32::MAX);
         self.upstream.patience(inputs) * waves.max(1)
-    }
-
-    fn may_read(&self, lookup: &EmbeddingLookup) -> bool {
-        lookup.read && self.access.may_hit(&lookup.caller, &lookup.request.model)
-    }
-
-    fn freshness(&self, lookup: &EmbeddingLookup) -> Freshness {
-        self.cache
-            .freshness(&lookup.request.model, &lookup.key_scope.scope)
-    }
-
-    /// Takes from memory what is missing.
-    fn get_memory(&self, lookup: &EmbeddingLookup, found: &mut PartialResult) {
-        let fresh = self.freshness(lookup);
-        for place in found.missing() {
-            let entry = self.cache.get_memory(&lookup.distinct[place].0, fresh);
-            if let Some(entry) =
-                entry.filter(|entry| self.families.is_current(&lookup.family, entry))
-            {
-                found.put(place, entry, Outcome::Memory);
-            }
-        }
     }
 
     fn count(&self, tally: &Tally) {

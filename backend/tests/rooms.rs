@@ -1,5 +1,6 @@
 //! Rules of the code that the compiler does not check: the folders of `src` stand in rows, as
-//! `lib.rs` draws them, and dependencies point down; prose names the actor.
+//! `lib.rs` draws them, and dependencies point down; prose names the actor;
+//! files and functions are short.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -127,5 +128,71 @@ fn prose_names_its_actors_in_lines_that_fit() {
             }
         }
     }
+    assert!(offending.is_empty(), "\n{}", offending.join("\n"));
+}
+
+/// A file holds one idea.
+const LONGEST_FILE: usize = 250;
+
+const LONGEST_FUNCTION: usize = 40;
+
+/// Functions of a file, each with its length. `rustfmt` lays them out: a function ends at the
+/// first brace that stands below its `fn`.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<_> = text.lines().collect();
+    let begins = |line: &str| line.starts_with("fn ") || line.contains(" fn ");
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = &line[..line.len() - code.len()];
+        let is_code = code.starts_with(|c: char| c.is_ascii_lowercase());
+        if !is_code || !begins(code.split(['(', '<']).next().unwrap()) {
+            continue;
+        }
+        let ends = |line: &&str| {
+            let rest = line.strip_prefix(indent);
+            rest.is_some_and(|rest| rest == "}" || !rest.starts_with(' ') && rest.ends_with(';'))
+        };
+        let length = match code.ends_with(['}', ';']) {
+            true => 1,
+            false => 2 + lines[at + 1..].iter().position(ends).unwrap(),
+        };
+        found.push((code.to_owned(), length));
+    }
+    found
+}
+
+/// The part of a file that is compiled without tests. Files of tests alone have none.
+fn production(file: &Path) -> Option<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests").next();
+    (!file.ends_with("tests.rs")).then(|| code.unwrap_or_default().to_owned())
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "../filter/src", "../filter/abi/src"] {
+        sources(&package.join(folder), &mut files);
+    }
+    let (mut offending, mut seen) = (Vec::new(), 0);
+    for file in files {
+        let name = file.strip_prefix(package).unwrap().display();
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        let Some(code) = production(&file) else {
+            continue;
+        };
+        if lines > LONGEST_FILE {
+            offending.push(format!("{name}: {lines} lines"));
+        }
+        for (function, lines) in functions(&code) {
+            seen += 1;
+            if lines > LONGEST_FUNCTION {
+                offending.push(format!("{name}: {lines} lines: {function}"));
+            }
+        }
+    }
+    assert!(seen > 900, "{seen} functions");
     assert!(offending.is_empty(), "\n{}", offending.join("\n"));
 }

@@ -2,10 +2,20 @@
 //! from which no reader learns a key.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use crate::http::process::FILE_PATIENCE;
+
+/// Pause between two reads of the file.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The known keys.
 #[derive(Debug)]
@@ -19,23 +29,49 @@ pub struct ClientKeys {
 pub enum Unreadable {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// A line is neither empty nor a comment, and does not begin with 64 hex digits.
     #[error("line {0} does not begin with 64 hex digits")]
     Line(usize),
 }
 
 impl ClientKeys {
-    /// No key is known until [`Self::reload`].
-    pub fn new(file: PathBuf) -> Self {
+    /// No key is known until [`Self::read`].
+    pub(super) fn new(file: PathBuf) -> Self {
         Self {
             file,
             known: RwLock::default(),
         }
     }
 
+    /// Reads the file for the first time.
+    pub(super) async fn read(&self) -> Result<(), Unreadable> {
+        let read = timeout(FILE_PATIENCE, self.reload()).await;
+        read.unwrap_or_else(|_| Err(io::Error::from(ErrorKind::TimedOut).into()))
+    }
+
+    /// Reads the file again and again.
+    pub(super) async fn watch(&self) -> Infallible {
+        let mut interval = tokio::time::interval(INTERVAL);
+        loop {
+            interval.tick().await;
+            let mut reload = pin!(self.reload());
+            let reloaded = match timeout(FILE_PATIENCE, reload.as_mut()).await {
+                Ok(reloaded) => reloaded,
+                Err(_) => {
+                    tracing::warn!("the file of client keys does not answer");
+                    // One thread waits for it, however long it takes.
+                    reload.await
+                }
+            };
+            if let Err(error) = reloaded {
+                tracing::warn!(%error, "client keys not read again");
+            }
+        }
+    }
+
     /// Reads the file. On failure, the keys of the last read stay known.
-    pub async fn reload(&self) -> Result<(), Unreadable> {
+    async fn reload(&self) -> Result<(), Unreadable> {
         let known = parse(&tokio::fs::read_to_string(&self.file).await?)?;
         let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if *current != known {

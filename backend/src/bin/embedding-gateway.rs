@@ -14,7 +14,7 @@ use embedding_gateway::telemetry;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 /// musl's own allocator is 25 times slower at many small allocations on many threads.
 #[global_allocator]
@@ -69,12 +69,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         deadline = server::serve(listener, service, &limits, stop) => deadline,
         never = app.watch() => match never {},
     };
+    finish(&app, deadline).await;
+    Ok(())
+}
+
+async fn finish(app: &App, deadline: Instant) {
     match timeout_at(deadline, app.finish()).await {
         Ok(()) => tracing::info!("stopped"),
         Err(_) => tracing::warn!("stopped with calls or writes unfinished"),
     }
     app.finish_traces(deadline).await;
-    Ok(())
 }
 
 fn kind_of_store(config: &Config) -> &'static str {

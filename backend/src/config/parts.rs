@@ -2,10 +2,7 @@
 
 use super::reader::Reader;
 use super::variables as var;
-use super::{
-    AccessConfig, AccessRule, CacheConfig, ClientScope, Limits, PurgeRule, ScopeRule, StatusPage,
-    UpstreamConfig, Variable, forwarded, value,
-};
+use super::{CacheConfig, Limits, PurgeRule, StatusPage, UpstreamConfig, Variable, value};
 
 /// `{"input":"a","model":"m"}`
 const MIN_BODY_BYTES: usize = 25;
@@ -39,83 +36,6 @@ impl UpstreamConfig {
             idle_timeout: idle_timeout?,
             pool_idle: pool_idle?,
         })
-    }
-}
-
-impl AccessConfig {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let key = reader.optional(&var::OPENAI_API_KEY, value::secret);
-        let credential_ttl = reader.read(&var::CREDENTIAL_TTL, value::patience);
-        let client_keys = reader.optional(&var::CLIENT_KEYS_FILE, value::path);
-        let anonymous = reader.read(&var::ALLOW_ANONYMOUS, value::boolean);
-        let allowed_routes = reader.read(&var::ALLOWED_ROUTES, value::routes);
-        let models = reader.optional(&var::ALLOWED_EMBEDDING_MODELS, value::list);
-        let forward_headers = reader
-            .optional(&var::FORWARD_HEADERS, forwarded::names)
-            .unwrap_or_default();
-
-        let Some(key) = key else {
-            let scope = reader.optional(&var::CACHE_SCOPE, value::scope);
-            let credential_ttl = credential_ttl?;
-            return Some(Self {
-                rule: AccessRule::PassThrough {
-                    scope: scope.unwrap_or(ScopeRule::Credential),
-                    credential_ttl,
-                },
-                models,
-                forward_headers,
-            });
-        };
-        refuse_open_or_doubled_access(reader, client_keys.is_some(), anonymous?);
-        if !forward_headers.is_empty() {
-            refuse_forwarding(reader);
-        }
-        let scope = reader.optional(&var::CACHE_SCOPE, value::client_scope);
-        let allowed_routes = allowed_routes?;
-        Some(Self {
-            rule: AccessRule::Gateway {
-                key,
-                scope: scope.unwrap_or_else(|| usual_scope(client_keys.is_some())),
-                client_keys,
-                allowed_routes,
-            },
-            models,
-            forward_headers,
-        })
-    }
-}
-
-fn refuse_forwarding(reader: &mut Reader<'_>) {
-    reader.refuse(
-        &var::FORWARD_HEADERS,
-        "contradicts OPENAI_API_KEY: with the gateway's key nothing that identifies a client \
-         goes upstream",
-    );
-}
-
-/// A cache that clients share tells each of them what the others asked. With a file of keys the
-/// operator tells clients apart; without one they are what the network lets in, and any of them
-/// may present what another presents.
-fn usual_scope(tells_clients_apart: bool) -> ClientScope {
-    match tells_clients_apart {
-        true => ClientScope::Caller,
-        false => ClientScope::Shared,
-    }
-}
-
-/// Exactly one of `CLIENT_KEYS_FILE` and `ALLOW_ANONYMOUS` must say who may spend the gateway's key.
-fn refuse_open_or_doubled_access(reader: &mut Reader<'_>, has_keys: bool, is_anonymous: bool) {
-    match (has_keys, is_anonymous) {
-        (false, false) => reader.refuse(
-            &var::OPENAI_API_KEY,
-            "every caller could spend this key: also set CLIENT_KEYS_FILE, or \
-             ALLOW_ANONYMOUS=true if the network decides who may call",
-        ),
-        (true, true) => reader.refuse(
-            &var::ALLOW_ANONYMOUS,
-            "contradicts CLIENT_KEYS_FILE: set one of them",
-        ),
-        _ => {}
     }
 }
 

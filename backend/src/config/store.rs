@@ -95,18 +95,7 @@ impl StoreConfig {
         let admission = reader.read(&var::STORE_ADMISSION, value::admission);
         let min_tokens = reader.read(&var::STORE_MIN_TOKENS, value::parsed);
 
-        let mut place = match (reader.optional(&var::STORE, place), bucket) {
-            (Some(place), bucket) => {
-                if let (Some(StorePlace::S3 { bucket: named, .. }), Some(bucket)) = (&place, bucket)
-                    && *named != bucket
-                {
-                    reader.refuse(&var::S3_BUCKET, "contradicts STORE: set one of them");
-                }
-                place
-            }
-            (None, Some(bucket)) => Some(s3(bucket, "")),
-            (None, None) => None,
-        };
+        let mut place = read_place(reader, bucket);
         if let Some(StorePlace::S3 {
             endpoint: to_fill,
             settings,
@@ -127,6 +116,19 @@ impl StoreConfig {
             min_tokens,
         }))
     }
+}
+
+/// What `STORE` says, else `S3_BUCKET`.
+fn read_place(reader: &mut Reader<'_>, bucket: Option<String>) -> Option<StorePlace> {
+    let Some(place) = reader.optional(&var::STORE, place) else {
+        return bucket.map(|bucket| s3(bucket, ""));
+    };
+    if let (Some(StorePlace::S3 { bucket: named, .. }), Some(bucket)) = (&place, bucket)
+        && *named != bucket
+    {
+        reader.refuse(&var::S3_BUCKET, "contradicts STORE: set one of them");
+    }
+    place
 }
 
 /// `None` for `none`.

@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
 use reqwest::Url;
 use secrecy::SecretString;
 
-use super::{ClientScope, EncodingRule, LogFormat, ScopeRule, StoreAdmission};
+use super::{EncodingRule, LogFormat, StoreAdmission};
 
 /// hyper takes no smaller buffer for a request's head.
 const MIN_HEADER_BYTES: usize = 8192;
@@ -145,23 +144,6 @@ pub(crate) fn base_url(value: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-pub(crate) fn scope(value: &str) -> Result<ScopeRule, String> {
-    match value {
-        "credential" => Ok(ScopeRule::Credential),
-        "organization" => Ok(ScopeRule::Organization),
-        "shared" => Ok(ScopeRule::Shared),
-        _ => Err("must be credential, organization or shared without OPENAI_API_KEY".into()),
-    }
-}
-
-pub(crate) fn client_scope(value: &str) -> Result<ClientScope, String> {
-    match value {
-        "caller" => Ok(ClientScope::Caller),
-        "shared" => Ok(ClientScope::Shared),
-        _ => Err("must be caller or shared with OPENAI_API_KEY".into()),
-    }
-}
-
 pub(crate) fn encoding(value: &str) -> Result<EncodingRule, String> {
     match value {
         "base64" => Ok(EncodingRule::Base64),
@@ -199,26 +181,6 @@ pub(crate) fn list(value: &str) -> Result<Vec<String>, String> {
     } else {
         Ok(names)
     }
-}
-
-/// `POST /v1/embeddings, GET /v1/models, …`
-pub(crate) fn routes(value: &str) -> Result<Vec<(Method, String)>, String> {
-    let entries = value
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty());
-    entries.map(route).collect()
-}
-
-fn route(entry: &str) -> Result<(Method, String), String> {
-    let parts = entry.split_once(' ').and_then(|(method, path)| {
-        let path = path.trim();
-        Some((
-            method.parse().ok()?,
-            path.starts_with("/v1/").then(|| path.to_owned())?,
-        ))
-    });
-    parts.ok_or_else(|| format!("{entry:?} is not of the form `POST /v1/embeddings`"))
 }
 
 /// A part of a whole.

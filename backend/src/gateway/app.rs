@@ -1,15 +1,13 @@
 //! The state that all handlers share, built once from the configuration and closed once.
 
 use std::convert::Infallible;
-use std::io::ErrorKind;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
@@ -24,15 +22,11 @@ use crate::gateway::memory_limit;
 use crate::gateway::status::StatusState;
 use crate::http::byte_budget::ByteBudget;
 use crate::http::error::NO_STORE;
-use crate::http::process::FILE_PATIENCE;
 use crate::resolver::Resolver;
 use crate::resolver::permits::Permits;
 use crate::telemetry::otlp::Unexportable;
 use crate::telemetry::{Gauges, Metrics, Tracer};
 use crate::upstream::{Client, ClientError};
-
-/// Pause between two reads of the file of client keys.
-const CLIENT_KEYS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Everything that a handler may need.
 #[derive(Debug)]
@@ -93,8 +87,7 @@ impl App {
         let tracer = config.tracing.as_ref().map(Tracer::start).transpose()?;
         let tracker = TaskTracker::new();
         let access = Arc::new(Access::new(&config.access)?);
-        let keys = timeout(FILE_PATIENCE, access.reload_client_keys()).await;
-        keys.unwrap_or_else(|_| Err(std::io::Error::from(ErrorKind::TimedOut).into()))?;
+        access.read_client_keys().await?;
         let upstream = Arc::new(Client::new(&config.upstream)?);
         let cache = Cache::open(&config.cache, config.store.as_ref(), &metrics)?;
         let resolver = Arc::new(Resolver::new(
@@ -133,27 +126,8 @@ impl App {
     /// Watches the purges and the file of client keys.
     pub async fn watch(&self) -> Infallible {
         tokio::select! {
-            never = self.watch_client_keys() => never,
+            never = self.access.watch_client_keys() => never,
             never = self.resolver.cache().watch() => never,
-        }
-    }
-
-    async fn watch_client_keys(&self) -> Infallible {
-        let mut interval = tokio::time::interval(CLIENT_KEYS_INTERVAL);
-        loop {
-            interval.tick().await;
-            let mut reload = pin!(self.access.reload_client_keys());
-            let reloaded = match timeout(FILE_PATIENCE, reload.as_mut()).await {
-                Ok(reloaded) => reloaded,
-                Err(_) => {
-                    tracing::warn!("the file of client keys does not answer");
-                    // One thread waits for it, however long it takes.
-                    reload.await
-                }
-            };
-            if let Err(error) = reloaded {
-                tracing::warn!(%error, "client keys not read again");
-            }
         }
     }
 

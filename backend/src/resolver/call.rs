@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
-use super::fetch::LeaderInput;
+use super::coalescing::LeaderInput;
 use super::{EmbeddingLookup, Resolver};
 use crate::embeddings::answer::{self, Answer, Question};
 use crate::embeddings::request::Input;
@@ -41,12 +41,7 @@ impl Resolver {
             .iter()
             .map(|input| lookup.distinct[input.place].1.clone())
             .collect();
-        let question = Question {
-            inputs: &inputs,
-            model: &lookup.request.model,
-            dimensions: lookup.request.dimensions,
-            asked_ms: self.cache.now_ms(),
-        };
+        let question = self.question(lookup, &inputs);
         let mut span = self.call_span(lookup, inputs.len());
         let began = Instant::now();
         let room = match lookup.room_for_call(&inputs) {
@@ -68,22 +63,40 @@ impl Resolver {
             .await
             .map_err(|error| self.without_own_credential(error));
         let ended = Instant::now();
-        let called = replied.and_then(|reply| {
-            let answer = answer::check(&reply.body, &question);
-            let answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
-            lookup.count(&answer.entries, inputs.len());
-            let model = &lookup.request.model;
-            let scope = self
-                .access
-                .accepted(&lookup.caller, model, began, &reply.headers);
-            Ok(Called {
-                answer,
-                headers: reply.headers,
-                scope,
-            })
-        });
+        let called = replied.and_then(|reply| self.check(lookup, reply, &question, began));
         self.note(lookup, &called, ended - began, &mut span);
         (claimed, (began, ended), called)
+    }
+
+    fn question<'a>(&self, lookup: &'a EmbeddingLookup, inputs: &'a [Input]) -> Question<'a> {
+        Question {
+            inputs,
+            model: &lookup.request.model,
+            dimensions: lookup.request.dimensions,
+            asked_ms: self.cache.now_ms(),
+        }
+    }
+
+    /// Checks the upstream's answer to a call that `began` then.
+    fn check(
+        &self,
+        lookup: &EmbeddingLookup,
+        reply: upstream::Reply,
+        question: &Question<'_>,
+        began: Instant,
+    ) -> Result<Called, Error> {
+        let answer = answer::check(&reply.body, question);
+        let answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
+        lookup.count(&answer.entries, question.inputs.len());
+        let model = &lookup.request.model;
+        let scope = self
+            .access
+            .accepted(&lookup.caller, model, began, &reply.headers);
+        Ok(Called {
+            answer,
+            headers: reply.headers,
+            scope,
+        })
     }
 
     /// A refusal of the gateway's own key is no client's business: it names the key and the

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::call::Called;
-use super::fetch::{Fault, LeaderInput};
+use super::coalescing::LeaderInput;
+use super::fault::Fault;
 use super::lookup::PartialResult;
 use super::{CallNotes, EmbeddingLookup, Resolver};
 use crate::cache::in_flight::{Claim, Leader};
@@ -34,6 +36,17 @@ pub(super) struct Proof {
 }
 
 impl Proof {
+    fn of(place: usize, called: Called) -> Result<Self, Error> {
+        let fault = called.answer.fault.unwrap_or(Unsound::Unreadable);
+        let entry = called.answer.entries.into_iter().next().flatten();
+        Ok(Self {
+            place,
+            entry: entry.ok_or_else(|| Error::Unsound(Arc::new(fault)))?,
+            is_named: called.answer.is_named,
+            scope: called.scope,
+        })
+    }
+
     /// The call again, as far as its vector is concerned: its cost is noted already.
     pub(super) fn called(&self) -> Called {
         Called {
@@ -122,33 +135,28 @@ impl Resolver {
             called.map(|called| (waited, called))
         });
         let (waited, called) = proof.await.map_err(|_| Error::Internal)??;
-        let mut call = CallNotes {
-            billed_tokens: called.answer.billed_tokens,
-            headers: called.headers,
-            scope: called.scope.clone(),
-            ..CallNotes::default()
-        };
-        call.waits.add(waited.0, waited.1);
-        found.call.add(call);
-        let scope = called.scope;
-        if let Some(scope) = &scope {
+        if let Some(scope) = &called.scope {
             lookup.enter(scope);
         }
-        let fault = called.answer.fault.unwrap_or(Unsound::Unreadable);
-        let entry = called.answer.entries.into_iter().next().flatten();
-        let entry = entry.ok_or_else(|| Error::Unsound(Arc::new(fault)))?;
-        Ok(Some(Proof {
-            place,
-            entry,
-            is_named: called.answer.is_named,
-            scope,
-        }))
+        found.call.add(notes_of(waited, &called));
+        Proof::of(place, called).map(Some)
     }
 
     async fn call_for(&self, lookup: &EmbeddingLookup, place: usize) -> super::call::CallResult {
         let leader = None;
         self.call(lookup, vec![LeaderInput { place, leader }]).await
     }
+}
+
+fn notes_of((began, until): (Instant, Instant), called: &Called) -> CallNotes {
+    let mut call = CallNotes {
+        billed_tokens: called.answer.billed_tokens,
+        headers: called.headers.clone(),
+        scope: called.scope.clone(),
+        ..CallNotes::default()
+    };
+    call.waits.add(began, until);
+    call
 }
 
 /// The input that costs least.

@@ -66,15 +66,3 @@ fn doubtful_upstreams_are_refused() {
         assert!(base_url(bad).is_err(), "{bad}");
     }
 }
-
-#[test]
-fn routes_name_method_and_path() {
-    let expected = vec![
-        (Method::POST, "/v1/a".into()),
-        (Method::GET, "/v1/b".into()),
-    ];
-    assert_eq!(routes("POST /v1/a, GET  /v1/b,").unwrap(), expected);
-    for bad in ["POST", "/v1/a", "POST /a", "P T /v1/a"] {
-        assert!(routes(bad).is_err(), "{bad}");
-    }
-}

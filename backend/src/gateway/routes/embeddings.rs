@@ -1,51 +1,42 @@
 //! `POST /v1/embeddings`: the upstream charges for each input once.
 //!
 //! A request's steps, from top to bottom: [`admit`] the caller, [`receive`] the body, compare its
-//! hash ([`body_hash::verdict`]), [`understand`] it, `look_up` its vectors, and write the answer
-//! ([`ResponsePlan::answer`]). `bypass` forwards a request that the gateway does not understand.
+//! hash ([`body_hash::verdict`]), [`understand`] it, look up its vectors and write the answer
+//! ([`EmbeddingsRequest::look_up`]). [`EmbeddingsRequest::bypass`] forwards a request that the
+//! gateway does not understand.
 //!
 //! For a hit in memory every step ends before its function returns. So the steps return futures
 //! that are ready, joined by `Either`, and only the slow ways (large bodies, bypasses, misses) are
 //! boxed: a hit allocates no future.
 
 mod answer;
+mod look_up;
 mod receive;
 mod understand;
+mod untouched;
 
 use std::sync::Arc;
 
 use axum::BoxError;
-use axum::body::Body;
-use axum::extract::Request;
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::{Either, ready};
-use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 use tokio::task::spawn_blocking;
 
-use self::answer::ResponsePlan;
 use self::receive::receive;
 use self::understand::{Understood, understand};
 use crate::access::{Access, Caller};
-use crate::embeddings::batch::Batch;
-use crate::embeddings::key::KeyBuilder;
-use crate::embeddings::request::EmbeddingRequest;
 use crate::gateway::app::App;
 use crate::gateway::body_hash;
 use crate::gateway::observed_body::ResponseBody;
-use crate::gateway::routes::passthrough;
-use crate::http::error::{Error, UpstreamRefusal, is_of_credential};
-use crate::http::headers::{self, Directives};
+use crate::http::error::{Error, is_of_credential};
+use crate::http::headers;
 use crate::http::tags;
-use crate::resolver::EmbeddingLookup;
 use crate::resolver::request_context::RequestContext;
+use crate::telemetry::HashVerdict;
 use crate::telemetry::request_record::EmbeddingOutcome;
-use crate::telemetry::{Bypass, HashVerdict, semantics};
-
-const BYPASS: HeaderValue = HeaderValue::from_static("embedding-gateway; fwd=bypass");
 
 /// What an input takes beside its text, until its request is answered: its key, its place among
 /// the others, and who waits for it.
@@ -56,20 +47,6 @@ type Answered = (Response<ResponseBody>, Option<EmbeddingOutcome>);
 
 /// Bodies up to this size are read where they arrive: that takes a fraction of a millisecond.
 const SMALL_BODY_BYTES: usize = 128 * 1024;
-
-/// Statuses of refusals that name an input by its place.
-const POSITIONED: [StatusCode; 3] = [
-    StatusCode::BAD_REQUEST,
-    StatusCode::PAYLOAD_TOO_LARGE,
-    StatusCode::UNPROCESSABLE_ENTITY,
-];
-
-/// A request of several inputs as the client made it, which the upstream may see in parts only.
-struct OwnRequest {
-    request: EmbeddingsRequest,
-    body: Bytes,
-    inputs: usize,
-}
 
 /// A request to [`EMBEDDINGS`], admitted.
 struct EmbeddingsRequest {
@@ -204,95 +181,6 @@ impl EmbeddingsRequest {
 
     fn verdict(&self, body: &[u8]) -> HashVerdict {
         body_hash::verdict(&self.parts.headers, body)
-    }
-
-    /// Looks up the vectors, and answers with them.
-    fn look_up(
-        self,
-        mut request: EmbeddingRequest,
-        verdict: HashVerdict,
-        body: Bytes,
-    ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
-        let count = request.inputs.len();
-        let context = self.context;
-        context.trace.describe(|| semantics::embeddings(&request));
-        let (app, caller) = (self.app, self.caller);
-        let directives = Directives::of(&self.parts.headers);
-        let query = self.parts.uri.query().filter(|query| !query.is_empty());
-        let key_scope = app.key_scope(&caller.scope, query);
-        let inputs = std::mem::take(&mut request.inputs);
-        let keys = KeyBuilder::new(&key_scope, &request);
-        let family = keys.family();
-        let batch = Batch::new(&keys, inputs);
-        let plan = ResponsePlan {
-            model: Arc::clone(&request.model),
-            encoding: request.encoding.unwrap_or_default(),
-            directives,
-            repeats: batch.repeats(),
-            places: batch.places,
-            own: Arc::clone(&caller.own),
-            last_purge: app.resolver.cache().purges().latest(),
-            scope: Arc::clone(&caller.scope),
-            may_be_stored: verdict == HashVerdict::Match && !directives.no_store,
-        };
-        let query: Option<Arc<str>> = query.map(Into::into);
-        let own = (count > 1).then(|| OwnRequest {
-            request: Self {
-                app: Arc::clone(&app),
-                parts: self.parts,
-                caller: caller.clone(),
-                context: context.clone(),
-            },
-            body,
-            inputs: count,
-        });
-        let resolved = app.resolver.resolve(EmbeddingLookup {
-            request,
-            key_scope,
-            family,
-            distinct: batch.distinct,
-            caller,
-            read: !directives.no_cache && !directives.no_store,
-            write: !directives.no_store,
-            only_if_cached: directives.only_if_cached,
-            query,
-            context,
-        });
-        resolved.then(move |resolved| match (resolved, own) {
-            (Err(Error::Refused(refusal)), Some(own)) if own.is_misplaced(&refusal) => {
-                Either::Left(Box::pin(own.repeat()))
-            }
-            (resolved, _) => Either::Right(ready(resolved.map(|found| plan.answer(&app, found)))),
-        })
-    }
-
-    /// Forwards a request that the gateway does not understand, and caches nothing of it.
-    async fn bypass(self, body: Bytes, reason: Bypass) -> Result<Answered, Error> {
-        let (mut response, outcome) = self.forward(body).await?;
-        response.extensions_mut().insert(reason);
-        Ok((response, outcome))
-    }
-
-    async fn forward(self, body: Bytes) -> Result<Answered, Error> {
-        let length = body.len();
-        let mut request = Request::from_parts(self.parts, Body::from(body));
-        request.headers_mut().insert(CONTENT_LENGTH, length.into());
-        let (app, caller) = (&self.app, &self.caller);
-        let mut response = passthrough::forward(app, caller, request, &self.context.trace).await?;
-        response.headers_mut().append(headers::CACHE_STATUS, BYPASS);
-        Ok((response.map(ResponseBody::Stream), None))
-    }
-}
-
-impl OwnRequest {
-    /// Whether the upstream may have refused an input at a place that is not the client's.
-    fn is_misplaced(&self, refusal: &UpstreamRefusal) -> bool {
-        refusal.inputs != self.inputs && POSITIONED.contains(&refusal.status)
-    }
-
-    /// Asks the upstream what the client asked: its refusal then names the client's places.
-    async fn repeat(self) -> Result<Answered, Error> {
-        self.request.forward(self.body).await
     }
 }
 

@@ -7,6 +7,7 @@ use std::iter::successors;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderMap};
 use opentelemetry::trace::SpanKind;
 
@@ -17,7 +18,7 @@ use crate::http::error::{Error, NO_STORE, is_of_credential};
 use crate::http::headers;
 use crate::http::paths::percent_decoded;
 use crate::resolver::request_context::RequestContext;
-use crate::telemetry::{Trace, semantics};
+use crate::telemetry::{Span, Trace, semantics};
 
 /// The path of the API.
 const API: &str = "/v1";
@@ -86,21 +87,27 @@ pub async fn forward(
             }
             span.fail(error.code());
         })?;
-    let status = answer.status().as_u16();
-    if is_of_credential(answer.status()) && !app.access.passes_credentials() {
-        tracing::error!(status, "the upstream refuses OPENAI_API_KEY");
-        span.fail(Error::GatewayKeyRefused.code());
-        return Err(Error::GatewayKeyRefused);
-    }
-    span.describe(|| [semantics::status(status)]);
-    if status >= 400 {
-        span.fail(answer.status().as_str());
-    }
+    note_status(app, answer.status(), &mut span)?;
     drop(span);
     let mut answer = answer.map(Body::new);
     headers::remove_hop_by_hop(answer.headers_mut());
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     Ok(answer)
+}
+
+/// Refuses what the upstream says of the gateway's own key.
+fn note_status(app: &App, status: StatusCode, span: &mut Span) -> Result<(), Error> {
+    let number = status.as_u16();
+    if is_of_credential(status) && !app.access.passes_credentials() {
+        tracing::error!(status = number, "the upstream refuses OPENAI_API_KEY");
+        span.fail(Error::GatewayKeyRefused.code());
+        return Err(Error::GatewayKeyRefused);
+    }
+    span.describe(|| [semantics::status(number)]);
+    if number >= 400 {
+        span.fail(status.as_str());
+    }
+    Ok(())
 }
 
 /// Leaves the headers that the upstream gets, and adds the credential.

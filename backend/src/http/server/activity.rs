@@ -20,15 +20,17 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Running(Arc<Activity>);
 
-impl Activity {
-    pub(super) fn new() -> Arc<Self> {
+impl Default for Activity {
+    fn default() -> Self {
         let changed = Instant::now();
-        Arc::new(Self(Mutex::new(State {
+        Self(Mutex::new(State {
             running: 0,
             changed,
-        })))
+        }))
     }
+}
 
+impl Activity {
     /// Notes a request that begins.
     pub(super) fn begin(self: &Arc<Self>) -> Running {
         self.change(|running| running + 1);
@@ -76,7 +78,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_idles_from_its_last_request_on() {
-        let activity = Activity::new();
+        let activity = Arc::new(Activity::default());
         let running = activity.begin();
         let began = Instant::now();
         let ends = async {

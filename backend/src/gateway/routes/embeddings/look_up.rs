@@ -1,0 +1,112 @@
+//! Looks up the vectors of a request, and answers with them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{Either, ready};
+
+use super::answer::ResponsePlan;
+use super::untouched::OwnRequest;
+use super::{Answered, EmbeddingsRequest};
+use crate::access::Caller;
+use crate::embeddings::batch::Batch;
+use crate::embeddings::key::KeyBuilder;
+use crate::embeddings::request::EmbeddingRequest;
+use crate::http::error::Error;
+use crate::http::headers::Directives;
+use crate::resolver::EmbeddingLookup;
+use crate::resolver::request_context::RequestContext;
+use crate::telemetry::{HashVerdict, semantics};
+
+impl EmbeddingsRequest {
+    /// Looks up the vectors, and answers with them.
+    pub(super) fn look_up(
+        self,
+        request: EmbeddingRequest,
+        verdict: HashVerdict,
+        body: Bytes,
+    ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
+        let inputs = request.inputs.len();
+        let app = Arc::clone(&self.app);
+        let (own, lookup, plan) = self.divide(request, verdict);
+        let own = own.map(|request| OwnRequest {
+            request,
+            body,
+            inputs,
+        });
+        let resolved = app.resolver.resolve(lookup);
+        resolved.then(move |resolved| match (resolved, own) {
+            (Err(Error::Refused(refusal)), Some(own)) if own.is_misplaced(&refusal) => {
+                Either::Left(Box::pin(own.repeat()))
+            }
+            (resolved, _) => Either::Right(ready(resolved.map(|found| plan.answer(&app, found)))),
+        })
+    }
+
+    /// Divides the request into what is looked up and how it is answered. What asks for several
+    /// inputs is kept beside: the upstream may see it in parts only.
+    fn divide(
+        self,
+        mut request: EmbeddingRequest,
+        verdict: HashVerdict,
+    ) -> (Option<Self>, EmbeddingLookup, ResponsePlan) {
+        self.context
+            .trace
+            .describe(|| semantics::embeddings(&request));
+        let query = self.parts.uri.query().filter(|query| !query.is_empty());
+        let key_scope = self.app.key_scope(&self.caller.scope, query);
+        let query = query.map(Into::into);
+        let inputs = std::mem::take(&mut request.inputs);
+        let is_batch = inputs.len() > 1;
+        let keys = KeyBuilder::new(&key_scope, &request);
+        let (family, batch) = (keys.family(), Batch::new(&keys, inputs));
+        let directives = Directives::of(&self.parts.headers);
+        let may_be_stored = verdict == HashVerdict::Match && !directives.no_store;
+        let repeats = batch.repeats();
+        let plan = self.plan(&request, directives, (batch.places, repeats), may_be_stored);
+        let (own, caller, context) = self.kept(is_batch);
+        let lookup = EmbeddingLookup {
+            request,
+            key_scope,
+            family,
+            distinct: batch.distinct,
+            caller,
+            read: !directives.no_cache && !directives.no_store,
+            write: !directives.no_store,
+            only_if_cached: directives.only_if_cached,
+            query,
+            context,
+        };
+        (own, lookup, plan)
+    }
+
+    fn plan(
+        &self,
+        request: &EmbeddingRequest,
+        directives: Directives,
+        (places, repeats): (Vec<usize>, usize),
+        may_be_stored: bool,
+    ) -> ResponsePlan {
+        ResponsePlan {
+            model: Arc::clone(&request.model),
+            encoding: request.encoding.unwrap_or_default(),
+            directives,
+            repeats,
+            places,
+            own: Arc::clone(&self.caller.own),
+            last_purge: self.app.resolver.cache().purges().latest(),
+            scope: Arc::clone(&self.caller.scope),
+            may_be_stored,
+        }
+    }
+
+    /// The caller and the context, and the request itself if it is kept.
+    fn kept(self, is_kept: bool) -> (Option<Self>, Caller, RequestContext) {
+        if !is_kept {
+            return (None, self.caller, self.context);
+        }
+        let (caller, context) = (self.caller.clone(), self.context.clone());
+        (Some(self), caller, context)
+    }
+}

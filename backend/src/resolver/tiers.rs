@@ -1,0 +1,117 @@
+//! What a look-up may take from the tiers.
+
+use std::sync::Arc;
+
+use opentelemetry::trace::SpanKind;
+
+use super::coalescing::LeaderInput;
+use super::fetch::FetchResult;
+use super::lookup::PartialResult;
+use super::{EmbeddingLookup, Resolver};
+use crate::cache::Freshness;
+use crate::embeddings::entry::Entry;
+use crate::embeddings::key::Key;
+use crate::telemetry::{Outcome, Span, semantics};
+
+impl Resolver {
+    pub(super) fn may_read(&self, lookup: &EmbeddingLookup) -> bool {
+        lookup.read && self.access.may_hit(&lookup.caller, &lookup.request.model)
+    }
+
+    pub(super) fn freshness(&self, lookup: &EmbeddingLookup) -> Freshness {
+        self.cache
+            .freshness(&lookup.request.model, &lookup.key_scope.scope)
+    }
+
+    /// Whether an entry may be served: neither purged, nor too old, nor of a former model.
+    pub(super) fn is_current(&self, lookup: &EmbeddingLookup, entry: &Entry) -> bool {
+        self.freshness(lookup).allows(entry) && self.families.is_current(&lookup.family, entry)
+    }
+
+    pub(super) fn entry_in_memory(
+        &self,
+        lookup: &EmbeddingLookup,
+        key: &Key,
+        may_hit: bool,
+    ) -> Option<Arc<Entry>> {
+        let entry = self.cache.get_memory(key, self.freshness(lookup))?;
+        let current = may_hit && self.families.is_current(&lookup.family, &entry);
+        current.then_some(entry)
+    }
+
+    /// Takes from memory what is missing.
+    pub(super) fn get_memory(&self, lookup: &EmbeddingLookup, found: &mut PartialResult) {
+        let fresh = self.freshness(lookup);
+        for place in found.missing() {
+            let entry = self.cache.get_memory(&lookup.distinct[place].0, fresh);
+            if let Some(entry) =
+                entry.filter(|entry| self.families.is_current(&lookup.family, entry))
+            {
+                found.put(place, entry, Outcome::Memory);
+            }
+        }
+    }
+
+    /// Brings into memory what a call is not to overwrite: it validates, and vectors that are there
+    /// and not stale stay the same in every cache.
+    pub(super) async fn recall_stored(&self, lookup: &EmbeddingLookup, claimed: &[LeaderInput]) {
+        if lookup.write && !lookup.read && self.cache.has_store() {
+            let keys = claimed.iter().map(|input| lookup.distinct[input.place].0);
+            self.cache
+                .get_store(keys.collect(), self.freshness(lookup))
+                .await;
+        }
+    }
+
+    /// Looks into the store. Returns the inputs that it does not have.
+    pub(super) async fn get_store(
+        &self,
+        lookup: &EmbeddingLookup,
+        claimed: Vec<LeaderInput>,
+        fetched: &mut FetchResult,
+    ) -> Vec<LeaderInput> {
+        let found = self.stored(lookup, &claimed).await;
+        let mut missing = Vec::new();
+        for (input, entry) in claimed.into_iter().zip(found) {
+            match entry {
+                Some(entry) => {
+                    lookup.context.count(entry.vector.len());
+                    input.complete(&entry, Outcome::Store, fetched);
+                }
+                None => missing.push(input),
+            }
+        }
+        missing
+    }
+
+    /// What the store has of these inputs, and is of their family.
+    async fn stored(
+        &self,
+        lookup: &EmbeddingLookup,
+        claimed: &[LeaderInput],
+    ) -> Vec<Option<Arc<Entry>>> {
+        let key_of = |input: &LeaderInput| lookup.distinct[input.place].0;
+        let keys: Vec<Key> = claimed.iter().map(key_of).collect();
+        let mut span = match self.cache.has_store() {
+            true => lookup
+                .context
+                .trace
+                .span(SpanKind::Internal, || "store look-up"),
+            false => Span::default(),
+        };
+        span.describe(|| [semantics::count("embedding_gateway.inputs", keys.len())]);
+        let found = self.cache.get_store(keys, self.freshness(lookup)).await;
+        // All first: the newest of them says what the family is.
+        for entry in found.iter().flatten() {
+            self.families.is_current(&lookup.family, entry);
+        }
+        let current = |entry: &Arc<Entry>| self.families.is_current(&lookup.family, entry);
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|entry| entry.filter(current))
+            .collect();
+        let hits = found.iter().flatten().count();
+        span.describe(|| [semantics::count("embedding_gateway.inputs.store", hits)]);
+        found
+    }
+}

@@ -1,0 +1,136 @@
+//! Embeddings calls: short, asked once more only where nothing can be charged twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::Url;
+
+use super::client::{Client, failure};
+use super::encodings::is_of_request;
+use super::reply::{AnswerRoom, Reply};
+use crate::embeddings::request::Encoding;
+use crate::http::error::Error;
+
+/// Inputs of a call that `UPSTREAM_TIMEOUT` is meant for.
+const USUAL_INPUTS: usize = 256;
+
+/// A call goes on for so many times as long as a client waits for it: the upstream charges for it
+/// in any case, and the client's next try finds its vectors.
+const CALL_GOES_ON: u32 = 4;
+
+/// The path below the base URL.
+const EMBEDDINGS: &str = "/embeddings";
+
+/// What an embeddings call asks.
+#[expect(missing_debug_implementations, reason = "a function has none")]
+pub struct Question<'a, W> {
+    /// The model.
+    pub model: &'a Arc<str>,
+    /// The `encoding_format` that the client asks for.
+    pub encoding: Option<Encoding>,
+    /// Writes the body of a call in an encoding.
+    pub body: W,
+}
+
+impl Client {
+    /// Asks for embeddings. `credential`, the query and nothing else of the caller goes along.
+    ///
+    /// If the upstream may have refused only how vectors are to be written, it is asked once more
+    /// without a word of that.
+    pub async fn embeddings<W: Fn(Option<Encoding>) -> Bytes>(
+        &self,
+        query: Option<&str>,
+        credential: HeaderMap,
+        question: &Question<'_, W>,
+        room: AnswerRoom,
+    ) -> Result<Reply, Error> {
+        let answer = self.ask(query, &credential, question, &room).await;
+        answer.map(|(headers, body)| Reply::new(headers, body, room))
+    }
+
+    async fn ask<W: Fn(Option<Encoding>) -> Bytes>(
+        &self,
+        query: Option<&str>,
+        credential: &HeaderMap,
+        question: &Question<'_, W>,
+        room: &AnswerRoom,
+    ) -> Result<(HeaderMap, Bytes), Error> {
+        let Question {
+            model,
+            encoding: asked,
+            body,
+        } = question;
+        let sent = self.encodings.for_call(model, *asked);
+        let call = |body| self.call_embeddings(query, credential, body, room);
+        let first = call(body(sent)).await;
+        match &first {
+            Ok(_) => self.encodings.taken(model, sent),
+            Err(Error::Refused(refusal)) if self.encodings.may_be_refused(model, sent, refusal) => {
+                let second = call(body(None)).await;
+                return match &second {
+                    Ok(_) => {
+                        self.encodings.refused(model);
+                        second
+                    }
+                    // The client asked just so.
+                    Err(Error::Refused(refusal)) if *asked == sent && is_of_request(refusal) => {
+                        first
+                    }
+                    Err(_) => second,
+                };
+            }
+            Err(_) => {}
+        }
+        first
+    }
+
+    async fn call_embeddings(
+        &self,
+        query: Option<&str>,
+        credential: &HeaderMap,
+        body: Bytes,
+        room: &AnswerRoom,
+    ) -> Result<(HeaderMap, Bytes), Error> {
+        let url = self.url(EMBEDDINGS, query);
+        let time = self.patience(room.inputs()) * CALL_GOES_ON;
+        let place = self.short.place();
+        let call = || {
+            let mut request = reqwest::Request::new(Method::POST, url.clone());
+            *request.headers_mut() = credential.clone();
+            let headers = request.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            *request.body_mut() = Some(body.clone().into());
+            *request.timeout_mut() = Some(time);
+            place.http().execute(request)
+        };
+        let answer = match call().await {
+            // Without a connection nothing was sent, so nothing can be charged twice.
+            Err(error) if error.is_connect() => call().await,
+            other => other,
+        };
+        let answer = answer.map_err(|error| failure(&error))?;
+        self.short.note(answer.version());
+        room.read(answer.into()).await
+    }
+
+    /// How long a client waits for a call of so many inputs: in proportion to them beyond
+    /// [`USUAL_INPUTS`]. The call itself goes on for longer, so that its answer is kept.
+    pub fn patience(&self, inputs: usize) -> Duration {
+        let inputs = inputs.min(self.max_inputs).max(USUAL_INPUTS);
+        self.timeout.mul_f64(inputs as f64 / USUAL_INPUTS as f64)
+    }
+
+    /// The most inputs of one embeddings call.
+    pub fn max_inputs(&self) -> usize {
+        self.max_inputs
+    }
+
+    /// The URL of embeddings calls.
+    pub fn embeddings_url(&self) -> Url {
+        self.url(EMBEDDINGS, None)
+    }
+}

@@ -1,0 +1,71 @@
+//! Calls that are passed on, streamed both ways.
+
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
+use std::iter::successors;
+
+use axum::body::Body;
+use http::{Request, Response};
+use http_body::Body as _;
+
+use super::client::{Client, failure};
+use super::placed_body::PlacedBody;
+use super::shared_body::SharedBody;
+use super::silence::Silence;
+use crate::http::error::Error;
+
+impl Client {
+    /// Forwards a request. `path` is the part after `/v1`, with its slash.
+    pub async fn forward(
+        &self,
+        request: Request<Body>,
+        path: &str,
+    ) -> Result<Response<Body>, Error> {
+        let (parts, body) = request.into_parts();
+        let url = self.url(path, parts.uri.query());
+        let (silence, place) = (Silence::begin(self.idle_timeout), self.long.place());
+        let body = (!body.is_end_stream()).then(|| SharedBody::new(body, &silence));
+        let call = || {
+            let mut call = reqwest::Request::new(parts.method.clone(), url.clone());
+            *call.headers_mut() = parts.headers.clone();
+            *call.body_mut() = body.clone().map(reqwest::Body::wrap);
+            place.http().execute(call)
+        };
+        // What may be sent again does nothing at the upstream (RFC 9110, 9.2.1).
+        let is_safe = parts.method.is_safe() && body.is_none();
+        let answer = async {
+            match call().await {
+                // Without a connection hyper has read nothing from the body.
+                Err(error) if error.is_connect() || is_safe && broke_off(&error) => call().await,
+                other => other,
+            }
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = silence.lasts() => return Err(Error::UpstreamTimeout),
+        };
+        // A client that does not send what it announced is no failure of the upstream.
+        let of_client = || body.and_then(|body| body.failure());
+        let failed = |error| of_client().unwrap_or_else(|| failure(&error));
+        let answer: Response<_> = answer.map_err(failed)?.into();
+        self.long.note(answer.version());
+        match answer.status().is_informational() {
+            // The gateway asked for no upgrade, so 101 is no answer.
+            true => Err(Error::UpstreamBroken),
+            false => Ok(answer.map(|body| Body::new(PlacedBody::new(silence.heard(body), place)))),
+        }
+    }
+}
+
+/// Whether the connection ended before an answer came. Most often the upstream closed an idle
+/// connection just as the request was sent.
+fn broke_off(error: &reqwest::Error) -> bool {
+    let causes = successors(error.source(), |&cause| cause.source());
+    causes.into_iter().any(|cause| {
+        let ended = cause.downcast_ref::<hyper::Error>();
+        let ended = ended.is_some_and(|e| e.is_incomplete_message() || e.is_canceled());
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        ended || matches!(io, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
+    })
+}
