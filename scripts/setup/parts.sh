@@ -50,6 +50,25 @@ setup_musl() {
   command -v musl-gcc >/dev/null || apt_install musl-tools || fail "musl: install musl-gcc"
 }
 
+readonly CROSS_TARGETS=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
+
+missing_cross() {
+  [ -x "$TOOLS/cross/bin/cargo-zigbuild" ] || echo cargo-zigbuild
+  missing_components "${CROSS_TARGETS[@]/#/rust-std-}"
+}
+
+setup_cross() {
+  local target
+  for target in "${CROSS_TARGETS[@]}"; do
+    [ -z "$(missing_components "rust-std-$target")" ] || rustup target add --toolchain "$(pinned_toolchain)" "$target" ||
+      fail "cross: rustup could not add $target"
+  done
+  [ -x "$TOOLS/cross/bin/cargo-zigbuild" ] || {
+    python3 -m venv "$TOOLS/cross"
+    "$TOOLS/cross/bin/pip" install --quiet "ziglang==$ZIG_VERSION" "cargo-zigbuild==$ZIGBUILD_VERSION"
+  } || fail "cross: pip could not install zig and cargo-zigbuild"
+}
+
 missing_envoy() {
   [ -x "$TOOLS/bin/envoy-$ENVOY_VERSION" ] && [ "$(readlink "$TOOLS/bin/envoy")" = "envoy-$ENVOY_VERSION" ] ||
     echo "Envoy $ENVOY_VERSION"

@@ -80,7 +80,7 @@ VARIANTS = [
 def copy(folder: Path) -> Path:
     """A copy of the whole tree, with something in place of the module that is not in the repository."""
     tree = folder / "kustomize"
-    shutil.copytree(KUSTOMIZE, tree, ignore=shutil.ignore_patterns("plugin.wasm", "vtc"))
+    shutil.copytree(KUSTOMIZE, tree, ignore=shutil.ignore_patterns("plugin.wasm", "vtc", "pinned"))
     (tree / "components/body-hash-file/plugin.wasm").write_bytes(b"\0asm\xff")
     return tree
 

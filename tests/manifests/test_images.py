@@ -1,5 +1,6 @@
 """scripts/images.sh: what it builds, where it pushes, and that one run moves every place that names an image."""
 
+import hashlib
 import json
 import os
 import re
@@ -11,7 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.client import answers, send
 from harness.paths import ROOT
+from harness.ports import free_port
+from harness.processes import Process
+from harness.waiting import eventually
 
 from . import render, workloads
 from .objects import Manifests
@@ -22,12 +27,20 @@ _TOOL = """#!/bin/sh
 echo "$(basename "$0") $*" >>"$CALLS"
 for last; do :; done
 case $1 in build) ls "$last" >>"$CALLS" ;; esac
+while [ $# -gt 0 ]; do
+  case $1 in --digestfile) printf 'sha256:%064d' 1 >"$2" ;; imagetools) [ "$2" != inspect ] || printf 'sha256:%064d\\n' 1 ;; esac
+  shift
+done
 """
+DIGEST = f"sha256:{1:064d}"
 _CARGO = """#!/bin/sh
 echo "cargo $*" >>"$CALLS"
 echo "of commit ${GIT_COMMIT-none}" >>"$CALLS"
-mkdir -p target/x86_64-unknown-linux-musl/release target/wasm32-wasip1/release
-touch target/x86_64-unknown-linux-musl/release/embedding-gateway target/x86_64-unknown-linux-musl/release/endpoint-broadcaster
+mkdir -p target/wasm32-wasip1/release
+for processor in x86_64 aarch64; do
+  mkdir -p target/$processor-unknown-linux-musl/release
+  echo $processor | tee target/$processor-unknown-linux-musl/release/embedding-gateway >target/$processor-unknown-linux-musl/release/endpoint-broadcaster
+done
 touch target/wasm32-wasip1/release/body_hash_filter.wasm
 """
 _SETUP = """#!/bin/sh
@@ -48,6 +61,10 @@ class Checkout:
 
     def run(self, *parts: str, tool: str = "podman", **variables: str) -> subprocess.CompletedProcess:
         self._program(tool, _TOOL)
+        return self.run_with(tool, *parts, **variables)
+
+    def run_with(self, tool: str, *parts: str, **variables: str) -> subprocess.CompletedProcess:
+        """With the real tool, where it has no program of this checkout in its place."""
         inherited = {"PATH": f"{self.programs}:{os.environ['PATH']}", "CALLS": str(self.calls), "TOOL": tool}
         command = [self.root / "scripts/images.sh", *parts]
         return subprocess.run(command, env=inherited | variables, capture_output=True, text=True, timeout=60)
@@ -66,8 +83,8 @@ class Checkout:
     def asked(self) -> list[str]:
         return self.calls.read_text().splitlines()
 
-    def rendered(self) -> Manifests:
-        return render.build(self.root / "kustomize/overlays/dev")
+    def rendered(self, overlay: str = "pinned") -> Manifests:
+        return render.build(self.root / "kustomize/overlays" / overlay)
 
 
 @pytest.fixture
@@ -89,22 +106,99 @@ def named(manifests: Manifests, word: str) -> set[str]:
     return {image for _, image in workloads.images(manifests) if word in image}
 
 
+def pushed(checkout: Checkout) -> list[str]:
+    return [line.split()[-1] for line in checkout.asked() if line.startswith("podman push")]
+
+
 def test_both_images_are_built_pushed_and_set(checkout):
     done = checkout.run(REGISTRY="registry.example.com/team", TAG="0123abcd")
     assert done.returncode == 0, done.stderr
     asked = [line for line in checkout.asked() if line.startswith("podman push")]
-    images = ["registry.example.com/team/embedding-gateway:0123abcd", "registry.example.com/team/body-hash-filter:0123abcd"]
-    assert asked == [f"podman push {image}" for image in images]
+    repositories = ["registry.example.com/team/embedding-gateway", "registry.example.com/team/body-hash-filter"]
+    assert [line.split()[-1] for line in asked] == [f"{each}:0123abcd" for each in repositories]
     rendered = checkout.rendered()
+    images = [f"{each}@{DIGEST}" for each in repositories]
     assert named(rendered, "embedding-gateway") == {images[0]}
     assert named(rendered, "body-hash-filter") == {f"oci://{images[1]}"}
     assert workloads.unpinned(rendered) == []
+    assert done.stdout.split()[-2:] == images
 
+
+def test_no_file_that_git_follows_is_written(checkout):
+    """A build leaves the checkout clean, and dev keeps the names that skaffold.yaml knows."""
+    (checkout.root / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    checkout.commit()
+    before = checkout.rendered("dev")
+    assert checkout.run(REGISTRY="r", TAG="0.0.1").returncode == 0
+    assert checkout.run("backend", IMAGE="r/embedding-gateway:1").returncode == 0
+    assert subprocess.check_output(["git", "-C", checkout.root, "status", "--porcelain"], text=True) == ""
+    assert checkout.rendered("dev") == before
+
+
+def test_another_overlay_can_be_pinned_and_the_other_image_stays(checkout):
+    assert checkout.run(REGISTRY="r", TAG="0.0.1").returncode == 0
+    assert checkout.run("filter", REGISTRY="q", TAG="0.0.1", OVERLAY="production").returncode == 0
+    rendered = checkout.rendered()
+    assert rendered.get("HTTPRoute", "embedding-gateway")
+    assert named(rendered, "body-hash-filter") == {f"oci://q/body-hash-filter@{DIGEST}"}
+    assert named(rendered, "embedding-gateway") == {f"r/embedding-gateway@{DIGEST}"}
+
+
+@pytest.mark.parametrize("tool", ["podman", "buildah", "docker"])
+def test_images_for_two_processors_are_one_index(checkout, tool):
+    done = checkout.run("backend", tool=tool, REGISTRY="r", TAG="1.2.3", PLATFORMS="amd64 arm64")
+    assert done.returncode == 0, done.stderr
+    asked = checkout.asked()
+    # This machine's by its own linker, the other's by zig.
+    built = [line.split()[1] for line in asked if line.startswith("cargo")]
+    assert sorted(built) == ["build", "zigbuild"]
+    assert [line for line in asked if line.startswith("setup")] == [f"setup rust {'musl' if each == 'build' else 'cross'}" for each in built]
+    for platform in ("amd64", "arm64"):
+        image = f"r/embedding-gateway:1.2.3-{platform}"
+        assert any(f"--platform linux/{platform}" in line and f"--tag {image} " in line for line in asked)
+        assert any(line.startswith(f"{tool} push") and line.endswith(image) for line in asked)
+    if tool == "docker":
+        assert "docker buildx imagetools create --tag r/embedding-gateway:1.2.3 r/embedding-gateway:1.2.3-amd64 r/embedding-gateway:1.2.3-arm64" in asked
+    else:
+        assert f"{tool} manifest create r/embedding-gateway:1.2.3" in asked
+        assert any(line.startswith(f"{tool} manifest push --all") and line.endswith("docker://r/embedding-gateway:1.2.3") for line in asked)
+    assert done.stdout.split()[-1] == f"r/embedding-gateway@{DIGEST}"
+
+
+@pytest.mark.skipif(not (shutil.which("buildah") and shutil.which("docker-registry")), reason="buildah and docker-registry are not here")
+@pytest.mark.skipif(os.geteuid() != 0, reason="buildah wants root here")
+def test_a_real_registry_gets_one_index_of_both_processors(checkout, tmp_path):
+    port = free_port()
+    settings = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(tmp_path / "blobs")}}, "http": {"addr": f"127.0.0.1:{port}"}}
+    (tmp_path / "registry.yml").write_text(json.dumps(settings))
+    storage = f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/images"\nrunroot = "{tmp_path}/run"\n'
+    (tmp_path / "storage.conf").write_text(storage)
+    for part in ("backend", "filter"):
+        (checkout.root / part).mkdir(exist_ok=True)
+        shutil.copy(ROOT / part / "Containerfile", checkout.root / part)
+    registry = Process([shutil.which("docker-registry"), "serve", tmp_path / "registry.yml"], tmp_path / "registry.log")
+    try:
+        eventually(lambda: answers(f"http://127.0.0.1:{port}", "/v2/"))
+        variables = {"BUILDAH_ISOLATION": "chroot", "CONTAINERS_STORAGE_CONF": str(tmp_path / "storage.conf")}
+        done = checkout.run_with("buildah", REGISTRY=f"127.0.0.1:{port}", TAG="1.2.3", PLATFORMS="amd64 arm64", **variables)
+        assert done.returncode == 0, done.stderr
+        accept = {"Accept": "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"}
+        index = send(f"http://127.0.0.1:{port}", "GET", "/v2/embedding-gateway/manifests/1.2.3", headers=accept)
+    finally:
+        registry.kill()
+    assert [each["platform"]["architecture"] for each in index.json["manifests"]] == ["amd64", "arm64"]
+    pinned = named(checkout.rendered(), "embedding-gateway")
+    assert pinned == {f"127.0.0.1:{port}/embedding-gateway@sha256:{hashlib.sha256(index.body).hexdigest()}"}
+
+
+def test_a_processor_that_is_not_known_is_refused(checkout):
+    done = checkout.run("backend", REGISTRY="r", TAG="1", PLATFORMS="riscv64")
+    assert done.returncode != 0 and "PLATFORMS: there is no 'riscv64'" in done.stderr
 
 def test_the_commit_names_the_image_and_stands_in_the_program(checkout):
     commit = checkout.commit()
     checkout.run("backend", REGISTRY="r")
-    assert f"podman push r/embedding-gateway:{commit}" in checkout.asked()
+    assert pushed(checkout) == [f"r/embedding-gateway:{commit}"]
     assert f"of commit {commit}" in checkout.asked()
 
 
@@ -117,8 +211,7 @@ def test_an_image_of_what_is_not_committed_says_so(checkout, source):
     commit = checkout.commit()
     changed.write_text("changed")
     checkout.run(REGISTRY="r")
-    for image in ("embedding-gateway", "body-hash-filter"):
-        assert f"podman push r/{image}:{commit}-dirty" in checkout.asked()
+    assert pushed(checkout) == [f"r/{image}:{commit}-dirty" for image in ("embedding-gateway", "body-hash-filter")]
     assert f"of commit {commit}-dirty" in checkout.asked()
 
 
@@ -141,7 +234,7 @@ def test_a_context_holds_what_its_image_needs_and_no_more(checkout):
 def test_tap_and_gate_move_together_and_everywhere(checkout):
     for tag in ("1.0.0", "2.0.0"):
         assert checkout.run("filter", REGISTRY="localhost:5000/a", TAG=tag).returncode == 0
-    assert named(checkout.rendered(), "body-hash-filter") == {"oci://localhost:5000/a/body-hash-filter:2.0.0"}
+        assert named(checkout.rendered(), "body-hash-filter") == {f"oci://localhost:5000/a/body-hash-filter@{DIGEST}"}
 
 
 def test_a_pin_that_was_never_set_is_refused_and_says_what_to_run(checkout):
@@ -149,20 +242,11 @@ def test_a_pin_that_was_never_set_is_refused_and_says_what_to_run(checkout):
     definition = json.loads((Path(__file__).parent / "schemas/istio.json").read_text())["extensions.istio.io/v1alpha1/WasmPlugin"]
     (rule,) = definition["properties"]["spec"]["properties"]["url"]["x-kubernetes-validations"]
     taken = re.findall(r'"(\w*)"', rule["rule"].partition("[")[2].partition("]")[0])
-    for url in named(checkout.rendered(), "body-hash-filter"):
+    for url in named(checkout.rendered("dev"), "body-hash-filter"):
         scheme, _, rest = url.partition("://")
         assert scheme not in taken and "run-scripts-images.sh-first" in rest
     assert checkout.run(REGISTRY="r", TAG="0.0.1").returncode == 0
     assert {url.partition("://")[0] for url in named(checkout.rendered(), "body-hash-filter")} == {"oci"} <= set(taken)
-
-
-def test_the_other_pins_stay_as_they_are(checkout):
-    pins = checkout.root / "kustomize/components/images/kustomization.yaml"
-    before = {each["name"]: each for each in yaml.safe_load(pins.read_text())["images"]}
-    checkout.run(REGISTRY="r", TAG="0.0.1")
-    after = {each["name"]: each for each in yaml.safe_load(pins.read_text())["images"]}
-    assert before.keys() == after.keys()
-    assert {name for name in before if before[name] != after[name]} == {"embedding-gateway", "oci://body-hash-filter"}
 
 
 @pytest.mark.parametrize(("registry", "flag"), [("localhost:5000/a", True), ("127.0.0.1/a", True), ("registry.example.com/a", False)])
@@ -171,15 +255,23 @@ def test_only_a_registry_of_this_machine_may_lack_tls(checkout, registry, flag):
     assert any("--tls-verify=false" in line for line in checkout.asked()) is flag
 
 
-def test_skaffold_names_the_image_and_only_the_filters_name_is_set(checkout):
+def test_skaffold_names_the_image_and_nothing_is_pinned(checkout):
     image = "registry.example.com/team/embedding-gateway:from-skaffold"
     assert checkout.run("backend", IMAGE=image, PUSH_IMAGE="true").returncode == 0
-    assert f"podman push {image}" in checkout.asked()
-    assert named(checkout.rendered(), "embedding-gateway") == {"embedding-gateway:0.1.0"}
-    image = "registry.example.com/team/body-hash-filter:from-skaffold"
-    assert checkout.run("filter", IMAGE=image, PUSH_IMAGE="false").returncode == 0
-    assert f"podman push {image}" not in checkout.asked()
-    assert named(checkout.rendered(), "body-hash-filter") == {f"oci://{image}"}
+    assert pushed(checkout) == [image]
+    unpushed = "registry.example.com/team/body-hash-filter:from-skaffold"
+    assert checkout.run("filter", IMAGE=unpushed, PUSH_IMAGE="false").returncode == 0
+    assert pushed(checkout) == [image]
+    assert not (checkout.root / "kustomize/overlays/pinned").exists()
+
+
+def test_skaffold_meets_its_artifacts_whatever_was_pinned_before(checkout):
+    """Else `images.sh`, then `skaffold dev`, would deploy what was pushed then."""
+    assert checkout.run(REGISTRY="r", TAG="0.0.1").returncode == 0
+    artifacts = {each["image"] for each in yaml.safe_load((ROOT / "skaffold.yaml").read_text())["build"]["artifacts"]}
+    rendered = checkout.rendered("skaffold")
+    found = {image.rpartition(":")[0] for word in artifacts for image in named(rendered, word)}
+    assert found == artifacts
 
 
 def test_the_module_for_a_config_map_is_put_where_its_component_looks(checkout):
@@ -204,6 +296,15 @@ def test_a_mistake_is_named(checkout, parts, variables, said):
     assert said in done.stderr
 
 
+def test_skaffold_follows_the_filter_into_every_object_that_names_it(dev: Manifests):
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    assert config["build"]["tagPolicy"] == {"inputDigest": {}}
+    followed = {each["groupKind"]: each["image"] for each in config["resourceSelector"]["allow"]}
+    named_by = {f"{each['kind']}.{each['apiVersion'].partition('/')[0]}" for each in dev.objects if "body-hash-filter:" in str(each.get("spec"))}
+    assert named_by == followed.keys()
+    assert followed["WasmPlugin.extensions.istio.io"] == [".spec.url"]
+
+
 def test_skaffold_builds_what_the_overlay_names(dev: Manifests):
     config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
     assert skaffold_problems(config) == []
@@ -218,7 +319,8 @@ def test_skaffold_builds_what_the_overlay_names(dev: Manifests):
     followed = {Path(path).parts[0] for custom in artifacts.values() for path in custom["dependencies"]["paths"]}
     assert followed == {*SOURCES, "scripts"}
     (overlay,) = config["manifests"]["kustomize"]["paths"]
-    assert ROOT / overlay == render.KUSTOMIZE / "overlays/dev"
+    layer = yaml.safe_load((ROOT / overlay / "kustomization.yaml").read_text())
+    assert (ROOT / overlay / layer["resources"][0]).resolve() == render.KUSTOMIZE / "overlays/dev"
     for forward in config["portForward"]:
         service = dev.get("Service", forward["resourceName"])
         assert service is None or forward["port"] in {port["port"] for port in service["spec"]["ports"]}

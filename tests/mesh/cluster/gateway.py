@@ -30,7 +30,7 @@ class Gateway:
         mesh.names.add(NAME, ADDRESS)
         self.registry = Registry(folder / "registry")
         self.overlay = Overlay(folder / "kustomize")
-        self.registry.publish_filter(FILTER_VERSION)
+        self.filter_digest = self.registry.publish_filter(FILTER_VERSION)
         self._start_ingress()
 
     def apply_in_waves(self) -> None:

@@ -1,6 +1,6 @@
 """The manifests as a user has them: kustomize/ with his choices in it, applied by kubectl.
 
-A copy lies over the repository's own, in this mount namespace alone; so scripts/images.sh may set its tags where it always does.
+A copy lies over the repository's own, in this mount namespace alone; so scripts/images.sh may pin what it pushes where it always does.
 """
 
 import shutil

@@ -36,9 +36,10 @@ class Registry:
         self._process = Process([shutil.which("docker-registry"), "serve", path], folder / "registry.log")
         until(lambda: answers(f"http://127.0.0.1:{PORT}", "/v2/"), 30, "the registry")
 
-    def publish_filter(self, tag: str) -> None:
-        """Builds the filter's image, pushes it and names it in kustomize/: all by scripts/images.sh."""
-        _run([ROOT / "scripts/images.sh", "filter"], self._buildah | {"REGISTRY": NAME, "TAG": tag, "TOOL": "buildah"})
+    def publish_filter(self, tag: str) -> str:
+        """Builds the filter's image, pushes it and pins it in kustomize/: all by scripts/images.sh. Returns its digest."""
+        said = _run([ROOT / "scripts/images.sh", "filter"], self._buildah | {"REGISTRY": NAME, "TAG": tag, "TOOL": "buildah"})
+        return said.splitlines()[-1].partition("@")[2]
 
     def push_filter(self, module: Path, tag: str) -> None:
         """Pushes an image with this module."""
@@ -50,9 +51,9 @@ class Registry:
         _run(["buildah", "build", "--format", "docker", "--file", containerfile, "--tag", image, context], self._buildah)
         _run(["buildah", "push", image], self._buildah)
 
-    def pullers(self, tag: str) -> set[str]:
-        """The addresses of all who took this image's manifest."""
-        line = re.compile(rf'^([0-9.]+) - - .*"GET /v2/{FILTER}/manifests/{re.escape(tag)} HTTP/1.1" 200 ', re.MULTILINE)
+    def pullers(self, reference: str) -> set[str]:
+        """The addresses of all who took this image's manifest, by its tag or digest."""
+        line = re.compile(rf'^([0-9.]+) - - .*"GET /v2/{FILTER}/manifests/{re.escape(reference)} HTTP/1.1" 200 ', re.MULTILINE)
         return set(line.findall(self._process.log_text()))
 
     def stop(self) -> None:
@@ -69,6 +70,7 @@ def _buildah_settings(folder: Path) -> dict[str, str]:
     return {"BUILDAH_ISOLATION": "chroot"} | {variable: str(folder / file) for variable, file in files.items()}
 
 
-def _run(command: list, variables: dict[str, str]) -> None:
+def _run(command: list, variables: dict[str, str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
