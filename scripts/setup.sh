@@ -34,8 +34,10 @@ readonly ENVOY_VERSION=1.40.0
 # A C compiler and linker for every processor, and what has cargo use it.
 readonly ZIG_VERSION=0.17.0
 readonly ZIGBUILD_VERSION=0.24.0
-# Tested in short. The 1.38 packages hold no V8, so no wasm can run in them.
+# Tested in short.
 readonly OTHER_ENVOYS=(1.36.4 1.37.0 1.39.3)
+# Tested in short with the native module alone: the 1.38 packages hold no V8, so no wasm can run in them.
+readonly ENVOYS_WITHOUT_WASM=(1.38.3)
 # Taken where the machine's own Node is older than 22.
 readonly NODE_VERSION=24.21.0
 # Where there is no kubectl of 1.27 or later, whose kustomize is 5.

@@ -7,9 +7,9 @@
 #
 #   lint     rustfmt, clippy with warnings as errors (native and wasm), shellcheck, actionlint, cargo-deny
 #   unit     the Rust tests: unit, property, in-process
-#   wasm     the release module: built, and under 200 KiB
+#   wasm     the filter's release modules: the wasm one, under 200 KiB, and the native one, also under AddressSanitizer
 #   build    the backend's programs, as they are released
-#   filter   the filter on a real Envoy, both ways of attachment, every row
+#   filter   the filter on a real Envoy, every way of attachment, every row
 #   compat   the same in short on the other Envoys
 #   varnish  a .vtc for each promise of the VCL
 #   docs     links, paths, versions and lists in the documents
@@ -54,6 +54,7 @@ build_backend() {
   step cargo build --release --locked --package openai-standin
 }
 build_module() { step cargo build --release --locked --target wasm32-wasip1; }
+build_native() { step cargo build --release --locked --package body-hash-filter-native; }
 
 part_lint() {
   setup rust lint
@@ -87,6 +88,17 @@ part_wasm() {
   bytes=$(stat -c %s "$MODULE")
   echo "body_hash_filter.wasm: $bytes bytes (at most $MODULE_MAX_BYTES)"
   [ "$bytes" -le "$MODULE_MAX_BYTES" ]
+  build_native
+  sanitize_native
+}
+
+# The native module's own tests lead it through its whole ABI. The stable toolchain has the sanitizer's library, and
+# takes the flag as a nightly one would.
+sanitize_native() {
+  local target
+  target=$(rustc --print host-tuple)
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
+    step cargo test --locked --quiet --package body-hash-filter-native --target "$target" --target-dir target/sanitizer
 }
 
 part_build() {
@@ -97,12 +109,14 @@ part_build() {
 part_filter() {
   setup rust python envoy varnish
   build_module
+  build_native
   pytest tests/filter -m "not compat"
 }
 
 part_compat() {
   setup rust python envoys
   build_module
+  build_native
   pytest tests/filter -m compat
 }
 

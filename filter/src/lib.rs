@@ -1,21 +1,12 @@
 //! `x-body-hash`: the SHA-256 of a request's body, computed inside Envoy.
 //!
-//! The core knows no host:
-//! - [`config`] reads the filter's configuration and refuses what it cannot mean;
-//! - [`digest`] hashes a body piece by piece, up to a cap;
-//! - [`stats`] names every way a request can end;
-//! - [`policy`] names the requests that must never be held;
-//! - [`decision`] leads one request from its headers to the end of its body.
-//!
-//! [`vm`] adds what the streams of a wasm VM share, still without an ABI. Only `host`, built for wasm alone, knows
-//! proxy-wasm. A module imports only from those above it; `tests/rows.rs` holds that.
+//! [`body_hash_core`] decides what becomes of a request and knows no host. [`vm`] adds what the streams of a wasm VM
+//! share, still without an ABI. Only `host`, built for wasm alone, knows proxy-wasm. A module imports only from those
+//! above it; `tests/rows.rs` holds that.
 
-pub mod config;
-pub mod decision;
-pub mod digest;
-pub mod policy;
-pub mod stats;
 pub mod vm;
+
+pub use body_hash_core::{config, decision, digest, policy, stats};
 
 #[cfg(target_arch = "wasm32")]
 mod host;

@@ -78,12 +78,12 @@ setup_envoy() { install_envoy "$ENVOY_VERSION"; ln -sf "envoy-$ENVOY_VERSION" "$
 
 missing_envoys() {
   local version
-  for version in "${OTHER_ENVOYS[@]}"; do [ -x "$TOOLS/bin/envoy-$version" ] || echo "Envoy $version"; done
+  for version in "${OTHER_ENVOYS[@]}" "${ENVOYS_WITHOUT_WASM[@]}"; do [ -x "$TOOLS/bin/envoy-$version" ] || echo "Envoy $version"; done
 }
 
 setup_envoys() {
   local version
-  for version in "${OTHER_ENVOYS[@]}"; do install_envoy "$version"; done
+  for version in "${OTHER_ENVOYS[@]}" "${ENVOYS_WITHOUT_WASM[@]}"; do install_envoy "$version"; done
 }
 
 requirements_digest() { sha256sum <"$ROOT/tests/requirements.txt"; }

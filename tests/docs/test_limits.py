@@ -27,11 +27,11 @@ TOLD = [
     (_TROUBLESHOOTING, r"`STORE_TIMEOUT` and (\w+ \w+) for each input", "backend/src/cache/store/lookups.rs", "DEADLINE_PER_INPUT"),
     (_TROUBLESHOOTING, r"after (\w+) failures in a row", "backend/src/cache/breaker.rs", "FAILURES_TO_OPEN"),
     (_TROUBLESHOOTING, r"tries it every (\w+ \w+)\.", "backend/src/cache/breaker.rs", "PAUSE"),
-    (_TROUBLESHOOTING, r"bodies over `maxBodyBytes` \((\w+ \w+)\)", "filter/src/config.rs", "DEFAULT_MAX_BODY_BYTES"),
-    ("filter/README.md", r"`maxBodyBytes` \| 1 to \w+ \| (\w+) \|", "filter/src/config.rs", "DEFAULT_MAX_BODY_BYTES"),
-    ("filter/README.md", r"`maxBodyBytes` \| 1 to (\w+) \|", "filter/src/config.rs", "LARGEST_BODY_BYTES"),
-    ("filter/README.md", r"`stallTimeout` \| 1 to (\w+) \(ms\) \|", "filter/src/config.rs", "LONGEST_STALL_TIMEOUT_MS"),
-    ("filter/README.md", r"`stallTimeout` \| 1 to \w+ \(ms\) \| (\w+) \|", "filter/src/config.rs", "DEFAULT_STALL_TIMEOUT"),
+    (_TROUBLESHOOTING, r"bodies over `maxBodyBytes` \((\w+ \w+)\)", "filter/core/src/config.rs", "DEFAULT_MAX_BODY_BYTES"),
+    ("filter/README.md", r"`maxBodyBytes` \| 1 to \w+ \| (\w+) \|", "filter/core/src/config.rs", "DEFAULT_MAX_BODY_BYTES"),
+    ("filter/README.md", r"`maxBodyBytes` \| 1 to (\w+) \|", "filter/core/src/config.rs", "LARGEST_BODY_BYTES"),
+    ("filter/README.md", r"`stallTimeout` \| 1 to (\w+) \(ms\) \|", "filter/core/src/config.rs", "LONGEST_STALL_TIMEOUT_MS"),
+    ("filter/README.md", r"`stallTimeout` \| 1 to \w+ \(ms\) \| (\w+) \|", "filter/core/src/config.rs", "DEFAULT_STALL_TIMEOUT"),
 ]
 
 

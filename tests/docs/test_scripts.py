@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness.paths import ENVOY_VERSION, OTHER_ENVOY_VERSIONS, ROOT
+from harness.paths import ENVOY_VERSION, ENVOY_VERSIONS_WITHOUT_WASM, OTHER_ENVOY_VERSIONS, ROOT
 from test_prose import NO_ACTORS
 
 README = (ROOT / "README.md").read_text()
@@ -85,7 +85,7 @@ def test_a_check_names_what_is_missing_and_installs_nothing(bare_checkout):
     missing = [line for line in done.stdout.splitlines() if "shellcheck" not in line]
     assert missing == [
         f"missing: envoy: Envoy {ENVOY_VERSION}",
-        *(f"missing: envoys: Envoy {version}" for version in OTHER_ENVOY_VERSIONS),
+        *(f"missing: envoys: Envoy {version}" for version in [*OTHER_ENVOY_VERSIONS, *ENVOY_VERSIONS_WITHOUT_WASM]),
         "missing: python: the packages of tests/requirements.txt",
         f"missing: lint: actionlint {pinned('ACTIONLINT_VERSION')}",
         f"missing: lint: cargo-deny {pinned('CARGO_DENY_VERSION')}",

@@ -4,7 +4,7 @@ import re
 
 import yaml
 from documents import section
-from harness.paths import ENVOY_VERSION, OTHER_ENVOY_VERSIONS, ROOT
+from harness.paths import ENVOY_VERSION, ENVOY_VERSIONS_WITHOUT_NATIVE, ENVOY_VERSIONS_WITHOUT_WASM, OTHER_ENVOY_VERSIONS, ROOT
 
 README = ROOT / "README.md"
 _VERSION = r"\d+\.\d+\.\d+"
@@ -22,9 +22,11 @@ def pins() -> list[dict]:
 
 def test_the_envoys_of_the_documents_are_those_that_are_tested():
     rows = re.findall(rf"^\| ({_VERSION}) \|", section(README, "## Compatibility"), re.MULTILINE)
-    assert rows == [ENVOY_VERSION, *reversed(OTHER_ENVOY_VERSIONS)]
-    versions = re.findall(_VERSION, section(ROOT / "filter/README.md", "## Versions"))
-    assert versions == [ENVOY_VERSION, *OTHER_ENVOY_VERSIONS]
+    assert rows == [ENVOY_VERSION, *sorted([*OTHER_ENVOY_VERSIONS, *ENVOY_VERSIONS_WITHOUT_WASM], reverse=True)]
+    wasm, _, native = section(ROOT / "filter/README.md", "## Versions").partition("the native module")
+    assert re.findall(_VERSION, wasm) == [ENVOY_VERSION, *OTHER_ENVOY_VERSIONS]
+    natively = {*OTHER_ENVOY_VERSIONS, *ENVOY_VERSIONS_WITHOUT_WASM} - {*ENVOY_VERSIONS_WITHOUT_NATIVE}
+    assert re.findall(_VERSION, native) == [ENVOY_VERSION, *sorted(natively, reverse=True)]
     mesh = re.findall(rf"with Envoy ({_VERSION})", README.read_text())
     assert mesh == [ENVOY_VERSION]
 

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-from harness.envoy_config import wasm_config
+from harness import paths
+from harness.envoy_config import native_config, wasm_config
 
-PAIR, SINGLE = "pair", "single"
-ATTACHMENTS = (PAIR, SINGLE)
+PAIR, SINGLE, NATIVE = "pair", "single", "native"
+# The module of each is wasm, or native code.
+WASM_ATTACHMENTS = (PAIR, SINGLE)
+ATTACHMENTS = (*WASM_ATTACHMENTS, NATIVE)
 HEADER = "x-body-hash"
 # maxBodyBytes and stallTimeout where the configuration does not say.
 DEFAULT_CAP = 1 << 20
@@ -14,8 +17,14 @@ VM_ID = "body-hash"
 
 
 def member(role: str, module: Path, *, name: str = "", vm_id: str = VM_ID, **configuration) -> dict:
-    """One filter of the module in this role; what is not given is left to its defaults."""
+    """One filter of the module in this role; what is not given is left to its defaults.
+
+    Native code has no role, and is the release build unless `module` is another build of it.
+    """
     name = name or role
+    if role == NATIVE:
+        library = module if module.suffix == ".so" else paths.NATIVE_MODULE
+        return {"name": name, "typed_config": native_config(configuration, library.stem.removeprefix("lib"))}
     holds = {"allow_on_headers_stop_iteration": True} if role == SINGLE else {}
     typed = wasm_config(name, module, {"role": role, **configuration}, vm_id=vm_id, root_id=name, **holds)
     return {"name": name, "typed_config": typed}
@@ -23,6 +32,7 @@ def member(role: str, module: Path, *, name: str = "", vm_id: str = VM_ID, **con
 
 def chain(attachment: str, module: Path, *, between=(), **configuration) -> list[dict]:
     """The filters of one attachment, with others between the twins if there are twins."""
-    roles = ("tap", "gate") if attachment == PAIR else (SINGLE,)
+    roles = ("tap", "gate") if attachment == PAIR else (attachment,)
     first, *second = (member(role, module, **configuration) for role in roles)
     return [first, *between, *second]
+

@@ -2,12 +2,13 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from harness import paths
 
-from .attachments import ATTACHMENTS, chain
+from .attachments import ATTACHMENTS, NATIVE, chain
 from .discovered import DiscoveredFilters
 from .gateway import Gateway, installed
 from .modules import another_build
@@ -16,10 +17,25 @@ from .modules import another_build
 ROW_SECONDS = 150
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(ROW_SECONDS))
+def pytest_collection_modifyitems(config, items):
+    own = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    for item in own:
+        item.add_marker(pytest.mark.timeout(ROW_SECONDS))
+    left_out = {item for item in own if is_left_out(item)}
+    config.hook.pytest_deselected(items=[*left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def is_left_out(item) -> bool:
+    """A native row that says nothing about the native host, or an attachment that this Envoy cannot run."""
+    values = item.callspec.params if hasattr(item, "callspec") else {}
+    is_native = NATIVE in item.name
+    if is_native and values.get("version") in paths.ENVOY_VERSIONS_WITHOUT_NATIVE:
+        return True
+    if not is_native and values.get("version") in paths.ENVOY_VERSIONS_WITHOUT_WASM:
+        return True
+    marker = item.get_closest_marker("natively")
+    return is_native and marker is not None and any(values[name] not in only for name, only in marker.kwargs.items())
 
 
 @pytest.fixture(scope="session")
@@ -64,21 +80,47 @@ def gateway(start, module, attachment) -> Gateway:
     return start(chain(attachment, module))
 
 
+@pytest.fixture(scope="session")
+def native_module():
+    """The release build of the native module."""
+    try:
+        return paths.native_module()
+    except FileNotFoundError as missing:
+        pytest.fail(str(missing))
+
+
 @pytest.fixture
-def new_module(module, tmp_path):
+def modules(tmp_path) -> Path:
+    """A folder in which Envoy finds the native module, and other builds of it."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    if paths.NATIVE_MODULE.exists():
+        shutil.copy(paths.NATIVE_MODULE, folder)
+    return folder
+
+
+@pytest.fixture
+def new_module(module, native_module, tmp_path, modules):
     """Makes a build that Envoy takes for another module, each time another one."""
     numbers = itertools.count()
-    return lambda: another_build(module, tmp_path / f"filter-{next(numbers)}.wasm")
+
+    def new(role: str = "") -> Path:
+        number = next(numbers)
+        if role == NATIVE:
+            return Path(shutil.copy(native_module, modules / f"libbody_hash_filter_{number}.so"))
+        return another_build(module, tmp_path / f"filter-{number}.wasm")
+
+    return new
 
 
 @pytest.fixture
-def discovered(module, origin, version, tmp_path):
+def discovered(module, origin, version, tmp_path, modules):
     """Starts the filters of an attachment as discovered ones."""
     running = []
 
     def start(attachment: str, *, configuration=None, **options) -> DiscoveredFilters:
         members = chain(attachment, module, **(configuration or {}))
-        filters = DiscoveredFilters(members, tmp_path, origin, version=version, **options)
+        filters = DiscoveredFilters(members, tmp_path, origin, version=version, modules=modules, **options)
         running.append(filters)
         return filters
 

@@ -27,7 +27,7 @@ class DiscoveredFilters:
         self._folder = folder
         for plugin in plugins:
             self._move_in(plugin)
-        filters = [discovered_filter(plugin["name"], self._path(plugin["name"])) for plugin in plugins]
+        filters = [discovered_filter(plugin["name"], self._path(plugin["name"]), plugin["typed_config"]["@type"]) for plugin in plugins]
         self.gateway = Gateway(filters, origin, folder, **options)
         for plugin in plugins:
             eventually(lambda name=plugin["name"]: self._count(name, "config_reload"), what="the first configuration")

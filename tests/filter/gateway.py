@@ -11,7 +11,8 @@ from harness.envoy_config import bootstrap, cluster, connect_route, http_connect
 from harness.origin import Origin
 from harness.waiting import eventually
 
-_STATS = "wasmcustom.body_hash."
+# The names of wasm and native statistics, without what differs.
+_STATS = re.compile(r"^(?:wasmcustom\.)?body_hash\.(?:(skipped\.)(?:reason\.)?)?(\w+)$")
 _LISTENER = "main"
 # How Envoy's log tells that a wasm module has trapped.
 _PANIC = re.compile(r"panicked|RuntimeError|Function: proxy_\w+ failed")
@@ -26,17 +27,23 @@ def installed(version: str) -> str:
     return version
 
 
+def filter_stats(envoy: Envoy) -> dict[str, int]:
+    """What the filter counts in this Envoy, by the same names in every attachment."""
+    named = [(_STATS.match(name), value) for name, value in envoy.stats("(wasmcustom.)?body_hash.").items()]
+    return {(name[1] or "") + name[2]: value for name, value in named if name}
+
+
 class Gateway:
     """One Envoy with one listener that runs `filters` and forwards everything to the origin."""
 
     def __init__(
-        self, filters, origin: Origin, folder: Path, *, listener_options=None, manager_options=None, routes=None, version=paths.ENVOY_VERSION, concurrency=1
+        self, filters, origin: Origin, folder: Path, *, listener_options=None, manager_options=None, routes=None, **envoy_options
     ) -> None:
         routes = routes or [connect_route("origin"), route("origin")]
         manager = http_connection_manager(filters, routes, **(manager_options or {}))
         configuration = bootstrap([listener(_LISTENER, manager, **(listener_options or {}))], [cluster("origin", origin.port)])
         self.origin = origin
-        self.envoy = Envoy(configuration, folder, version=version, concurrency=concurrency)
+        self.envoy = Envoy(configuration, folder, **envoy_options)
         self.port = self.envoy.port(_LISTENER)
 
     def stop(self) -> None:
@@ -49,11 +56,11 @@ class Gateway:
 
     def counters(self) -> dict[str, int]:
         """The filter's counters that are not 0."""
-        return {name: value for name, value in self.envoy.stats(_STATS).items() if value and name != "held"}
+        return {name: value for name, value in filter_stats(self.envoy).items() if value and name != "held"}
 
     def held(self) -> int:
         """How many requests the filter holds now."""
-        return self.envoy.stats(_STATS)["held"]
+        return filter_stats(self.envoy)["held"]
 
     def holds(self, count: int) -> None:
         """Waits until exactly so many requests are held."""

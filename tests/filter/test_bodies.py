@@ -32,6 +32,7 @@ def test_the_header_is_the_sha256_up_to_the_cap_and_absent_over_it(gateway, tran
     assert ([*TRAILER] in received.trailers) == (transport in WITH_TRAILERS)
 
 
+@pytest.mark.natively(transport=["with_length", "chunked_with_trailers", "over_http2"])
 @pytest.mark.parametrize("size", [99, 100, 101, 3000])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_cap_of_one_hundred_bytes_is_a_cap_of_one_hundred_bytes(start, module, attachment, transport, size):
@@ -43,6 +44,7 @@ def test_a_cap_of_one_hundred_bytes_is_a_cap_of_one_hundred_bytes(start, module,
     assert counted == {counter_of(size, cap=100): 1}
 
 
+@pytest.mark.natively(method=["GET"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
 def test_the_method_does_not_matter(gateway, method):
     for client in (http1, http2):

@@ -5,7 +5,7 @@ import time
 import pytest
 from harness import paths
 
-from .attachments import PAIR, chain, member
+from .attachments import NATIVE, PAIR, chain, member
 from .expectations import assert_hashed, assert_unhashed, body_of
 from .gateway import installed
 from .test_bodies import (
@@ -55,19 +55,19 @@ from .test_twins import (
     test_a_tap_alone_lets_everything_go,
     test_a_twin_of_another_module_is_no_twin,
 )
-from .test_updates import test_single_is_changed_and_replaced_under_traffic, test_the_pair_is_changed_and_replaced_under_traffic
+from .test_updates import test_a_filter_alone_is_changed_and_replaced_under_traffic, test_the_pair_is_changed_and_replaced_under_traffic
 from .test_updates_midway import step, test_a_request_held_during_an_update_ends_right
 from .transports import TRANSPORTS
 
 pytestmark = pytest.mark.compat
 
 
-@pytest.fixture(scope="module", params=paths.OTHER_ENVOY_VERSIONS)
+@pytest.fixture(scope="module", params=sorted([*paths.OTHER_ENVOY_VERSIONS, *paths.ENVOY_VERSIONS_WITHOUT_WASM]))
 def version(request) -> str:
     return installed(request.param)
 
 
-@pytest.mark.parametrize("role", ["tap", "gate", "single"])
+@pytest.mark.parametrize("role", ["tap", "gate", "single", NATIVE])
 def test_a_bad_configuration_is_refused_by_name(module, origin, version, tmp_path, role):
     assert_refused([member(role, module, maxBodyBytes=0)], origin, tmp_path, "maxBodyBytes", version=version)
 

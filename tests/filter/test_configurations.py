@@ -5,10 +5,10 @@ import re
 import pytest
 from harness.envoy import Refused
 
-from .attachments import ATTACHMENTS, chain, member
+from .attachments import ATTACHMENTS, NATIVE, chain, member
 from .gateway import Gateway
 
-ROLES = ("tap", "gate", "single")
+ROLES = ("tap", "gate", "single", NATIVE)
 # Role aside, the configuration as it stands in the file, and the name that the log must tell.
 WRONG_FIELDS = {
     "an_unknown_field": ({"maxBodyByte": 1}, "maxBodyByte"),
@@ -82,7 +82,7 @@ def assert_refused(filters, origin, folder, name: str, **options) -> None:
 @pytest.mark.parametrize("wrong", WRONG_FIELDS)
 def test_a_wrong_field_is_refused_by_name(module, origin, tmp_path, wrong):
     fields, name = WRONG_FIELDS[wrong]
-    # Every role reads the same configuration; each has its turn.
+    # Every role, and native code, reads the same configuration; each has its turn.
     role = ROLES[list(WRONG_FIELDS).index(wrong) % len(ROLES)]
     assert_refused([member(role, module, **fields)], origin, tmp_path, name)
 

@@ -9,7 +9,7 @@ import pytest
 from harness import http1, http2
 from harness.waiting import eventually
 
-from .attachments import PAIR, SINGLE, chain
+from .attachments import PAIR, SINGLE, WASM_ATTACHMENTS, chain
 from .expectations import assert_hashed, body_of
 
 # The calls of the module to Envoy, and Envoy's into the module, for one request: at most.
@@ -19,6 +19,12 @@ _CALL = re.compile(r"\[vm->host\] env\.(proxy_\w+)\(")
 _ENTRY = re.compile(r"\[host->vm\] (proxy_\w+)\(")
 # Envoy ends the streams of a request after it has answered.
 _SETTLED = "proxy_on_delete"
+
+
+@pytest.fixture(params=WASM_ATTACHMENTS, scope="module")
+def attachment(request) -> str:
+    """Native code crosses nothing: it is called."""
+    return request.param
 
 
 def logged(gateway, line: re.Pattern) -> Counter:

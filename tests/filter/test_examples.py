@@ -10,25 +10,27 @@ from harness.envoy import Envoy
 from harness.paths import ROOT
 from harness.ports import moved, replacements
 
-EXAMPLES = ("pair.yaml", "single.yaml")
+EXAMPLES = ("pair.yaml", "single.yaml", "native.yaml")
 README = (ROOT / "envoy/README.md").read_text()
 SECTION = re.compile(r"^## (\S+\.yaml).*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 COMMAND_SECONDS = 20
 
 
-def shown() -> list[tuple[str, str]]:
-    """Every command of the pair's section, with what the README says that it prints. Single "prints the same"."""
-    section = next(match.group(0) for match in SECTION.finditer(README) if match.group(1) == "pair.yaml")
-    return console.commands(section)
+def shown(example: str) -> list[tuple[str, str]]:
+    """Every command, with what the README says that it prints: the same calls, and of native code other statistics."""
+    sections = {match.group(1): console.commands(match.group(0)) for match in SECTION.finditer(README)}
+    if example != "native.yaml":
+        return sections["pair.yaml"]
+    return [command for command in sections["pair.yaml"] if "stats" not in command[0]] + sections[example]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_prints_what_the_readme_says(module, version, tmp_path, example):
-    assert len(shown()) >= 4
+    assert len(shown(example)) >= 4
     ports = replacements(9901, 10000, 10001)
     configuration = yaml.safe_load(moved((ROOT / "envoy" / example).read_text(), ports))
     with Envoy(configuration, tmp_path, version=version):
-        for command, output in shown():
+        for command, output in shown(example):
             ran = subprocess.run(moved(command, ports), shell=True, capture_output=True, text=True, timeout=COMMAND_SECONDS)
             assert ran.stdout == output, command
 

@@ -53,6 +53,7 @@ def assert_answered(response, body: bytes) -> None:
         assert received.values(HEADER) in ([], [received.sha256])
 
 
+@pytest.mark.natively(size=[MI + 1, 5 * MI])
 @pytest.mark.parametrize("size", [MI, MI + 1, 2 * MI, 5 * MI])
 @pytest.mark.parametrize("transport", WITHOUT_LENGTH)
 @pytest.mark.parametrize("neighbour", BUFFERING)
@@ -114,6 +115,7 @@ def compressed(body: bytes) -> tuple[bytes, list]:
     return gzip.compress(body, mtime=0), [("Content-Encoding", "gzip"), *FORGED]
 
 
+@pytest.mark.natively(size=[1, 700 * KI])
 @pytest.mark.parametrize("size", [1, 300, 50 * KI, 700 * KI, MI])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_decompressed_body_is_hashed_at_once(start, module, attachment, transport, size):

@@ -9,7 +9,7 @@ from harness import http1, http2
 from harness.http1_wire import chunk
 from harness.received import Received
 
-from .attachments import DEFAULT_STALL_SECONDS, HEADER, PAIR, SINGLE, chain
+from .attachments import DEFAULT_STALL_SECONDS, HEADER, NATIVE, PAIR, SINGLE, chain
 from .expectations import assert_arrived, assert_hashed, assert_unhashed, body_of
 from .transports import TRAILER
 
@@ -77,7 +77,7 @@ def test_a_slow_body_that_goes_on_is_hashed(start, module, attachment):
         assert_hashed(connection.read_response(), body)
 
 
-@pytest.fixture(params=[PAIR, FLAGGED_PAIR, SINGLE])
+@pytest.fixture(params=[PAIR, FLAGGED_PAIR, SINGLE, NATIVE])
 def stalling(request, start, module):
     """A short time limit, in each attachment, and in a pair that got the flag of a single filter."""
     flagged = request.param == FLAGGED_PAIR

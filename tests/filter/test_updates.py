@@ -8,7 +8,7 @@ import pytest
 from harness import http1, http2
 from harness.waiting import eventually
 
-from .attachments import ATTACHMENTS, DEFAULT_STALL_SECONDS, HEADER, PAIR, SINGLE, chain, member
+from .attachments import ATTACHMENTS, DEFAULT_STALL_SECONDS, HEADER, NATIVE, PAIR, SINGLE, chain, member
 from .discovered import changed
 from .expectations import assert_arrived, assert_hashed, assert_unhashed, body_of
 from .traffic import Client, Tally
@@ -81,13 +81,14 @@ def test_the_pair_stays_whole_while_only_configurations_change(discovered, modul
     filters.gateway.holds(0)
 
 
-def test_single_is_changed_and_replaced_under_traffic(discovered, module, new_module):
-    filters = discovered(SINGLE, concurrency=WORKERS)
+@pytest.mark.parametrize("alone", [SINGLE, NATIVE])
+def test_a_filter_alone_is_changed_and_replaced_under_traffic(discovered, module, new_module, alone):
+    filters = discovered(alone, concurrency=WORKERS)
     traffic = Traffic(filters.gateway.port)
     with traffic.flowing():
-        for step in (changed(SINGLE, module), changed(SINGLE, new_module()), changed(SINGLE, module), changed(SINGLE, new_module())):
+        for build in (module, new_module(alone), module, new_module(alone)):
             traffic.flows()
-            filters.update(step)
+            filters.update(changed(alone, build))
         traffic.flows()
     assert (traffic.total.wrong, traffic.total.passed) == ([], 0)
     filters.gateway.holds(0)

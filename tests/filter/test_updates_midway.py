@@ -10,9 +10,10 @@ from harness.envoy import Envoy
 from harness.envoy_config import bootstrap, cluster, http_connection_manager, listener, route
 from harness.waiting import eventually
 
-from .attachments import ATTACHMENTS, DEFAULT_STALL_SECONDS, HEADER, PAIR, SINGLE, chain
+from .attachments import ATTACHMENTS, DEFAULT_STALL_SECONDS, HEADER, NATIVE, PAIR, SINGLE, chain
 from .discovered import changed
 from .expectations import assert_arrived, assert_hashed
+from .gateway import filter_stats
 
 SHORT_MILLISECONDS = 300
 # Longer than an update takes on the busiest machine.
@@ -26,13 +27,15 @@ STEPS = {
     "both_are_replaced": (PAIR, ["gate", "tap"], True),
     "single_is_changed": (SINGLE, [SINGLE], False),
     "single_is_replaced": (SINGLE, [SINGLE], True),
+    "native_is_changed": (NATIVE, [NATIVE], False),
+    "native_is_replaced": (NATIVE, [NATIVE], True),
 }
 
 
 @pytest.fixture(params=STEPS)
 def step(request, module, new_module):
     attachment, roles, replaces = STEPS[request.param]
-    new = new_module() if replaces else module
+    new = new_module(attachment) if replaces else module
     return attachment, lambda filters, *stall: [filters.update(changed(role, new, *stall)) for role in roles]
 
 
@@ -112,7 +115,7 @@ def test_a_listener_that_is_replaced_finishes_what_it_holds(module, origin, tmp_
         with http1.Connection(port) as held, http1.Connection(port) as stalled:
             held.send_head("POST", "/", [("Content-Length", "10")])
             stalled.send_head("POST", "/early", [("Content-Length", "10")])
-            eventually(lambda: envoy.stats("wasmcustom.body_hash.")["held"] == 2)
+            eventually(lambda: filter_stats(envoy)["held"] == 2)
             move_in(header="x-other")
             eventually(lambda: envoy.stats("listener_manager.")["listener_modified"] == 1)
             eventually(lambda: envoy.stats("listener_manager.")["total_listeners_warming"] == 0)
@@ -120,4 +123,4 @@ def test_a_listener_that_is_replaced_finishes_what_it_holds(module, origin, tmp_
             held.send(b"whole body")
             assert_hashed(held.read_response(), b"whole body")
             assert stalled.read_response().received().values(HEADER) == []
-        eventually(lambda: envoy.stats("wasmcustom.body_hash.")["held"] == 0)
+        eventually(lambda: filter_stats(envoy)["held"] == 0)

@@ -1,6 +1,7 @@
 """A running Envoy: started on free ports from a generated configuration, asked through its admin interface."""
 
 import json
+import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -21,10 +22,19 @@ class Refused(Exception):
 class Envoy:
     """One Envoy process with its files in `folder`. Use as a context manager, or call `stop`.
 
-    It runs in the root of the repository: relative paths in a configuration start there.
+    It runs in the root of the repository: relative paths in a configuration start there. `modules` is where it finds
+    native ones.
     """
 
-    def __init__(self, configuration: dict, folder: Path, *, version: str = paths.ENVOY_VERSION, concurrency: int = 1) -> None:
+    def __init__(
+        self,
+        configuration: dict,
+        folder: Path,
+        *,
+        version: str = paths.ENVOY_VERSION,
+        concurrency: int = 1,
+        modules: Path = paths.NATIVE_MODULE.parent,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "envoy.json"
         config.write_text(json.dumps(configuration, indent=1))
@@ -34,6 +44,7 @@ class Envoy:
             + ["--admin-address-path", admin, *_LOG_LEVELS],
             folder / "envoy.log",
             cwd=paths.ROOT,
+            env=os.environ | {"ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(modules)},
         )
         try:
             self.admin = eventually(lambda: self._read_address(admin), START_SECONDS, "Envoy's admin address")

@@ -7,6 +7,9 @@ LOOPBACK = "127.0.0.1"
 _TYPES = "type.googleapis.com/"
 _HTTP_FILTERS = _TYPES + "envoy.extensions.filters.http."
 WASM_TYPE = _HTTP_FILTERS + "wasm.v3.Wasm"
+NATIVE_TYPE = _HTTP_FILTERS + "dynamic_modules.v3.DynamicModuleFilter"
+# `libbody_hash_filter.so` in the folder of ENVOY_DYNAMIC_MODULES_SEARCH_PATH, and the first part of its statistics' names.
+NATIVE_MODULE, NATIVE_STATS = "body_hash_filter", "body_hash"
 ROUTER = {"name": "envoy.filters.http.router", "typed_config": {"@type": _HTTP_FILTERS + "router.v3.Router"}}
 # Upstream requests speak the protocol of the downstream request, so that one origin sees both.
 _SAME_PROTOCOL = {
@@ -97,6 +100,17 @@ def wasm_config(name: str, module: Path, configuration, *, vm_id: str = "", root
     plugin = {"name": name, "root_id": root_id, "vm_config": vm, **more}
     plugin["configuration"] = {"@type": _TYPES + "google.protobuf.StringValue", "value": text}
     return {"@type": WASM_TYPE, "config": plugin}
+
+
+def native_config(configuration, module: str = NATIVE_MODULE) -> dict:
+    """The message of a native filter; `configuration` is its JSON as a value, or as text when it need not be JSON."""
+    text = configuration if isinstance(configuration, str) else json.dumps(configuration)
+    return {
+        "@type": NATIVE_TYPE,
+        "dynamic_module_config": {"name": module, "metrics_namespace": NATIVE_STATS},
+        "filter_name": "body-hash",
+        "filter_config": {"@type": _TYPES + "google.protobuf.StringValue", "value": text},
+    }
 
 
 def discovered_filter(name: str, path: Path, type_url: str = WASM_TYPE) -> dict:

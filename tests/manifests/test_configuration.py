@@ -63,7 +63,7 @@ def test_one_value_names_the_headers_that_identify_clients_to_both(tmp_path):
 
 
 def test_the_filter_knows_every_field_that_it_is_given(variant: Manifests):
-    sources = [path.read_text() for path in (ROOT / "filter/src").rglob("*.rs")]
+    sources = [path.read_text() for path in (ROOT / "filter").rglob("src/**/*.rs")]
     names = {name for source in sources for name in re.findall(r'fields\.(?:required|optional)\("(\w+)"', source)}
     assert {"role", "header", "maxBodyBytes"} <= names
     configurations = [spec["pluginConfig"] for _, spec in plugins(variant)]

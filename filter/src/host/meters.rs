@@ -3,7 +3,10 @@
 use std::cell::OnceCell;
 
 use crate::host::envoy;
-use crate::stats::{HASHED, HELD, Outcome, Reason};
+use crate::stats::{HASHED, HELD, Outcome, Reason, SKIPPED};
+
+/// Before every name. Envoy prefixes that with `wasmcustom.`.
+const PREFIX: &str = "body_hash";
 
 /// The numbers under which Envoy knows the filter's metrics in this VM.
 struct Meters {
@@ -45,11 +48,11 @@ impl Meters {
     fn new() -> Option<Self> {
         let mut skipped = [0; Reason::ALL.len()];
         for (id, reason) in skipped.iter_mut().zip(Reason::ALL) {
-            *id = envoy::counter(reason.counter())?;
+            *id = envoy::counter(&format!("{PREFIX}.{SKIPPED}.{}", reason.name()))?;
         }
         Some(Self {
-            hashed: envoy::counter(HASHED)?,
-            held: envoy::gauge(HELD)?,
+            hashed: envoy::counter(&format!("{PREFIX}.{HASHED}"))?,
+            held: envoy::gauge(&format!("{PREFIX}.{HELD}"))?,
             skipped,
         })
     }

@@ -16,6 +16,16 @@ pub trait Head {
 ///
 /// `ends_here` says that the headers are the whole request.
 pub fn reason_to_skip(config: &Config, head: &impl Head, ends_here: bool) -> Option<Reason> {
+    reason_to_skip_within(config.max_body_bytes, config, head, ends_here)
+}
+
+/// As [`reason_to_skip`], with a cap of the host's in place of the configured one.
+pub fn reason_to_skip_within(
+    cap: u64,
+    config: &Config,
+    head: &impl Head,
+    ends_here: bool,
+) -> Option<Reason> {
     if !selected(config, head) {
         Some(Reason::NotSelected)
     } else if is_connect(head) {
@@ -27,7 +37,7 @@ pub fn reason_to_skip(config: &Config, head: &impl Head, ends_here: bool) -> Opt
     } else if ends_here {
         Some(Reason::NoBody)
     } else {
-        by_length(config, head).or_else(|| waits_for_upstream(head).then_some(Reason::Expect))
+        by_length(cap, head).or_else(|| waits_for_upstream(head).then_some(Reason::Expect))
     }
 }
 
@@ -72,7 +82,7 @@ fn waits_for_upstream(head: &impl Head) -> bool {
 }
 
 /// A length that is no number is Envoy's to refuse; the filter then counts the body as it comes.
-fn by_length(config: &Config, head: &impl Head) -> Option<Reason> {
+fn by_length(cap: u64, head: &impl Head) -> Option<Reason> {
     let value = head.get("content-length")?;
     let digits = value.trim_ascii();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -85,7 +95,7 @@ fn by_length(config: &Config, head: &impl Head) -> Option<Reason> {
     });
     if length == 0 {
         Some(Reason::NoBody)
-    } else if length > config.max_body_bytes {
+    } else if length > cap {
         Some(Reason::TooLarge)
     } else {
         None

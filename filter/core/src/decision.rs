@@ -35,12 +35,19 @@ pub struct HashedBody(Option<BodyHasher>);
 impl HashedBody {
     /// Decides on the headers. `ends_here` says that they are the whole request.
     pub fn begin(config: &Config, head: &impl Head, ends_here: bool) -> (Self, GateDecision) {
-        match policy::reason_to_skip(config, head, ends_here) {
+        Self::begin_within(config.max_body_bytes, config, head, ends_here)
+    }
+
+    /// As [`HashedBody::begin`], with a cap of the host's in place of the configured one.
+    pub fn begin_within(
+        cap: u64,
+        config: &Config,
+        head: &impl Head,
+        ends_here: bool,
+    ) -> (Self, GateDecision) {
+        match policy::reason_to_skip_within(cap, config, head, ends_here) {
             Some(reason) => (Self(None), GateDecision::Settled(Outcome::Skipped(reason))),
-            None => (
-                Self(Some(BodyHasher::new(config.max_body_bytes))),
-                GateDecision::Hold,
-            ),
+            None => (Self(Some(BodyHasher::new(cap))), GateDecision::Hold),
         }
     }
 

@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use body_hash_filter::config::{Config, HostPattern, PathPrefix};
-use body_hash_filter::policy::{Head, reason_to_skip};
-use body_hash_filter::stats::Reason;
+use body_hash_core::config::{Config, HostPattern, PathPrefix};
+use body_hash_core::policy::{Head, reason_to_skip};
+use body_hash_core::stats::Reason;
 
 struct Headers(Vec<(&'static str, &'static [u8])>);
 

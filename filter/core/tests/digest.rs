@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use body_hash_filter::digest::{Body, BodyHasher, Digest, Incomplete};
+use body_hash_core::digest::{Body, BodyHasher, Digest, Incomplete};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

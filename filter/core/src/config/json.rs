@@ -9,7 +9,7 @@ use serde_core::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// A JSON value. Of numbers only those that a field can mean are told apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Json {
+pub enum Json {
     /// A whole number from 0 to 2^64 - 1.
     Whole(u64),
     /// A string.
@@ -18,7 +18,9 @@ pub(crate) enum Json {
     List(Vec<Self>),
     /// An object, its entries as they stand.
     Object(Vec<(String, Self)>),
-    /// `null`, a truth value, or another number.
+    /// `true` or `false`.
+    Truth(bool),
+    /// `null`, or another number.
     Other,
 }
 
@@ -47,8 +49,8 @@ impl<'de> Visitor<'de> for AnyValue {
         out.write_str("JSON")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Other)
+    fn visit_bool<E>(self, is: bool) -> Result<Json, E> {
+        Ok(Json::Truth(is))
     }
 
     fn visit_unit<E>(self) -> Result<Json, E> {

@@ -1,15 +1,17 @@
 //! How a request ends, and the name under which Envoy counts it.
 //!
 //! Every request that reaches a deciding filter (`gate`, `single`, the native module) ends in exactly one [`Outcome`].
-//! Envoy prefixes the names of a wasm module's statistics with `wasmcustom.`.
 
 use crate::digest::{Digest, Incomplete};
 
 /// Counter: requests that went on with the header.
-pub const HASHED: &str = "body_hash.hashed";
+pub const HASHED: &str = "hashed";
+
+/// Counter: requests that went on without it, each under a [`Reason`].
+pub const SKIPPED: &str = "skipped";
 
 /// Gauge: requests held at this moment, over all workers.
-pub const HELD: &str = "body_hash.held";
+pub const HELD: &str = "held";
 
 /// How one request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,20 +83,20 @@ impl Reason {
         Self::Aborted,
     ];
 
-    /// The name of this reason's counter.
+    /// The name that statistics have for it.
     #[must_use]
-    pub const fn counter(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::NotSelected => "body_hash.skipped.not_selected",
-            Self::Connect => "body_hash.skipped.connect",
-            Self::Upgrade => "body_hash.skipped.upgrade",
-            Self::Grpc => "body_hash.skipped.grpc",
-            Self::Expect => "body_hash.skipped.expect",
-            Self::NoBody => "body_hash.skipped.no_body",
-            Self::TooLarge => "body_hash.skipped.too_large",
-            Self::TwinAbsent => "body_hash.skipped.twin_absent",
-            Self::Stalled => "body_hash.skipped.stalled",
-            Self::Aborted => "body_hash.skipped.aborted",
+            Self::NotSelected => "not_selected",
+            Self::Connect => "connect",
+            Self::Upgrade => "upgrade",
+            Self::Grpc => "grpc",
+            Self::Expect => "expect",
+            Self::NoBody => "no_body",
+            Self::TooLarge => "too_large",
+            Self::TwinAbsent => "twin_absent",
+            Self::Stalled => "stalled",
+            Self::Aborted => "aborted",
         }
     }
 }
@@ -111,8 +113,8 @@ mod tests {
     }
 
     #[test]
-    fn no_two_reasons_share_a_counter() {
-        let mut names: Vec<_> = Reason::ALL.iter().map(|reason| reason.counter()).collect();
+    fn no_two_reasons_share_a_name() {
+        let mut names: Vec<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Reason::ALL.len());

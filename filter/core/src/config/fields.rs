@@ -3,11 +3,11 @@
 use super::json::Json;
 
 /// Reads the value of one field, or says what is wrong with it.
-pub(crate) type Parse<T> = fn(&Json) -> Result<T, String>;
+pub type Parse<T> = fn(&Json) -> Result<T, String>;
 
 /// The fields that no reader has taken yet, and what was wrong with those that were.
 #[derive(Debug)]
-pub(crate) struct Fields {
+pub struct Fields {
     left: Vec<(String, Json)>,
     wrong: Vec<String>,
 }
@@ -39,7 +39,7 @@ impl Fields {
     }
 
     /// The field `name`, or `default` if it is absent. A wrong one is noted.
-    pub(crate) fn optional<T>(&mut self, name: &str, default: T, parse: Parse<T>) -> T {
+    pub fn optional<T>(&mut self, name: &str, default: T, parse: Parse<T>) -> T {
         match self.take(name) {
             Some(value) => self
                 .check(name, value.and_then(|value| parse(&value)))
@@ -49,7 +49,7 @@ impl Fields {
     }
 
     /// The field `name`. A wrong or absent one is noted.
-    pub(crate) fn required<T>(&mut self, name: &str, parse: Parse<T>) -> Option<T> {
+    pub fn required<T>(&mut self, name: &str, parse: Parse<T>) -> Option<T> {
         let value = self
             .take(name)
             .unwrap_or_else(|| Err("is missing".to_owned()));

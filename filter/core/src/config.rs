@@ -10,8 +10,8 @@ mod fields;
 mod json;
 mod selection;
 
-use fields::Fields;
-pub(crate) use json::Json;
+pub use fields::{Fields, Parse};
+pub use json::Json;
 pub use selection::{HostPattern, PathPrefix};
 
 /// Envoy's own default for `per_connection_buffer_limit_bytes`: a held body must fit in it.
@@ -88,7 +88,10 @@ impl Config {
 
     /// Reads a configuration with fields of a host beside the core's. `host` takes its own; `None` when it has noted
     /// that one is wrong.
-    pub(crate) fn parse_with<T>(
+    ///
+    /// # Errors
+    /// Names every field that is unknown, repeated or wrong.
+    pub fn parse_with<T>(
         json: &[u8],
         host: impl FnOnce(&mut Fields) -> Option<T>,
     ) -> Result<(T, Self), ConfigError> {
@@ -136,7 +139,10 @@ fn header(value: &Json) -> Result<String, String> {
 }
 
 /// The string that `value` is.
-pub(crate) fn text(value: &Json) -> Result<&str, String> {
+///
+/// # Errors
+/// Says that it must be one.
+pub fn text(value: &Json) -> Result<&str, String> {
     match value {
         Json::Text(text) => Ok(text),
         _ => Err("must be a string".to_owned()),
@@ -152,6 +158,17 @@ fn whole_number(value: &Json, most: u64) -> Result<u64, String> {
 
 fn body_bytes(value: &Json) -> Result<u64, String> {
     whole_number(value, LARGEST_BODY_BYTES)
+}
+
+/// A truth value.
+///
+/// # Errors
+/// Says that it must be one.
+pub fn switch(value: &Json) -> Result<bool, String> {
+    match value {
+        Json::Truth(is) => Ok(*is),
+        _ => Err("must be true or false".to_owned()),
+    }
 }
 
 fn milliseconds(value: &Json) -> Result<Duration, String> {

@@ -1,0 +1,145 @@
+//! One request: callbacks in, decisions of the core out.
+//!
+//! While the filter holds the headers, Envoy keeps the body in the buffer that all filters of the request share. The
+//! filter lets no byte into it that has no room there: Envoy would answer 413. And it has Envoy *buffer* the bytes, not
+//! keep them under the watermark: over the watermark Envoy stops reading, and only the filter that stopped the bytes can
+//! make it read on. A filter behind that buffers less would then wait for ever, where its own 413 is due.
+
+use body_hash_core::decision::{GateDecision, HashedBody};
+use body_hash_core::stats::{Outcome, Reason};
+
+use crate::proxy::{Body, Headers, Proxy};
+use crate::settings::Settings;
+use crate::watchdog::Watched;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Stream(Option<Held>);
+
+/// A request whose headers wait for its body.
+#[derive(Debug)]
+struct Held {
+    body: HashedBody,
+    watched: Watched,
+}
+
+impl Stream {
+    /// The headers have come; `ends_here` if they are the whole request.
+    pub(crate) fn on_headers(
+        &mut self,
+        settings: &Settings,
+        proxy: &mut impl Proxy,
+        ends_here: bool,
+    ) -> Headers {
+        let config = &settings.config;
+        // Removed only if it is there: the route is chosen anew for it.
+        if proxy.get(&config.header).is_some() {
+            proxy.remove_header(&config.header);
+        }
+        let cap = settings.cap(proxy.buffer_limit());
+        match HashedBody::begin_within(cap, config, proxy, ends_here) {
+            (body, GateDecision::Hold) => {
+                let watched = proxy.watch();
+                proxy.count_held();
+                self.0 = Some(Held { body, watched });
+                Headers::Hold
+            }
+            (_, GateDecision::Settled(outcome)) => {
+                proxy.count(outcome);
+                Headers::Continue
+            }
+        }
+    }
+
+    /// More of the body has come; `ends_here` if it is the last.
+    pub(crate) fn on_body(
+        &mut self,
+        settings: &Settings,
+        proxy: &mut impl Proxy,
+        ends_here: bool,
+    ) -> Body {
+        let Some(held) = &mut self.0 else {
+            return Body::Continue;
+        };
+        match held.hash(proxy, ends_here) {
+            Some(outcome) => {
+                self.settle(settings, proxy, outcome);
+                Body::Continue
+            }
+            None => Body::Hold,
+        }
+    }
+
+    /// The trailers have come, which end the request.
+    pub(crate) fn on_trailers(&mut self, settings: &Settings, proxy: &mut impl Proxy) {
+        proxy.remove_trailer(&settings.config.header);
+        if let Some(held) = &mut self.0
+            && let Some(GateDecision::Settled(outcome)) = held.body.on_end()
+        {
+            self.settle(settings, proxy, outcome);
+        }
+    }
+
+    /// The watchdog has seen no progress. True if the request goes on now.
+    pub(crate) fn on_wake(&mut self, settings: &Settings, proxy: &mut impl Proxy) -> bool {
+        let stalled = self
+            .0
+            .as_ref()
+            .is_some_and(|held| held.watched.is_stalled());
+        if stalled {
+            self.settle(settings, proxy, Outcome::Skipped(Reason::Stalled));
+        }
+        stalled
+    }
+
+    /// The request is over, however it ended.
+    pub(crate) fn on_complete(&mut self, proxy: &mut impl Proxy) {
+        if self.0.take().is_some() {
+            proxy.count_let_go();
+            proxy.count(Outcome::Skipped(Reason::Aborted));
+        }
+    }
+
+    fn settle(&mut self, settings: &Settings, proxy: &mut impl Proxy, outcome: Outcome) {
+        self.0 = None;
+        if let Outcome::Hashed(digest) = outcome {
+            proxy.set_header(&settings.config.header, &digest.to_hex());
+        }
+        proxy.count_let_go();
+        proxy.count(outcome);
+    }
+}
+
+impl Held {
+    /// Hashes what has come. An outcome if that settles the request.
+    fn hash(&mut self, proxy: &mut impl Proxy, ends_here: bool) -> Option<Outcome> {
+        let before = self.body.seen().unwrap_or(0);
+        let (mut all, mut outcome) = (before, None);
+        proxy.slices(|slice| {
+            all = all.saturating_add(slice.len() as u64);
+            if let Some(GateDecision::Settled(settled)) = self.body.on_slice(slice, false) {
+                outcome = Some(settled);
+            }
+        });
+        if all > before {
+            self.watched.touch();
+        }
+        make_room(proxy, all);
+        if outcome.is_none() && ends_here {
+            return match self.body.on_end() {
+                Some(GateDecision::Settled(settled)) => Some(settled),
+                _ => Some(Outcome::TOO_LARGE),
+            };
+        }
+        outcome
+    }
+}
+
+/// Raises the limit of Envoy's buffer, if need be, to the bytes that go into it now: they are in memory already. Over
+/// the cap they pass through it with those before them, and then it is empty.
+fn make_room(proxy: &mut impl Proxy, bytes: u64) {
+    let limit = proxy.buffer_limit();
+    if limit != 0 && limit < bytes {
+        proxy.set_buffer_limit(bytes);
+    }
+}
