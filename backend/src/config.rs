@@ -13,15 +13,14 @@ mod parts;
 pub(crate) mod reader;
 mod store;
 mod tracing;
+mod upstream;
 pub(crate) mod value;
 pub(crate) mod variables;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::HeaderValue;
-use reqwest::Url;
 use secrecy::SecretString;
 
 pub use self::access::{AccessConfig, AccessRule, ClientScope, ScopeRule};
@@ -29,6 +28,7 @@ pub use self::reader::Problem;
 use self::reader::{Reader, configured, environment};
 pub use self::store::{AwsSettings, StoreAdmission, StoreConfig, StorePlace};
 pub use self::tracing::{Batching, OtlpProtocol, RootSampler, Sampling, Tracing};
+pub use self::upstream::{CallLimits, EncodingRule, UpstreamConfig};
 use self::variables as var;
 pub use self::variables::{VARIABLES, Variable};
 
@@ -59,40 +59,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which log lines are written, in the manner of `RUST_LOG`.
     pub log_filter: String,
-}
-
-/// The upstream, and how long the gateway waits for it.
-#[derive(Debug)]
-pub struct UpstreamConfig {
-    /// Ends with the path that stands for `/v1`, without a slash.
-    pub base_url: Url,
-    /// The upstream's part of every key.
-    pub id: String,
-    /// Authorities that may certify the upstream, besides the public ones.
-    pub ca_file: Option<PathBuf>,
-    /// Which `encoding_format` embeddings calls ask for.
-    pub encoding: EncodingRule,
-    /// Inputs of one embeddings call.
-    pub max_inputs: usize,
-    /// For connecting to it.
-    pub connect_timeout: Duration,
-    /// For an embeddings call from start to end.
-    pub timeout: Duration,
-    /// For the silence between two pieces of a streamed answer.
-    pub idle_timeout: Duration,
-    /// How long an idle connection is kept.
-    pub pool_idle: Duration,
-}
-
-/// Which `encoding_format` embeddings calls ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EncodingRule {
-    /// Base64, or none where the upstream refuses it.
-    Base64,
-    /// Float, or none where the upstream refuses it.
-    Float,
-    /// What the client asks for.
-    AsAsked,
 }
 
 /// What is cached and for how long.

@@ -6,6 +6,7 @@
 
 mod call;
 mod coalescing;
+mod division;
 mod families;
 mod fault;
 mod fetch;
@@ -122,7 +123,10 @@ impl Resolver {
         mut lookup: EmbeddingLookup,
         mut found: PartialResult,
     ) -> Result<PartialResult, Error> {
-        let proof = timeout(self.patience(1), self.prove(&mut lookup, &mut found));
+        let proof = timeout(
+            self.upstream.patience(1),
+            self.prove(&mut lookup, &mut found),
+        );
         let proof = proof.await.map_err(|_| Error::UpstreamTimeout)??;
         if proof.is_some() {
             self.get_memory(&lookup, &mut found);
@@ -169,7 +173,7 @@ impl Resolver {
         found: &mut PartialResult,
     ) -> Result<(), Error> {
         let lookup = &work.lookup;
-        let deadline = Instant::now() + self.patience(found.missing().len());
+        let deadline = Instant::now() + self.patience(lookup, &found.missing());
         let mut rounds = 0;
         while !found.is_complete() {
             let share = lookup.read && !lookup.only_if_cached && rounds < SHARED_ROUNDS;
@@ -208,11 +212,13 @@ impl Resolver {
         fetched.failure.map_or(Ok(()), Err)
     }
 
-    /// How long a client waits for calls for so many inputs.
-    fn patience(&self, inputs: usize) -> Duration {
-        let calls = inputs.div_ceil(self.upstream.max_inputs());
-        let waves = u32::try_from(calls.div_ceil(CALLS_AT_ONCE)).unwrap_or(u32::MAX);
-        self.upstream.patience(inputs) * waves.max(1)
+    /// How long a client waits for calls for these inputs.
+    fn patience(&self, lookup: &EmbeddingLookup, missing: &[usize]) -> Duration {
+        let sizes = missing.iter().map(|&place| lookup.size(place));
+        let calls = self.upstream.divide(&lookup.request.model, sizes);
+        let waves = u32::try_from(calls.len().div_ceil(CALLS_AT_ONCE)).unwrap_or(u32::MAX);
+        let largest = calls.into_iter().max().unwrap_or_default();
+        self.upstream.patience(largest) * waves.max(1)
     }
 
     fn count(&self, tally: &Tally) {

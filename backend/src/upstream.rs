@@ -1,15 +1,19 @@
 //! The upstream: the API behind the gateway.
 
 mod call;
+mod call_limits;
 mod client;
 mod encodings;
 mod forward;
 mod lanes;
+mod over_limit;
 mod placed_body;
 mod reply;
 mod shared_body;
 mod silence;
 
 pub use self::call::Question;
+pub use self::call_limits::Size;
 pub use self::client::{Client, ClientError};
+pub use self::over_limit::OverLimit;
 pub use self::reply::{AnswerRoom, Reply};

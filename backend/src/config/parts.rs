@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::variables as var;
-use super::{CacheConfig, Limits, PurgeRule, StatusPage, UpstreamConfig, Variable, value};
+use super::{CacheConfig, Limits, PurgeRule, StatusPage, Variable, value};
 
 /// `{"input":"a","model":"m"}`
 const MIN_BODY_BYTES: usize = 25;
@@ -12,32 +12,6 @@ const MIN_INPUT_BYTES: usize = 3;
 
 /// A request of the usual size, its vectors and their answer.
 const MIN_REQUEST_MEMORY: usize = 1 << 20;
-
-impl UpstreamConfig {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
-        let id = reader.optional(&var::UPSTREAM_ID, value::text);
-        let ca_file = reader.optional(&var::UPSTREAM_CA_FILE, value::path);
-        let encoding = reader.read(&var::UPSTREAM_ENCODING, value::encoding);
-        let max_inputs = reader.read(&var::UPSTREAM_MAX_INPUTS, value::count);
-        let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::patience);
-        let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::patience);
-        let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::patience);
-        let pool_idle = reader.read(&var::UPSTREAM_POOL_IDLE, value::duration);
-        let base_url = base_url?;
-        Some(Self {
-            id: id.unwrap_or_else(|| base_url.to_string()),
-            base_url,
-            ca_file,
-            encoding: encoding?,
-            max_inputs: max_inputs?,
-            connect_timeout: connect_timeout?,
-            timeout: timeout?,
-            idle_timeout: idle_timeout?,
-            pool_idle: pool_idle?,
-        })
-    }
-}
 
 impl CacheConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {

@@ -63,7 +63,9 @@ variables! {
         OPENAI_BASE_URL = "https://api.openai.com/v1", "the upstream: what stands for /v1";
         UPSTREAM_ID = "", "the upstream's part of every cache key; the base URL if absent";
         UPSTREAM_CA_FILE = "", "a file of certificates in PEM: authorities that the upstream may be certified by, besides the public ones";
-        UPSTREAM_MAX_INPUTS = "2048", "inputs of one embeddings call to the upstream; what is more goes in several";
+        UPSTREAM_MAX_INPUTS = "2048", "inputs of one embeddings call to the upstream; what is more goes in several, as it does beyond a lower limit that the upstream names when it refuses a call";
+        UPSTREAM_MAX_TOKENS = "300000", "the same of tokens: a text has no more than bytes, and beyond that they are estimated from the model's answers";
+        UPSTREAM_MAX_BYTES = "16MiB", "the same of bytes of all inputs together, as JSON";
         UPSTREAM_ENCODING = "base64", "the encoding_format that embeddings calls ask for: base64 or float (none of a model that is found to refuse it), or as-asked (what the client sends, or nothing)";
         UPSTREAM_CONNECT_TIMEOUT = "5s", "to connect to the upstream";
         UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";

@@ -1,5 +1,7 @@
 //! Answers without vectors: OpenAI's error envelope, or the upstream's own words.
 
+mod refusal;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,6 +12,7 @@ use http::StatusCode;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 
+pub use self::refusal::UpstreamRefusal;
 use crate::embeddings::answer::Unsound;
 use crate::http::tags::TagError;
 
@@ -37,6 +40,12 @@ pub enum Error {
     TooManyInputs { limit: usize },
     #[error("Input {index} is larger than {limit} bytes.")]
     InputTooLarge { index: usize, limit: usize },
+    /// Of a request's distinct inputs, or of its inputs once the route has placed it.
+    #[error("Input {index} is too long for the model.")]
+    InputRefused {
+        index: usize,
+        refusal: Arc<UpstreamRefusal>,
+    },
     #[error("The request must have one Host header.")]
     InvalidHost,
     #[error("This path does not take this method.")]
@@ -87,26 +96,6 @@ pub struct Code(pub &'static str);
 /// The code of every error that the upstream answered.
 pub const UPSTREAM_REFUSED: Code = Code("upstream_refused");
 
-/// An upstream's error, as the client gets it.
-#[derive(Debug)]
-pub struct UpstreamRefusal {
-    /// Its status.
-    pub status: StatusCode,
-    /// Those of its headers that the client may see.
-    pub headers: HeaderMap,
-    /// Its body, untouched.
-    pub body: Bytes,
-    /// The inputs of the refused embeddings call.
-    pub inputs: usize,
-}
-
-impl UpstreamRefusal {
-    /// Whether the upstream does not accept the credential of the call.
-    pub fn is_of_credential(&self) -> bool {
-        is_of_credential(self.status)
-    }
-}
-
 /// Whether an answer of this status says that the upstream does not accept the credential.
 pub fn is_of_credential(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
@@ -138,7 +127,7 @@ impl Error {
             | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Self::Busy | Self::NoRoom | Self::PurgeNotSpread => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotCached | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Refused(refusal) => refusal.status,
+            Self::Refused(refusal) | Self::InputRefused { refusal, .. } => refusal.status,
         }
     }
 
@@ -152,6 +141,7 @@ impl Error {
             Self::BodyBroken => "body_broken",
             Self::TooManyInputs { .. } => "too_many_inputs",
             Self::InputTooLarge { .. } => "input_too_large",
+            Self::InputRefused { .. } => "input_too_long",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidHost => "invalid_host",
             Self::NotFound => "not_found",
@@ -191,11 +181,19 @@ impl Error {
 
     fn envelope(&self) -> Bytes {
         let param = match self {
-            Self::TooManyInputs { .. } | Self::InputTooLarge { .. } => Some("input"),
+            Self::TooManyInputs { .. } | Self::InputTooLarge { .. } | Self::InputRefused { .. } => {
+                Some("input")
+            }
             Self::ModelNotAllowed => Some("model"),
             _ => None,
         };
-        let error = object(self.status(), &self.to_string(), param, self.code());
+        let mut message = self.to_string();
+        if let Self::InputRefused { refusal, .. } = self
+            && let Some(words) = refusal.words()
+        {
+            message = format!("{message} {words}");
+        }
+        let error = object(self.status(), &message, param, self.code());
         json!({ "error": error }).to_string().into()
     }
 }
@@ -234,6 +232,11 @@ impl Error {
             }
             Self::Busy | Self::NoRoom => {
                 headers.insert(RETRY_AFTER, BUSY_RETRY_AFTER);
+            }
+            Self::InputRefused { refusal, .. } => {
+                let told = refusal.headers.iter();
+                let told = told.filter(|(name, _)| *name != CONTENT_TYPE);
+                headers.extend(told.map(|(name, value)| (name.clone(), value.clone())));
             }
             _ => {}
         }

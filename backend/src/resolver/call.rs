@@ -11,13 +11,14 @@ use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
 use super::coalescing::LeaderInput;
+use super::division::placed;
 use super::{EmbeddingLookup, Resolver};
 use crate::embeddings::answer::{self, Answer, Question};
 use crate::embeddings::request::Input;
 use crate::embeddings::response;
 use crate::http::error::Error;
 use crate::telemetry::{Span, semantics};
-use crate::upstream;
+use crate::upstream::{self, Size};
 
 /// A checked answer.
 pub(super) struct Called {
@@ -65,6 +66,7 @@ impl Resolver {
         let ended = Instant::now();
         let called = replied.and_then(|reply| self.check(lookup, reply, &question, began));
         self.note(lookup, &called, ended - began, &mut span);
+        let called = called.map_err(|error| placed(error, &claimed));
         (claimed, (began, ended), called)
     }
 
@@ -89,6 +91,8 @@ impl Resolver {
         let answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
         lookup.count(&answer.entries, question.inputs.len());
         let model = &lookup.request.model;
+        let size = question.inputs.iter().map(Size::of).sum();
+        self.upstream.note_answer(model, size, answer.billed_tokens);
         let scope = self
             .access
             .accepted(&lookup.caller, model, began, &reply.headers);

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::ready;
 use futures_util::{StreamExt, stream};
 
-use super::call::CallResult;
 use super::coalescing::{LeaderInput, Leading};
+use super::division::Parts;
 use super::fault::ends_all;
 use super::{CallNotes, EmbeddingLookup, Resolver, Work};
 use crate::embeddings::entry::Entry;
@@ -27,7 +27,7 @@ enum Later {
 /// What became of the inputs of one call.
 #[derive(Default)]
 struct EndedCall {
-    call: Option<CallResult>,
+    calls: Parts,
     found: Vec<(usize, Arc<Entry>)>,
 }
 
@@ -61,7 +61,7 @@ impl Resolver {
             return fetched;
         }
         let missing = self.settle_proof(&work, missing, &mut fetched);
-        let calls = in_calls(missing, self.upstream.max_inputs(), share);
+        let calls = later(self.divide(lookup, missing), share);
         self.call_all(lookup, calls, &mut fetched).await;
         fetched
     }
@@ -95,12 +95,12 @@ impl Resolver {
             // Inputs that others fetch meanwhile stay missing: the next round waits for them.
             Later::Places(places) => self.claim(lookup, places, true).leading,
         };
-        let call = match leading.inputs.is_empty() {
-            true => None,
-            false => Some(self.call(lookup, leading.inputs).await),
+        let calls = match leading.inputs.is_empty() {
+            true => Parts::default(),
+            false => self.call_divided(lookup, leading.inputs).await,
         };
         EndedCall {
-            call,
+            calls,
             found: leading.found,
         }
     }
@@ -109,25 +109,22 @@ impl Resolver {
         for (place, entry) in ended.found {
             fetched.entries.push((place, entry, Outcome::Memory));
         }
-        let Some((claimed, (began, until), called)) = ended.call else {
-            return;
-        };
-        fetched.call.waits.add(began, until);
-        self.end(lookup, claimed, called, fetched);
+        for (began, until) in ended.calls.waits {
+            fetched.call.waits.add(began, until);
+        }
+        for (claimed, (began, until), called) in ended.calls.ended {
+            fetched.call.waits.add(began, until);
+            self.end(lookup, claimed, called, fetched);
+        }
     }
 }
 
-/// Divides what is missing into calls of at most `max_inputs`. A claim that is shared begins when
-/// its call does: until then another request may pay sooner.
-fn in_calls(mut claimed: Vec<LeaderInput>, max_inputs: usize, share: bool) -> Vec<Later> {
-    let mut calls = Vec::with_capacity(claimed.len().div_ceil(max_inputs));
-    while !claimed.is_empty() {
-        let rest = claimed.split_off(claimed.len().min(max_inputs));
-        let inputs = std::mem::replace(&mut claimed, rest);
-        calls.push(match share && calls.len() >= CALLS_AT_ONCE {
-            true => Later::Places(inputs.into_iter().map(|input| input.place).collect()),
-            false => Later::Claimed(inputs),
-        });
-    }
-    calls
+/// A claim that is shared begins when its call does: until then another request may pay sooner.
+fn later(calls: Vec<Vec<LeaderInput>>, share: bool) -> Vec<Later> {
+    let calls = calls.into_iter().enumerate();
+    let later = calls.map(|(at, inputs)| match share && at >= CALLS_AT_ONCE {
+        true => Later::Places(inputs.into_iter().map(|input| input.place).collect()),
+        false => Later::Claimed(inputs),
+    });
+    later.collect()
 }

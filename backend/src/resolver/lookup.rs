@@ -12,7 +12,7 @@ use crate::embeddings::key::{Key, KeyBuilder, KeyScope};
 use crate::embeddings::request::{EmbeddingRequest, Input};
 use crate::http::error::Error;
 use crate::telemetry::{Outcome, Tally};
-use crate::upstream::AnswerRoom;
+use crate::upstream::{AnswerRoom, Size};
 
 /// As long as most vectors are.
 const USUAL_DIMENSIONS: u32 = 1536;
@@ -70,6 +70,11 @@ pub struct CallNotes {
 }
 
 impl EmbeddingLookup {
+    /// The size of one of its distinct inputs.
+    pub(super) fn size(&self, place: usize) -> Size {
+        Size::of(&self.distinct[place].1)
+    }
+
     /// Reserves what a call brings, before it is paid for: what is paid for is not thrown away.
     pub(super) fn room_for_call(&self, inputs: &[Input]) -> Result<AnswerRoom, Error> {
         let text: usize = inputs.iter().map(|input| input.raw.len()).sum();

@@ -10,6 +10,7 @@ use reqwest::Url;
 
 use super::client::{Client, failure};
 use super::encodings::is_of_request;
+use super::over_limit::OverLimit;
 use super::reply::{AnswerRoom, Reply};
 use crate::embeddings::request::Encoding;
 use crate::http::error::Error;
@@ -68,7 +69,10 @@ impl Client {
         let first = call(body(sent)).await;
         match &first {
             Ok(_) => self.encodings.taken(model, sent),
-            Err(Error::Refused(refusal)) if self.encodings.may_be_refused(model, sent, refusal) => {
+            Err(Error::Refused(refusal))
+                if OverLimit::of(refusal).is_none()
+                    && self.encodings.may_be_refused(model, sent, refusal) =>
+            {
                 let second = call(body(None)).await;
                 return match &second {
                     Ok(_) => {
@@ -122,11 +126,6 @@ impl Client {
     pub fn patience(&self, inputs: usize) -> Duration {
         let inputs = inputs.min(self.max_inputs).max(USUAL_INPUTS);
         self.timeout.mul_f64(inputs as f64 / USUAL_INPUTS as f64)
-    }
-
-    /// The most inputs of one embeddings call.
-    pub fn max_inputs(&self) -> usize {
-        self.max_inputs
     }
 
     /// The URL of embeddings calls.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::call_limits::LearntLimits;
 use super::encodings::Encodings;
 use super::lanes::Lanes;
 use crate::config;
@@ -29,6 +30,7 @@ pub struct Client {
     pub(super) timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) max_inputs: usize,
+    pub(super) limits: LearntLimits,
 }
 
 /// The client cannot be built as configured.
@@ -61,7 +63,8 @@ impl Client {
             base: upstream.base_url.clone(),
             timeout: upstream.timeout,
             idle_timeout: upstream.idle_timeout,
-            max_inputs: upstream.max_inputs,
+            max_inputs: upstream.limits.inputs,
+            limits: LearntLimits::new(upstream.limits),
         })
     }
 

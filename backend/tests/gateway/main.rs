@@ -13,6 +13,7 @@
 mod acceptance;
 mod bodies;
 mod caching;
+mod call_limits;
 mod coalescing;
 mod connections;
 mod cors;

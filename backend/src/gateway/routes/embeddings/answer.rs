@@ -11,7 +11,7 @@ use crate::embeddings::request::Encoding;
 use crate::embeddings::response::{self, Pieces};
 use crate::gateway::app::App;
 use crate::gateway::observed_body::ResponseBody;
-use crate::http::error::NO_STORE;
+use crate::http::error::{Error, NO_STORE, UpstreamRefusal};
 use crate::http::headers::{self, Directives};
 use crate::http::tags;
 use crate::resolver::Resolved;
@@ -78,6 +78,15 @@ impl ResponsePlan {
         );
         headers.insert(headers::SURROGATE_KEY, tags);
         (response, Some(outcome))
+    }
+
+    /// The refusal of one distinct input, at the client's place for it.
+    pub(super) fn refusal(&self, distinct: usize, refusal: Arc<UpstreamRefusal>) -> Error {
+        let mut places = self.places.iter();
+        Error::InputRefused {
+            index: places.position(|&place| place == distinct).unwrap_or(0),
+            refusal,
+        }
     }
 
     fn count(&self, app: &App, outcome: &EmbeddingOutcome) {

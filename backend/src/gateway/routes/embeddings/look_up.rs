@@ -40,6 +40,13 @@ impl EmbeddingsRequest {
             (Err(Error::Refused(refusal)), Some(own)) if own.is_misplaced(&refusal) => {
                 Either::Left(Box::pin(own.repeat()))
             }
+            (Err(Error::InputRefused { index, refusal }), own) => {
+                let error = match own {
+                    Some(_) => plan.refusal(index, refusal),
+                    None => Error::Refused(refusal),
+                };
+                Either::Right(ready(Err(error)))
+            }
             (resolved, _) => Either::Right(ready(resolved.map(|found| plan.answer(&app, found)))),
         })
     }

@@ -1,0 +1,93 @@
+//! The upstream: where it is, how long the gateway waits for it, and what a call may hold.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::reader::Reader;
+use super::{value, variables as var};
+
+/// The upstream, and how long the gateway waits for it.
+#[derive(Debug)]
+pub struct UpstreamConfig {
+    /// Ends with the path that stands for `/v1`, without a slash.
+    pub base_url: Url,
+    /// The upstream's part of every key.
+    pub id: String,
+    /// Authorities that may certify the upstream, besides the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// Which `encoding_format` embeddings calls ask for.
+    pub encoding: EncodingRule,
+    /// What one embeddings call may hold.
+    pub limits: CallLimits,
+    /// For connecting to it.
+    pub connect_timeout: Duration,
+    /// For an embeddings call from start to end.
+    pub timeout: Duration,
+    /// For the silence between two pieces of a streamed answer.
+    pub idle_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub pool_idle: Duration,
+}
+
+/// Which `encoding_format` embeddings calls ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncodingRule {
+    /// Base64, or none where the upstream refuses it.
+    Base64,
+    /// Float, or none where the upstream refuses it.
+    Float,
+    /// What the client asks for.
+    AsAsked,
+}
+
+/// The most that one embeddings call may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Inputs.
+    pub inputs: usize,
+    /// Tokens of all inputs together.
+    pub tokens: usize,
+    /// Bytes of all inputs together, as JSON.
+    pub bytes: usize,
+}
+
+impl UpstreamConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
+        let id = reader.optional(&var::UPSTREAM_ID, value::text);
+        let ca_file = reader.optional(&var::UPSTREAM_CA_FILE, value::path);
+        let encoding = reader.read(&var::UPSTREAM_ENCODING, value::encoding);
+        let limits = CallLimits::read(reader);
+        let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::patience);
+        let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::patience);
+        let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::patience);
+        let pool_idle = reader.read(&var::UPSTREAM_POOL_IDLE, value::duration);
+        let base_url = base_url?;
+        Some(Self {
+            id: id.unwrap_or_else(|| base_url.to_string()),
+            base_url,
+            ca_file,
+            encoding: encoding?,
+            limits: limits?,
+            connect_timeout: connect_timeout?,
+            timeout: timeout?,
+            idle_timeout: idle_timeout?,
+            pool_idle: pool_idle?,
+        })
+    }
+}
+
+impl CallLimits {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let inputs = reader.read(&var::UPSTREAM_MAX_INPUTS, value::count);
+        let tokens = reader.read(&var::UPSTREAM_MAX_TOKENS, value::count);
+        let bytes = reader.read(&var::UPSTREAM_MAX_BYTES, value::size_from(1));
+        Some(Self {
+            inputs: inputs?,
+            tokens: tokens?,
+            bytes: bytes?,
+        })
+    }
+}
