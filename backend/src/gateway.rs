@@ -1,6 +1,7 @@
 //! The gateway's service: admits requests, routes them to handlers, and records their ends.
 
 pub mod app;
+mod azure;
 pub mod body_hash;
 pub mod cors;
 mod memory_limit;

@@ -2,12 +2,18 @@
 import { createInterface } from "node:readline";
 import { createOpenAI } from "@ai-sdk/openai";
 import { embedMany } from "ai";
-import OpenAI from "openai";
+import OpenAI, { AzureOpenAI } from "openai";
 
 async function withOpenAI({ base_url, key, retries, model, input, format }) {
   const client = new OpenAI({ baseURL: base_url, apiKey: key, maxRetries: retries });
   const wanted = format ? { encoding_format: format } : {};
   const { data, response } = await client.embeddings.create({ model, input, ...wanted }).withResponse();
+  return { vectors: data.data.map((item) => item.embedding), headers: Object.fromEntries(response.headers) };
+}
+
+async function withAzure({ base_url, key, retries, model, input }) {
+  const client = new AzureOpenAI({ endpoint: base_url, apiKey: key, apiVersion: "2024-10-21", maxRetries: retries });
+  const { data, response } = await client.embeddings.create({ model, input }).withResponse();
   return { vectors: data.data.map((item) => item.embedding), headers: Object.fromEntries(response.headers) };
 }
 
@@ -17,7 +23,7 @@ async function withVercel({ base_url, key, retries, model, input }) {
   return { vectors: answer.embeddings, headers: answer.responses[0].headers };
 }
 
-const clients = { openai: withOpenAI, vercel: withVercel };
+const clients = { azure: withAzure, openai: withOpenAI, vercel: withVercel };
 for await (const line of createInterface({ input: process.stdin })) {
   let answer;
   try {

@@ -19,6 +19,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 
 use crate::gateway::app::App;
+use crate::gateway::azure;
 use crate::gateway::cors::{self, Grant};
 use crate::gateway::observed_body::{ObservedBody, ResponseBody};
 use crate::gateway::routes::{embeddings, health, page, passthrough, purge};
@@ -85,11 +86,12 @@ impl Gateway {
     /// Answers one request.
     pub fn answer<B>(
         &self,
-        request: Request<B>,
+        mut request: Request<B>,
     ) -> impl Future<Output = http::Response<ObservedBody>> + Send + use<B>
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
+        azure::translate(&mut request);
         let cors = self.app.cors.as_ref();
         if let Some(answer) = cors.and_then(|origins| cors::preflight(origins, &request)) {
             return Either::Right(ready(answer.map(ObservedBody::unwatched)).boxed());

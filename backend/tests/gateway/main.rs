@@ -11,6 +11,7 @@
 )]
 
 mod acceptance;
+mod azure;
 mod bodies;
 mod caching;
 mod call_limits;

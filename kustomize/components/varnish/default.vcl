@@ -1,4 +1,4 @@
-# Whole answers of POST /v1/embeddings, kept for each credential by the hash of the request's body.
+# Whole answers of POST /v1/embeddings, at Azure's URLs too, kept for each credential by the hash of the request's body.
 #
 # Everything else passes. The VCL runs unchanged in the cluster and on a laptop: backend.vcl, found first in vcl_path,
 # names the backend, and start.sh names the stores. Each sub is one decision and falls through to the builtin VCL,
@@ -59,7 +59,7 @@ sub vcl_req_method {
     return (synth(405, "This method is not served here."));
   }
   # The builtin would pipe a method that it does not know, and a pipe escapes every rule of this file.
-  if (req.method != "POST" || req.url !~ "^/v1/embeddings(?:\?|$)") {
+  if (req.method != "POST" || req.url !~ "^/(?:(?:openai/)?v1|openai/deployments/[^/?]+)/embeddings(?:\?|$)") {
     return (pass);
   }
   call judge_query;
@@ -178,7 +178,7 @@ sub address_backend {
 }
 
 sub vcl_backend_response {
-  if (bereq.url ~ "^/v1/embeddings(?:\?|$)") {
+  if (bereq.url ~ "^/(?:(?:openai/)?v1|openai/deployments/[^/?]+)/embeddings(?:\?|$)") {
     call ban_refused_scope;
   }
   if (bereq.uncacheable) {

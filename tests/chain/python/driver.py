@@ -23,6 +23,14 @@ def with_openai(call: Call) -> Answer:
     return {"vectors": [item.embedding for item in raw.parse().data], "headers": dict(raw.headers)}
 
 
+def with_azure(call: Call) -> Answer:
+    from openai import AzureOpenAI
+
+    client = AzureOpenAI(azure_endpoint=call["base_url"], api_key=call["key"], api_version="2024-10-21", max_retries=call["retries"])
+    raw = client.embeddings.with_raw_response.create(model=call["model"], input=call["input"])
+    return {"vectors": [item.embedding for item in raw.parse().data], "headers": dict(raw.headers)}
+
+
 def with_langchain(call: Call) -> Answer:
     from langchain_openai import OpenAIEmbeddings
 

@@ -28,7 +28,9 @@ use tokio::task::spawn_blocking;
 use self::receive::receive;
 use self::understand::{Understood, understand};
 use crate::access::{Access, Caller};
+use crate::embeddings::request::with_model;
 use crate::gateway::app::App;
+use crate::gateway::azure::Deployment;
 use crate::gateway::body_hash;
 use crate::gateway::observed_body::ResponseBody;
 use crate::http::error::{Error, is_of_credential};
@@ -134,24 +136,31 @@ impl EmbeddingsRequest {
         if body.len() > SMALL_BODY_BYTES {
             return Either::Left(Box::pin(self.reply_aside(body)));
         }
-        let (verdict, understood) = (
-            self.verdict(&body),
-            understand(&self.app, &self.parts, &body),
-        );
+        let (body, verdict, understood) = self.read(body);
         Either::Right(self.answer_understood(body, verdict, understood))
     }
 
     /// Reads a large body where that keeps no other request waiting.
     async fn reply_aside(self, body: Bytes) -> Result<Answered, Error> {
         let read = spawn_blocking(move || {
-            let (verdict, understood) = (
-                self.verdict(&body),
-                understand(&self.app, &self.parts, &body),
-            );
-            (self, body, verdict, understood)
+            let read = self.read(body);
+            (self, read)
         });
-        let (request, body, verdict, understood) = read.await.map_err(|_| Error::Internal)?;
+        let (request, read) = read.await.map_err(|_| Error::Internal)?;
+        let (body, verdict, understood) = read;
         request.answer_understood(body, verdict, understood).await
+    }
+
+    /// Judges the body's hash, and reads the body: with the model that the URL names, if it names
+    /// one.
+    fn read(&self, body: Bytes) -> (Bytes, HashVerdict, Result<Understood, Error>) {
+        let verdict = body_hash::verdict(&self.parts.headers, &body);
+        let body = match self.parts.extensions.get::<Deployment>() {
+            Some(deployment) => with_model(body, &deployment.0),
+            None => body,
+        };
+        let understood = understand(&self.app, &self.parts, &body);
+        (body, verdict, understood)
     }
 
     fn answer_understood(
@@ -177,10 +186,6 @@ impl EmbeddingsRequest {
             self.context.reserve(request.inputs.len() * INPUT_BYTES)?;
         }
         Ok(understood)
-    }
-
-    fn verdict(&self, body: &[u8]) -> HashVerdict {
-        body_hash::verdict(&self.parts.headers, body)
     }
 }
 
