@@ -4,6 +4,7 @@
 # usage: REGISTRY=registry.example.com/team [TAG=...] [...] scripts/images.sh [backend] [filter]     (no name: both)
 #        scripts/images.sh file     no image: the module for the component body-hash-file
 #   REGISTRY   what stands before embedding-gateway and body-hash-filter. A registry of this machine needs no TLS
+#   CLUSTER_REGISTRY  the same registry as pods call it, where that differs: the filter's module is fetched from within a pod
 #   TAG        the commit by default, with -dirty if what is built differs from it
 #   PLATFORMS  the backend's: "amd64 arm64" makes one index of both; this machine's own by default. The filter's is for all
 #   OVERLAY    what kustomize/overlays/pinned pins: dev (default), production, or another of kustomize/overlays
@@ -160,7 +161,7 @@ pin() {
   cp "$ROOT/kustomize/components/images/image_fields.yaml" "$PINNED"
   case $1 in
     backend) set_pin "$BACKEND_NAME" "$2" "$digest" ;;
-    filter) set_pin "$FILTER_NAME" "oci://$2" "$digest" ;;
+    filter) set_pin "$FILTER_NAME" "oci://${CLUSTER_REGISTRY:-$REGISTRY}/${2#"$REGISTRY"/}" "$digest" ;;
   esac
   echo "$2@$digest"
 }

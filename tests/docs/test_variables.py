@@ -8,7 +8,7 @@ from harness.paths import ROOT
 from harness.variables import defaults
 
 # Words in capitals of others: of Envoy and Istio, of the environment at large, and of builds.
-_FOREIGN = {"EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "FAIL_CLOSE", "FAIL_OPEN", "FAIL_RELOAD", "GIT_COMMIT", "HTTP_PROXY"}
+_FOREIGN = {"EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "FAIL_CLOSE", "FAIL_OPEN", "FAIL_RELOAD", "GIT_COMMIT", "HTTP_PROXY", "WASM_INSECURE_REGISTRIES"}
 
 
 def scripts() -> set[str]:

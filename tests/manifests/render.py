@@ -68,6 +68,8 @@ VARIANTS = [
     Variant("restricted", add=("restricted",)),
     Variant("monitoring", add=("monitoring",)),
     Variant("tracing", add=("tracing",)),
+    Variant("pull-secret", add=("in-mesh-clients", "traffic-extension", "pull-secret")),
+    Variant("openshift", add=("openshift",)),
     Variant("external-secrets", add=("external-secrets",)),
     Variant("traffic-extension", add=("in-mesh-clients", "traffic-extension")),
     Variant("on a bucket", add=("purge-oauth2", "in-mesh-clients", "restricted", "monitoring", "s3"), remove=("minio",)),

@@ -191,6 +191,14 @@ def test_a_real_registry_gets_one_index_of_both_processors(checkout, tmp_path):
     assert pinned == {f"127.0.0.1:{port}/embedding-gateway@sha256:{hashlib.sha256(index.body).hexdigest()}"}
 
 
+def test_the_filter_may_have_another_registry_in_the_cluster(checkout):
+    """On minikube the node reaches the registry by a port of its own, and pods by the name of a Service."""
+    assert checkout.run(REGISTRY="localhost:5000", CLUSTER_REGISTRY="registry.kube-system.svc.cluster.local", TAG="1").returncode == 0
+    rendered = checkout.rendered()
+    assert named(rendered, "body-hash-filter") == {f"oci://registry.kube-system.svc.cluster.local/body-hash-filter@{DIGEST}"}
+    assert named(rendered, "embedding-gateway") == {f"localhost:5000/embedding-gateway@{DIGEST}"}
+
+
 def test_a_processor_that_is_not_known_is_refused(checkout):
     done = checkout.run("backend", REGISTRY="r", TAG="1", PLATFORMS="riscv64")
     assert done.returncode != 0 and "PLATFORMS: there is no 'riscv64'" in done.stderr

@@ -47,7 +47,8 @@ def _pod_problems(pod: Pod) -> list[str]:
     spec, context = pod.spec, pod.spec.get("securityContext", {})
     wrong = [field for field in ("hostNetwork", "hostPID", "hostIPC") if spec.get(field)]
     wrong += [f"volume {kind}" for volume in spec.get("volumes", []) for kind in volume.keys() - {"name"} - _VOLUMES]
-    if context.get("runAsNonRoot") is not True or not context.get("runAsUser", 0) > 0:
+    # Where the namespace gives the user, none is named; kubelet still refuses root.
+    if context.get("runAsNonRoot") is not True or not context.get("runAsUser", 1) > 0:
         wrong.append("may run as root")
     if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
         wrong.append("seccomp profile")
