@@ -188,6 +188,8 @@ fn nonsense_is_unreadable() {
         r#"{"data":[{"index":-1,"embedding":[1]}]}"#,
         r#"{"data":[{"index":0}]}"#,
         r#"{"data":[NaN,{"index":0,"embedding":[1]}"#,
+        r#"[[{"index":0,"embedding":[1]}]]"#,
+        r#"{"data":[[0,[1]]]}"#,
     ] {
         let judged = judge_bytes(body.as_bytes(), &inputs(1), None);
         assert_eq!(judged.unwrap_err(), Unsound::Unreadable);

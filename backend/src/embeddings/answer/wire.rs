@@ -1,16 +1,51 @@
 //! An embeddings answer as it arrives.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The mark that some servers put in front of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-#[derive(Deserialize)]
+/// A JSON object: `derive` would take a list for one, its elements in the order of the fields.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+fn objects<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|Object(object)| object).collect())
+}
+
+#[derive(serde::Deserialize)]
 pub(super) struct WireAnswer<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub(super) data: Vec<WireItem<'a>>,
     #[serde(borrow, default)]
     model: Option<&'a RawValue>,
@@ -18,7 +53,7 @@ pub(super) struct WireAnswer<'a> {
     usage: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 pub(super) struct WireItem<'a> {
     #[serde(default)]
     pub(super) index: Option<u64>,
@@ -26,7 +61,7 @@ pub(super) struct WireItem<'a> {
     pub(super) embedding: &'a RawValue,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct WireUsage<'a> {
     #[serde(borrow, default)]
     prompt_tokens: Option<&'a RawValue>,
@@ -36,7 +71,8 @@ struct WireUsage<'a> {
 
 impl<'a> WireAnswer<'a> {
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
+        let Object(answer) = serde_json::from_slice(body).ok()?;
+        Some(answer)
     }
 
     /// The model's name, if it is one.
@@ -46,10 +82,7 @@ impl<'a> WireAnswer<'a> {
 
     /// What was charged, if a whole number says so.
     pub(super) fn tokens(&self) -> Option<u64> {
-        // A list would count as an object without names.
-        let object = self.usage?.get();
-        let object = object.starts_with('{').then_some(object)?;
-        let usage: WireUsage<'_> = serde_json::from_str(object).ok()?;
+        let Object(usage): Object<WireUsage<'_>> = serde_json::from_str(self.usage?.get()).ok()?;
         let number = |raw: &RawValue| raw.get().parse().ok();
         let prompt = usage.prompt_tokens.and_then(number);
         prompt.or_else(|| usage.total_tokens.and_then(number))
