@@ -1,4 +1,4 @@
-//! The stand-in's own routes: `/stats`, `/faults` and `/keys`.
+//! The stand-in's own routes: `/stats`, `/faults`, `/keys` and `/vectors`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +12,7 @@ use crate::Standin;
 use crate::answer::JSON;
 use crate::faults::Faults;
 use crate::keys::Keys;
+use crate::variant::Variant;
 
 type Shared = State<Arc<Standin>>;
 
@@ -54,6 +55,21 @@ pub(crate) async fn set_keys(State(standin): Shared, body: Bytes) -> Response {
 /// `DELETE /keys`.
 pub(crate) async fn clear_keys(State(standin): Shared) -> Response {
     set(&standin.keys, Ok(Keys::default()))
+}
+
+/// `GET /vectors`.
+pub(crate) async fn read_variant(State(standin): Shared) -> Response {
+    tell(&copy(&standin.variant))
+}
+
+/// `PUT /vectors`: in place of all that was set.
+pub(crate) async fn set_variant(State(standin): Shared, body: Bytes) -> Response {
+    set(&standin.variant, serde_json::from_slice(&body))
+}
+
+/// `DELETE /vectors`.
+pub(crate) async fn clear_variant(State(standin): Shared) -> Response {
+    set(&standin.variant, Ok(Variant::default()))
 }
 
 fn tell(value: &impl Serialize) -> Response {

@@ -22,12 +22,13 @@ struct Item {
 /// Answers a request; `told` hears of it before it is answered.
 pub(crate) fn answer(
     body: &Value,
+    variant: &str,
     shape: Option<Shape>,
     told: impl FnOnce(&EmbeddingsRequest),
 ) -> Result<Answer, Refusal> {
     let request = EmbeddingsRequest::parse(body)?;
     told(&request);
-    let mut items = items(&request);
+    let mut items = items(&request, variant);
     if let Some(shape) = shape {
         misshape(&mut items, shape);
     }
@@ -43,12 +44,13 @@ pub(crate) fn answer(
     Ok(Answer::json(body).by(model, tokens))
 }
 
-fn items(request: &EmbeddingsRequest) -> Vec<Item> {
+fn items(request: &EmbeddingsRequest, variant: &str) -> Vec<Item> {
     let items = request.inputs.iter().enumerate().map(|(index, input)| {
         let seed = Seed {
             model: request.model,
             input,
             extra: &request.extra,
+            variant,
         };
         Item {
             index,

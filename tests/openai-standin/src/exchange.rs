@@ -74,8 +74,12 @@ pub(crate) async fn serve(State(standin): State<Arc<Standin>>, request: Request)
     };
     standin.stats.asked(&call);
     let fault = standin.fault(&call);
+    // A model computes as it is when it is asked, however long the answer takes.
+    let variant = standin.variant_of(&call);
     tokio::time::sleep(fault.delay()).await;
-    let mut answer = standin.answer(&call, &fault).unwrap_or_else(Answer::from);
+    let mut answer = standin
+        .answer(&call, &fault, &variant)
+        .unwrap_or_else(Answer::from);
     if let Some(body) = &fault.body {
         answer.pieces = vec![Bytes::from(body.clone())];
     }
@@ -99,6 +103,13 @@ impl Standin {
             .unwrap_or_default()
     }
 
+    fn variant_of(&self, call: &Call) -> String {
+        self.variant
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .seed(call.key())
+    }
+
     fn pace(&self, fault: &Fault) -> Pace {
         Pace {
             first: Duration::from_millis(fault.first_byte_delay_ms),
@@ -109,7 +120,7 @@ impl Standin {
         }
     }
 
-    fn answer(&self, call: &Call, fault: &Fault) -> Result<Answer, Refusal> {
+    fn answer(&self, call: &Call, fault: &Fault, variant: &str) -> Result<Answer, Refusal> {
         self.keys
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -120,7 +131,7 @@ impl Standin {
         };
         let answered = match call.path.as_str() {
             "/v1/embeddings" => post(&|| {
-                embeddings::answer(call.json()?, fault.embeddings, |asked| {
+                embeddings::answer(call.json()?, variant, fault.embeddings, |asked| {
                     self.stats.embeddings(asked)
                 })
             }),

@@ -16,6 +16,7 @@ mod models;
 mod refusal;
 mod request;
 mod stats;
+mod variant;
 mod vector;
 
 use std::io::{self, Write};
@@ -34,11 +35,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use faults::Faults;
 use keys::Keys;
 use stats::Stats;
+use variant::Variant;
 
 /// An offline stand-in for the OpenAI API, FOR DEMOS AND TESTS ONLY: its vectors mean nothing.
 ///
 /// Serves /v1/embeddings, /v1/chat/completions, /v1/completions, /v1/responses, /v1/models and
-/// /v1/files. GET /stats tells what was asked; PUT /faults and PUT /keys make it misbehave.
+/// /v1/files. GET /stats tells what was asked; PUT /faults and PUT /keys make it misbehave, PUT /vectors
+/// changes its vectors.
 #[derive(Debug, Parser)]
 #[command(name = "openai-standin")]
 struct Arguments {
@@ -57,6 +60,7 @@ struct Standin {
     stats: Arc<Stats>,
     faults: Mutex<Faults>,
     keys: Mutex<Keys>,
+    variant: Mutex<Variant>,
     event_delay: Duration,
 }
 
@@ -90,6 +94,7 @@ fn build_router(arguments: &Arguments) -> Router {
         stats: Arc::default(),
         faults: Mutex::default(),
         keys: Mutex::default(),
+        variant: Mutex::default(),
         event_delay: Duration::from_millis(arguments.event_delay_ms),
     });
     Router::new()
@@ -108,6 +113,12 @@ fn build_router(arguments: &Arguments) -> Router {
             get(control::read_keys)
                 .put(control::set_keys)
                 .delete(control::clear_keys),
+        )
+        .route(
+            "/vectors",
+            get(control::read_variant)
+                .put(control::set_variant)
+                .delete(control::clear_variant),
         )
         .fallback(exchange::serve)
         .layer(DefaultBodyLimit::disable())

@@ -15,6 +15,8 @@ pub(crate) struct Seed<'a> {
     /// Canonical JSON of the request's unknown fields: a cache that overlooks one of them serves a
     /// vector that is visibly wrong.
     pub(crate) extra: &'a str,
+    /// What else was asked for by `/vectors`; empty if nothing was.
+    pub(crate) variant: &'a str,
 }
 
 /// The unit vector of `seed`, shortened to `dimensions` as the real models do: a prefix of the full
@@ -47,7 +49,9 @@ impl Random {
             Input::Tokens(_) => "tokens",
         };
         let input = seed.input.canonical();
-        for part in [seed.model.name, kind, &input, seed.extra] {
+        let variant = Some(seed.variant).filter(|variant| !variant.is_empty());
+        let parts = [seed.model.name, kind, &input, seed.extra];
+        for part in parts.into_iter().chain(variant) {
             // The length keeps "ab" + "c" and "a" + "bc" apart.
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part.as_bytes());
