@@ -19,6 +19,8 @@
 #   varnish  varnishd and varnishtest            (Debian packages)
 #   mesh     what stands around a control plane: etcd, kubectl, iptables, an OCI registry, buildah (Debian packages)
 #   lint     shellcheck                          (a Debian package), actionlint and cargo-deny (built into .tools/)
+#   faketime  clocks that can be set for one program (a Debian package)
+#   fuzz     cargo-fuzz                          (built into .tools/)
 #   bench    wrk                                 (a Debian package)
 #
 # Says what it installs and how long that took. A part that is already there costs next to nothing.
@@ -28,7 +30,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly TOOLS="$ROOT/.tools"
-readonly PARTS=(rust musl cross envoy envoys python node langchain go java kustomize browser prometheus varnish mesh lint bench)
+readonly PARTS=(rust musl cross envoy envoys python node langchain go java kustomize browser prometheus varnish mesh lint faketime fuzz bench)
 # The Envoy that run.sh starts and that the whole table of tests runs on.
 readonly ENVOY_VERSION=1.40.0
 # A C compiler and linker for every processor, and what has cargo use it.
@@ -46,6 +48,7 @@ readonly KUSTOMIZE_VERSION=5.8.1
 readonly GO_VERSION=1.27.3
 readonly ACTIONLINT_VERSION=1.7.12
 readonly CARGO_DENY_VERSION=0.20.2
+readonly CARGO_FUZZ_VERSION=0.13.2
 
 fail() { echo "setup: $*" >&2; exit 1; }
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Sets up what the tests need on a fresh machine and runs them.
 #
-# usage: [TEST_JOBS=2] [MESH_KIT=FOLDER] scripts/test.sh [PART...]          (no part: all of them)
+# usage: [TEST_JOBS=2] [CHAOS_SECONDS=40] [MESH_KIT=FOLDER] scripts/test.sh [PART...]          (no part: all of them)
 #   TEST_JOBS   parts at a time, once everything is built; with 1 their output comes as it is written
+#   CHAOS_SECONDS  how long parts of the chain fail at random; 40 if not set
+#   CHAOS_SEED  what fails when: the number that an earlier run has printed
 #   MESH_KIT    a folder with a control plane, for the part mesh: see tests/mesh/README.md
 #
 #   lint     rustfmt, clippy with warnings as errors (native and wasm), shellcheck, actionlint, cargo-deny
-#   unit     the Rust tests: unit, property, in-process
+#   unit     the Rust tests: unit, property, in-process, and the kept inputs of the fuzz targets
 #   wasm     the filter's release modules: the wasm one, under 200 KiB, and the native one, also under AddressSanitizer
 #   build    the backend's programs, as they are released
 #   filter   the filter on a real Envoy, every way of attachment, every row
@@ -16,7 +18,7 @@
 #   manifests  every object of kustomize/, rendered in every variant and checked offline; images and skaffold.yaml
 #   backend  the backend's binary with a real S3 server
 #   broadcaster  one purge to three real varnishd, by a real DNS answer
-#   chain    scripts/run.sh, and the SDKs of docs/clients.md through Envoy, Varnish and backend
+#   chain    scripts/run.sh, the SDKs of docs/clients.md through Envoy, Varnish and backend, and chaos
 #   page     the page for people in a headless Chromium, on the chain
 #   observability  the dashboard's queries on a real Prometheus that scrapes the chain under load, and the alert rules
 #   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT)
@@ -149,7 +151,7 @@ part_broadcaster() {
 }
 
 part_chain() {
-  setup rust python envoy varnish node langchain go java
+  setup rust python envoy varnish node langchain go java faketime
   build_backend
   pytest tests/chain
 }

@@ -187,6 +187,24 @@ setup_lint() {
   has_cargo_deny || cargo_install cargo-deny "$CARGO_DENY_VERSION" || fail "lint: cargo could not build cargo-deny $CARGO_DENY_VERSION"
 }
 
+faketime_library() { find /usr/lib /usr/local/lib -path '*/faketime/libfaketime.so.1' -print -quit 2>/dev/null; }
+
+missing_faketime() { [ -n "$(faketime_library)" ] || echo "libfaketime"; }
+
+setup_faketime() { apt_install libfaketime || fail "faketime: install libfaketime"; }
+
+has_cargo_fuzz() { has_version "$TOOLS/bin/cargo-fuzz" --version "$CARGO_FUZZ_VERSION"; }
+
+missing_fuzz() {
+  missing_programs c++
+  has_cargo_fuzz || echo "cargo-fuzz $CARGO_FUZZ_VERSION"
+}
+
+setup_fuzz() {
+  command -v c++ >/dev/null || apt_install g++ || fail "fuzz: install a C++ compiler"
+  has_cargo_fuzz || cargo_install cargo-fuzz "$CARGO_FUZZ_VERSION" || fail "fuzz: cargo could not build cargo-fuzz $CARGO_FUZZ_VERSION"
+}
+
 missing_bench() { missing_programs wrk; }
 
 setup_bench() { apt_install wrk || fail "bench: install wrk 4.1 or later"; }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 from harness import programs, secrets
+from harness.cgroup import Cgroup
 from harness.client import answers, send
 from harness.envoy import Envoy
 from harness.paths import ROOT
@@ -23,8 +24,10 @@ from varnish import varnish
 class Parts:
     """Client → Envoy with the filter → Varnish → backend → stand-in, the S3 server, and the broadcaster beside them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, within: Cgroup | None = None, **backend: str) -> None:
+        """The backend runs within a control group, and with these variables."""
+        self._folder, self._within, self._backend = folder, within, backend
+        folder.mkdir(exist_ok=True)
         self._starts = 0
         self._running: dict[str, Process] = {}
         self.s3 = S3Server(folder / "s3")
@@ -62,6 +65,7 @@ class Parts:
 
     def kill(self, name: str) -> None:
         """SIGKILL, as when a node runs out of memory."""
+        assert name not in self.ended(), f"{name} has ended by itself"
         self._keep_metrics(name)
         process = self._running.pop(name)
         children = [os.pidfd_open(pid) for pid in children_of(process.pid)]
@@ -78,6 +82,10 @@ class Parts:
             process.stop()
         self.standin.stop()
         self.s3.stop()
+
+    def ended(self) -> list[str]:
+        """The parts that have ended by themselves."""
+        return [name for name, process in self._running.items() if process.exit_code is not None]
 
     def written(self) -> int:
         """Vectors that the backend has written to the bucket since it was started."""
@@ -96,8 +104,10 @@ class Parts:
             LISTEN=f"127.0.0.1:{self.backend_port}",
             OPENAI_BASE_URL=f"{self.standin.url}/v1",
             ALLOW_ANONYMOUS_PURGE="true",
+            **self._backend,
         )
-        process = Process([programs.GATEWAY], folder / "backend.log", env=variables)
+        command = self._within.command(programs.GATEWAY) if self._within else [programs.GATEWAY]
+        process = Process(command, folder / "backend.log", env=variables)
         return self._ready(process, f"http://127.0.0.1:{self.backend_port}")
 
     def _start_varnish(self, folder: Path) -> Process:

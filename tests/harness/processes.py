@@ -46,6 +46,9 @@ class Process:
         self._child.send_signal(with_signal)
         return self.wait(timeout)
 
+    def signal(self, number: int) -> None:
+        self._child.send_signal(number)
+
     def stop(self) -> None:
         """Ends the process: SIGTERM, then SIGKILL when it does not listen."""
         _running.discard(self)

@@ -87,6 +87,12 @@ class S3Server:
         except OSError:
             return False
 
+    def set_read_only(self, only: bool) -> None:
+        """Whether the server refuses to write into the bucket; it takes a moment to obey."""
+        rules = {"locations": [{"locationPrefix": f"/buckets/{BUCKET}/", "readOnly": only}]}
+        raw = {"content-type": "application/octet-stream"}
+        assert send(self._filer, "PUT", "/etc/seaweedfs/filer.conf", json.dumps(rules), raw).status == 201
+
     def put_named(self, names: list[str]) -> None:
         """Objects of no use but their names, put there past S3."""
         raw = {"content-type": "application/octet-stream"}
