@@ -71,7 +71,9 @@ main() {
   for target in "$@"; do folder_of "$target" >/dev/null; done
   cd "$ROOT"
   scripts/setup.sh rust fuzz
-  for target in "$@"; do "$step" "$target" || status=1; done
+  for target in "$@"; do
+    if [ $step = keep ]; then keep "$target"; else fuzz "$target"; fi || status=1
+  done
   exit $status
 }
 
