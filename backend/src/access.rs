@@ -4,6 +4,7 @@
 pub mod acceptance;
 mod caller;
 pub mod client_keys;
+mod routes;
 mod scope;
 
 use std::convert::Infallible;
@@ -114,7 +115,7 @@ impl Access {
                     return Err(Error::UnknownKey);
                 }
                 let allows =
-                    |route: &(Method, String)| route.0 == method && matches(&route.1, path);
+                    |route: &(Method, String)| route.0 == method && routes::matches(&route.1, path);
                 if !routes.iter().any(allows) {
                     return Err(Error::RouteNotAllowed);
                 }
@@ -169,6 +170,17 @@ impl Access {
         }
     }
 
+    /// Whether an answer can no longer move the caller into another scope.
+    pub fn knows_scope(&self, caller: &Caller) -> bool {
+        match &self.rule {
+            Rule::PassThrough {
+                scope: ScopeRule::Organization,
+                acceptance,
+            } => acceptance.organization(caller.id).is_some(),
+            _ => true,
+        }
+    }
+
     /// Notes that a credential got vectors.
     pub fn serve(&self, id: CredentialId) {
         if self.served.get(&id).is_none() {
@@ -219,27 +231,5 @@ impl Access {
         if let Rule::PassThrough { acceptance, .. } = &self.rule {
             acceptance.lose(caller.id);
         }
-    }
-}
-
-/// Whether `route` allows `path`: `/v1/files/*` allows everything below `/v1/files/`.
-fn matches(route: &str, path: &str) -> bool {
-    match route.strip_suffix('*') {
-        Some(below) if below.ends_with('/') => path.starts_with(below) && path.len() > below.len(),
-        _ => route == path,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_matches_exactly_or_everything_below() {
-        assert!(matches("/v1/models", "/v1/models"));
-        assert!(!matches("/v1/models", "/v1/models/x"));
-        assert!(matches("/v1/models/*", "/v1/models/x/y"));
-        assert!(!matches("/v1/models/*", "/v1/models/"));
-        assert!(!matches("/v1/models/*", "/v1/models"));
     }
 }

@@ -31,7 +31,7 @@ use self::fault::Fault;
 use self::fetch::CALLS_AT_ONCE;
 use self::lookup::PartialResult;
 pub use self::lookup::{CallNotes, EmbeddingLookup, Resolved};
-use self::proof::Proof;
+use self::proof::Earned;
 use crate::access::Access;
 use crate::cache::Cache;
 use crate::cache::in_flight::InFlight;
@@ -63,8 +63,7 @@ pub struct Resolver {
 #[derive(Debug)]
 struct Work {
     lookup: EmbeddingLookup,
-    /// The vector of the call that proved the caller's acceptance.
-    proof: Option<Proof>,
+    earned: Earned,
 }
 
 impl Resolver {
@@ -123,17 +122,17 @@ impl Resolver {
         mut lookup: EmbeddingLookup,
         mut found: PartialResult,
     ) -> Result<PartialResult, Error> {
-        let proof = timeout(
+        let earned = timeout(
             self.upstream.patience(1),
             self.prove(&mut lookup, &mut found),
         );
-        let proof = proof.await.map_err(|_| Error::UpstreamTimeout)??;
-        if proof.is_some() {
+        let earned = earned.await.map_err(|_| Error::UpstreamTimeout)??;
+        if earned.proof.is_some() {
             self.get_memory(&lookup, &mut found);
         }
-        let work = Arc::new(Work { lookup, proof });
+        let work = Arc::new(Work { lookup, earned });
         self.fetch_rest(&work, &mut found).await?;
-        if let Some(proof) = &work.proof {
+        if let Some(proof) = &work.earned.proof {
             found.is_paid_for(proof.place);
         }
         self.renew(&work.lookup);
@@ -156,8 +155,8 @@ impl Resolver {
         };
         let mut found = PartialResult::nothing(lookup.distinct.len());
         found.call = old.call.clone();
-        let proof = None;
-        self.fetch_rest(&Arc::new(Work { lookup, proof }), &mut found)
+        let earned = Earned::default();
+        self.fetch_rest(&Arc::new(Work { lookup, earned }), &mut found)
             .await?;
         match found.is_uniform() {
             true => Ok(found),

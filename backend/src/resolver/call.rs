@@ -14,6 +14,7 @@ use super::coalescing::LeaderInput;
 use super::division::placed;
 use super::{EmbeddingLookup, Resolver};
 use crate::embeddings::answer::{self, Answer, Question};
+use crate::embeddings::entry::Entry;
 use crate::embeddings::request::Input;
 use crate::embeddings::response;
 use crate::http::error::Error;
@@ -26,6 +27,8 @@ pub(super) struct Called {
     pub(super) headers: HeaderMap,
     /// The scope of the vectors, if it is not the look-up's.
     pub(super) scope: Option<Arc<str>>,
+    /// What the store had already of its inputs, as far as it was asked.
+    pub(super) stored: Vec<Option<Arc<Entry>>>,
 }
 
 /// The inputs of a call, when it began and ended, and its answer.
@@ -100,6 +103,7 @@ impl Resolver {
             answer,
             headers: reply.headers,
             scope,
+            stored: Vec::new(),
         })
     }
 

@@ -49,20 +49,21 @@ impl Resolver {
     ) -> FetchResult {
         let lookup = &work.lookup;
         let mut fetched = FetchResult::default();
-        let missing = match self.may_read(lookup) {
+        let reads = self.may_read(lookup);
+        let missing = match reads {
             true => self.get_store(lookup, claimed, &mut fetched).await,
-            false => {
-                self.recall_stored(lookup, &claimed).await;
-                claimed
-            }
+            false => claimed,
         };
         if lookup.only_if_cached {
             fetched.failure = (!missing.is_empty()).then_some(Error::NotCached);
             return fetched;
         }
-        let missing = self.settle_proof(&work, missing, &mut fetched);
+        let store_asked = reads || work.earned.store_asked;
+        let missing = self.settle_proof(&work, missing, store_asked, &mut fetched);
+        let missing = missing.await;
         let calls = later(self.divide(lookup, missing), share);
-        self.call_all(lookup, calls, &mut fetched).await;
+        self.call_all(lookup, calls, store_asked, &mut fetched)
+            .await;
         fetched
     }
 
@@ -71,12 +72,13 @@ impl Resolver {
         &self,
         lookup: &EmbeddingLookup,
         calls: Vec<Later>,
+        store_asked: bool,
         fetched: &mut FetchResult,
     ) {
         let refused = AtomicBool::new(false);
         let calls = stream::iter(calls)
             .take_while(|_| ready(!refused.load(Ordering::Relaxed)))
-            .map(|inputs| self.start_call(lookup, inputs));
+            .map(|inputs| self.start_call(lookup, inputs, store_asked));
         let mut calls = pin!(calls.buffer_unordered(CALLS_AT_ONCE));
         while let Some(ended) = calls.next().await {
             self.end_call(lookup, ended, fetched);
@@ -86,7 +88,12 @@ impl Resolver {
     }
 
     /// Claims what is not claimed yet, and calls the upstream for what is left.
-    async fn start_call(&self, lookup: &EmbeddingLookup, inputs: Later) -> EndedCall {
+    async fn start_call(
+        &self,
+        lookup: &EmbeddingLookup,
+        inputs: Later,
+        store_asked: bool,
+    ) -> EndedCall {
         let leading = match inputs {
             Later::Claimed(inputs) => Leading {
                 inputs,
@@ -95,10 +102,15 @@ impl Resolver {
             // Inputs that others fetch meanwhile stay missing: the next round waits for them.
             Later::Places(places) => self.claim(lookup, places, true).leading,
         };
-        let calls = match leading.inputs.is_empty() {
+        let mut calls = match leading.inputs.is_empty() {
             true => Parts::default(),
             false => self.call_divided(lookup, leading.inputs).await,
         };
+        for (claimed, _, called) in &mut calls.ended {
+            if let Ok(called) = called {
+                self.recall(lookup, claimed, store_asked, called).await;
+            }
+        }
         EndedCall {
             calls,
             found: leading.found,

@@ -1,5 +1,6 @@
 //! A look-up of vectors, its partial and its final result.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::HeaderMap;
@@ -102,6 +103,18 @@ impl EmbeddingLookup {
         let dimensions = self.request.dimensions.unwrap_or(USUAL_DIMENSIONS);
         let numbers = dimensions.min(MOST_DIMENSIONS) as usize;
         inputs.saturating_mul(numbers * size_of::<f32>())
+    }
+
+    /// The look-up in the scope that an answer named, if it named one.
+    pub(super) fn in_scope(&self, scope: Option<&Arc<str>>) -> Cow<'_, Self> {
+        match scope.filter(|scope| **scope != self.key_scope.scope) {
+            None => Cow::Borrowed(self),
+            Some(scope) => {
+                let mut moved = self.clone();
+                moved.enter(scope);
+                Cow::Owned(moved)
+            }
+        }
     }
 
     /// Moves the look-up into another scope.

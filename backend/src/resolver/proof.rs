@@ -19,11 +19,21 @@ use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 use crate::http::error::Error;
 
-/// How often a request waits for another one's proof before it goes its own way.
+/// How often a request waits for another one's proof before it gives its own.
 const ROUNDS: usize = 2;
 
-/// Inputs that the store is asked for on the word of a credential that has earned nothing.
-const SAMPLES: usize = 8;
+/// For so few inputs the store is asked on the word of a credential that has earned nothing: an
+/// unknown key is to cost it little.
+const FEW: usize = 8;
+
+/// What is known before a request fetches.
+#[derive(Debug, Default)]
+pub(super) struct Earned {
+    /// The call that proved the caller's acceptance, if it needed one.
+    pub(super) proof: Option<Proof>,
+    /// Whether the store was asked for all inputs, and has none of them.
+    pub(super) store_asked: bool,
+}
 
 /// The vector of the call that proved an acceptance.
 #[derive(Clone, Debug)]
@@ -58,6 +68,7 @@ impl Proof {
             },
             headers: http::HeaderMap::new(),
             scope: self.scope.clone(),
+            stored: Vec::new(),
         }
     }
 }
@@ -68,27 +79,44 @@ impl Resolver {
         self: &Arc<Self>,
         lookup: &mut EmbeddingLookup,
         found: &mut PartialResult,
-    ) -> Result<Option<Proof>, Error> {
-        for _ in 0..ROUNDS {
-            if self.may_read(lookup)
-                || !lookup.read
-                || lookup.only_if_cached
-                || !self.may_gain(lookup).await
-            {
-                return Ok(None);
+    ) -> Result<Earned, Error> {
+        for round in 0.. {
+            if self.may_read(lookup) || !lookup.read || lookup.only_if_cached {
+                break;
             }
-            match self
-                .proofs
-                .claim(proof_key(lookup), lookup.caller.payer, true)
-            {
-                Claim::Waiter(waiter) => match waiter.outcome().await {
+            if !self.may_gain(lookup).await {
+                return Ok(Earned {
+                    proof: None,
+                    store_asked: true,
+                });
+            }
+            let leader = match self.claim_proof(lookup, round) {
+                Some(Claim::Waiter(waiter)) => match waiter.outcome().await {
                     Some(Err(fault)) if fault.concerns(&lookup.caller) => return Err(fault.error),
-                    _ => {}
+                    _ => continue,
                 },
-                Claim::Leader(leader) => return self.lead_proof(lookup, found, leader).await,
-            }
+                Some(Claim::Leader(leader)) => Some(leader),
+                None => None,
+            };
+            let proof = self.lead_proof(lookup, found, leader).await?;
+            return Ok(Earned {
+                proof: Some(proof),
+                store_asked: false,
+            });
         }
-        Ok(None)
+        Ok(Earned::default())
+    }
+
+    fn claim_proof(
+        &self,
+        lookup: &EmbeddingLookup,
+        round: usize,
+    ) -> Option<Claim<Result<(), Fault>>> {
+        let claim = || {
+            let payer = lookup.caller.payer;
+            self.proofs.claim(proof_key(lookup), payer, true)
+        };
+        (round < ROUNDS).then(claim)
     }
 
     /// Begins to renew the caller's right to hits, if it is about to end. No request waits for it.
@@ -103,17 +131,20 @@ impl Resolver {
         });
     }
 
-    /// Whether a tier holds something of this. Otherwise the request's own call proves as much. Of
-    /// the store only a few inputs are asked: unknown keys are to cost it little.
+    /// Whether a tier may hold something of this. If not, the request's own call proves as much.
     async fn may_gain(&self, lookup: &EmbeddingLookup) -> bool {
-        let fresh = self.freshness(lookup);
-        let mut keys = lookup.distinct.iter().map(|(key, _)| *key);
-        if keys.any(|key| self.cache.get_memory(&key, fresh).is_some()) {
+        let (inputs, fresh) = (&lookup.distinct, self.freshness(lookup));
+        let mut keys = inputs.iter().map(|(key, _)| key);
+        if keys.any(|key| self.cache.get_memory(key, fresh).is_some()) {
             return true;
         }
-        let step = lookup.distinct.len().div_ceil(SAMPLES).max(1);
-        let sample = lookup.distinct.iter().step_by(step).map(|(key, _)| *key);
-        let found = self.cache.get_store(sample.collect(), fresh).await;
+        // Under another scope, which only an answer names, a tier may hold anything.
+        let may_move = !self.access.knows_scope(&lookup.caller);
+        if inputs.len() > 1 && (may_move || inputs.len() > FEW && self.cache.has_store()) {
+            return true;
+        }
+        let keys = inputs.iter().map(|(key, _)| *key).collect();
+        let found = self.cache.get_store(keys, fresh).await;
         found.iter().any(Option::is_some)
     }
 
@@ -121,8 +152,8 @@ impl Resolver {
         self: &Arc<Self>,
         lookup: &mut EmbeddingLookup,
         found: &mut PartialResult,
-        leader: Leader<Result<(), Fault>>,
-    ) -> Result<Option<Proof>, Error> {
+        leader: Option<Leader<Result<(), Fault>>>,
+    ) -> Result<Proof, Error> {
         let place = smallest(lookup);
         let (resolver, asked) = (Arc::clone(self), lookup.clone());
         let proof = self.tracker.spawn(async move {
@@ -131,7 +162,9 @@ impl Resolver {
                 Ok(_) => Ok(()),
                 Err(error) => Err(Fault::new(error.clone(), &asked.caller)),
             };
-            leader.complete(told);
+            if let Some(leader) = leader {
+                leader.complete(told);
+            }
             called.map(|called| (waited, called))
         });
         let (waited, called) = proof.await.map_err(|_| Error::Internal)??;
@@ -139,7 +172,7 @@ impl Resolver {
             lookup.enter(scope);
         }
         found.call.add(notes_of(waited, &called));
-        Proof::of(place, called).map(Some)
+        Proof::of(place, called)
     }
 
     async fn call_for(&self, lookup: &EmbeddingLookup, place: usize) -> super::call::CallResult {

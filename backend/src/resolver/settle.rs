@@ -1,5 +1,6 @@
 //! What a call brought, on its way to waiters, to the request and into the tiers.
 
+use std::iter::repeat;
 use std::sync::Arc;
 
 use opentelemetry::trace::SpanKind;
@@ -11,17 +12,15 @@ use super::fetch::FetchResult;
 use super::{EmbeddingLookup, Resolver, Work};
 use crate::embeddings::answer::Answer;
 use crate::embeddings::entry::Entry;
-use crate::embeddings::key::KeyBuilder;
 use crate::http::error::Error;
 use crate::telemetry::{Outcome, Span};
 
 /// How the vectors of one answer are kept.
 struct Settlement<'a> {
     resolver: &'a Resolver,
+    /// In the scope of the answer.
     lookup: &'a EmbeddingLookup,
-    /// If the answer is of another scope than the look-up.
-    keys: Option<KeyBuilder>,
-    /// Whether the vectors are of one model with those before.
+    /// Whether the vectors are kept: those of one model with the ones before.
     agrees: bool,
     /// Of the writes into the store.
     span: Arc<Span>,
@@ -36,8 +35,10 @@ impl Resolver {
         called: Result<Called, Error>,
         fetched: &mut FetchResult,
     ) {
-        match called.and_then(|called| self.fits(lookup, called)) {
-            Ok(called) => self.settle(lookup, claimed, called, fetched),
+        let scope = called.as_ref().ok().and_then(|called| called.scope.clone());
+        let lookup = lookup.in_scope(scope.as_ref());
+        match called.and_then(|called| self.fits(&lookup, called)) {
+            Ok(called) => self.settle(&lookup, claimed, called, fetched),
             Err(error) => {
                 let fault = Fault::new(error, &lookup.caller);
                 claimed.into_iter().for_each(|input| input.fail(&fault));
@@ -48,42 +49,37 @@ impl Resolver {
 
     /// Refuses an answer whose vectors are not of their family.
     fn fits(&self, lookup: &EmbeddingLookup, mut called: Called) -> Result<Called, Error> {
-        let family = match &called.scope {
-            Some(scope) => {
-                KeyBuilder::new(&lookup.key_scope.with_scope(scope), &lookup.request).family()
-            }
-            None => lookup.family,
-        };
+        let (family, answer) = (&lookup.family, &mut called.answer);
         // An upstream that names no model now and then has not changed it.
-        if let Some(model) = self
-            .families
-            .model(&family)
-            .filter(|_| !called.answer.is_named)
-        {
-            for entry in called.answer.entries.iter_mut().flatten() {
+        let known = self.families.model(family);
+        if let Some(model) = known.filter(|_| !answer.is_named) {
+            for entry in answer.entries.iter_mut().flatten() {
                 entry.model = Arc::clone(&model);
             }
         }
-        if let Some(entry) = called.answer.entries.iter().flatten().next() {
-            let fits = self.families.accept(&family, entry);
+        if let Some(entry) = answer.entries.iter().flatten().next() {
+            let fits = self.families.accept(family, entry);
             fits.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
         }
         Ok(called)
     }
 
     /// Uses the vector of the call that proved the caller's acceptance, if no tier has a better.
-    pub(super) fn settle_proof(
+    pub(super) async fn settle_proof(
         &self,
         work: &Work,
         mut missing: Vec<LeaderInput>,
+        store_asked: bool,
         fetched: &mut FetchResult,
     ) -> Vec<LeaderInput> {
-        let Some(proof) = &work.proof else {
+        let Some(proof) = &work.earned.proof else {
             return missing;
         };
         if let Some(at) = missing.iter().position(|input| input.place == proof.place) {
-            let claimed = vec![missing.swap_remove(at)];
-            self.end(&work.lookup, claimed, Ok(proof.called()), fetched);
+            let (claimed, mut called) = (vec![missing.swap_remove(at)], proof.called());
+            self.recall(&work.lookup, &claimed, store_asked, &mut called)
+                .await;
+            self.end(&work.lookup, claimed, Ok(called), fetched);
         }
         missing
     }
@@ -95,25 +91,25 @@ impl Resolver {
         called: Called,
         fetched: &mut FetchResult,
     ) {
+        let agrees = fetched.agrees_with(&called.answer);
         fetched.call.billed_tokens += called.answer.billed_tokens;
         if !called.headers.is_empty() {
             fetched.call.headers = called.headers;
         }
-        let agrees = fetched.agrees_with(&called.answer);
-        let settlement = Settlement::new(self, lookup, called.scope.as_ref(), agrees);
         fetched.call.scope = called.scope.or_else(|| fetched.call.scope.take());
         let fault = called.answer.fault.map(|unsound| {
             let error = Error::Unsound(Arc::new(unsound));
             Fault::new(error, &lookup.caller)
         });
-        for (claim, entry) in claimed.into_iter().zip(called.answer.entries) {
-            let Some(entry) = entry else {
-                if let Some(fault) = &fault {
-                    claim.fail(fault);
-                }
-                continue;
-            };
-            settlement.take(claim, entry, fetched);
+        let settlement = Settlement::new(self, lookup, agrees);
+        let stored = called.stored.into_iter().chain(repeat(None));
+        let brought = called.answer.entries.into_iter().zip(stored);
+        for (claim, (entry, stored)) in claimed.into_iter().zip(brought) {
+            match (entry, &fault) {
+                (Some(entry), _) => settlement.take(claim, entry, stored, fetched),
+                (None, Some(fault)) => claim.fail(fault),
+                (None, None) => {}
+            }
         }
         if let Some(fault) = fault {
             fetched.failure.get_or_insert(fault.error);
@@ -122,44 +118,42 @@ impl Resolver {
 }
 
 impl<'a> Settlement<'a> {
-    fn new(
-        resolver: &'a Resolver,
-        lookup: &'a EmbeddingLookup,
-        scope: Option<&Arc<str>>,
-        agrees: bool,
-    ) -> Self {
-        let keys = scope
-            .map(|scope| KeyBuilder::new(&lookup.key_scope.with_scope(scope), &lookup.request));
-        let keeps = lookup.write && agrees;
-        let span = match keeps && resolver.cache.has_store() {
-            true => lookup
-                .context
-                .trace
-                .span(SpanKind::Internal, || "store write"),
+    fn new(resolver: &'a Resolver, lookup: &'a EmbeddingLookup, agrees: bool) -> Self {
+        let trace = &lookup.context.trace;
+        let span = match lookup.write && agrees && resolver.cache.has_store() {
+            true => trace.span(SpanKind::Internal, || "store write"),
             false => Span::default(),
         };
         Self {
             resolver,
             lookup,
-            keys,
             agrees,
             span: Arc::new(span),
         }
     }
 
-    /// Keeps one vector, and completes its claim.
-    fn take(&self, claim: LeaderInput, entry: Entry, fetched: &mut FetchResult) {
-        let lookup = self.lookup;
-        let (key, input) = &lookup.distinct[claim.place];
-        let key = self.keys.as_ref().map_or(*key, |keys| keys.key(input));
-        // A vector that is there and not stale stays: others have it already.
-        if let Some(there) = self.resolver.entry_in_memory(lookup, &key, lookup.write) {
+    /// Keeps one vector, and completes its claim. A vector that is there and not stale stays:
+    /// others have it already.
+    fn take(
+        &self,
+        claim: LeaderInput,
+        entry: Entry,
+        stored: Option<Arc<Entry>>,
+        fetched: &mut FetchResult,
+    ) {
+        let (resolver, lookup) = (self.resolver, self.lookup);
+        let key = lookup.distinct[claim.place].0;
+        let is_current = |there: &Arc<Entry>| resolver.is_current(lookup, there);
+        let there = resolver
+            .entry_in_memory(lookup, &key, lookup.write)
+            .or_else(|| stored.filter(is_current));
+        if let Some(there) = there {
             claim.complete(&there, Outcome::Miss, fetched);
             return;
         }
         let entry = Arc::new(entry);
         if lookup.write && self.agrees {
-            self.resolver.cache.insert(key, &entry, &self.span);
+            resolver.cache.insert(key, &entry, &self.span);
         }
         // Waiters for a vector that is not kept must ask anew.
         let leader = claim.leader.filter(|_| self.agrees);

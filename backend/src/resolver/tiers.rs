@@ -1,9 +1,11 @@
 //! What a look-up may take from the tiers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use opentelemetry::trace::SpanKind;
 
+use super::call::Called;
 use super::coalescing::LeaderInput;
 use super::fetch::FetchResult;
 use super::lookup::PartialResult;
@@ -52,14 +54,23 @@ impl Resolver {
         }
     }
 
-    /// Brings into memory what a call is not to overwrite: it validates, and vectors that are there
-    /// and not stale stay the same in every cache.
-    pub(super) async fn recall_stored(&self, lookup: &EmbeddingLookup, claimed: &[LeaderInput]) {
-        if lookup.write && !lookup.read && self.cache.has_store() {
+    /// Looks for what the store has of the inputs of a call, unless it was asked before the call:
+    /// vectors that are there and not stale stay the same in every cache.
+    pub(super) async fn recall(
+        &self,
+        lookup: &EmbeddingLookup,
+        claimed: &[LeaderInput],
+        store_asked: bool,
+        called: &mut Called,
+    ) {
+        let lookup = lookup.in_scope(called.scope.as_ref());
+        let is_known = store_asked && matches!(lookup, Cow::Borrowed(_));
+        if lookup.write && self.cache.has_store() && !is_known {
             let keys = claimed.iter().map(|input| lookup.distinct[input.place].0);
-            self.cache
-                .get_store(keys.collect(), self.freshness(lookup))
-                .await;
+            let found = self
+                .cache
+                .get_store(keys.collect(), self.freshness(&lookup));
+            called.stored = found.await;
         }
     }
 

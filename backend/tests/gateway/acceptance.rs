@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::support::Setup;
 use crate::support::bucket::Bucket;
 use crate::support::gateway::{Gateway, post, with};
-use crate::support::upstream::{Upstream, embeddings, json_answer, vector, vectors};
+use crate::support::upstream::{
+    Upstream, embeddings, embeddings_body, json_answer, vector, vectors,
+};
 use crate::support::waiting::until;
 
 fn asked(inputs: &[String], key: &str) -> Request<axum::body::Body> {
@@ -66,15 +70,7 @@ async fn a_vector_that_is_there_outlives_the_call_that_proves_a_credential() {
     let (upstream, gateway) = Setup::new().with("CACHE_SCOPE", "shared").start().await;
     let batch = passages(0, 3);
     let first = gateway.send(asked(&batch, "one")).await;
-    // An upstream whose vectors differ from call to call.
-    upstream.answers(|call| {
-        let items = call.inputs().into_iter().enumerate();
-        let data: Vec<Value> = items
-            .map(|(index, _)| json!({"index": index, "embedding": vector("m", &json!("other"), 8)}))
-            .collect();
-        let answer = json!({"data": data, "model": embeddings_model(&call.json())});
-        std::future::ready(json_answer(StatusCode::OK, &answer))
-    });
+    answers_otherwise(&upstream);
     let calls = upstream.call_count();
     for key in ["two", "one"] {
         let answer = gateway.send(asked(&batch, key)).await;
@@ -83,9 +79,116 @@ async fn a_vector_that_is_there_outlives_the_call_that_proves_a_credential() {
     assert_eq!(upstream.call_count(), calls + 1);
 }
 
-/// As the well upstream names it.
-fn embeddings_model(call: &Value) -> Value {
-    call["model"].clone()
+/// An upstream whose vectors differ from call to call.
+fn answers_otherwise(upstream: &Upstream) {
+    upstream.answers(|call| {
+        let items = call.inputs().into_iter().enumerate();
+        let vector = |index| vector("m", &json!(format!("other {index}")), 8);
+        let data: Vec<Value> = items
+            .map(|(index, _)| json!({"index": index, "embedding": vector(index)}))
+            .collect();
+        let mut answer = embeddings_body(&call);
+        answer["data"] = data.into();
+        std::future::ready(json_answer(StatusCode::OK, &answer))
+    });
+}
+
+/// A folder that holds the vectors of passages, and the upstream that gave them.
+async fn folder_of(passages: &[String], variables: &[(&str, &str)]) -> (Upstream, TempDir) {
+    let (upstream, folder) = (Upstream::start().await, tempfile::tempdir().unwrap());
+    let gateway = over(&folder, variables).before(&upstream).await;
+    for batch in passages.chunks(500) {
+        gateway.send(asked(batch, "one")).await;
+    }
+    gateway.app.finish().await;
+    answers_otherwise(&upstream);
+    (upstream, folder)
+}
+
+/// A gateway on the folder, as after a restart.
+fn over(folder: &TempDir, variables: &[(&str, &str)]) -> Setup {
+    let store = format!("file://{}", folder.path().display());
+    let setup = Setup::new().with("STORE", &store);
+    setup.with("STORE_TIMEOUT", "60s").with_all(variables)
+}
+
+fn right(passages: &[String]) -> Vec<Vec<f32>> {
+    let texts: Vec<&str> = passages.iter().map(String::as_str).collect();
+    vectors("m", &texts)
+}
+
+/// How many inputs each call had, from the given one on.
+fn paid(upstream: &Upstream, from: usize) -> Vec<usize> {
+    let calls = upstream.calls();
+    calls[from..]
+        .iter()
+        .map(|call| call.inputs().len())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_restart_pays_for_one_of_5_000_stored_passages() {
+    let all = passages(0, 5000);
+    let (upstream, folder) = folder_of(&all, &[]).await;
+    let before = upstream.call_count();
+    let gateway = over(&folder, &[]).before(&upstream).await;
+    let answers = stream::iter(all.chunks(250)).map(async |batch| {
+        let answer = gateway.send(asked(batch, "one")).await;
+        assert_eq!(answer.vectors(), right(batch));
+    });
+    answers.buffer_unordered(8).collect::<Vec<_>>().await;
+    assert_eq!(paid(&upstream, before), [1]);
+}
+
+#[tokio::test]
+async fn one_stored_vector_among_many_is_neither_paid_for_again_nor_replaced() {
+    let batch = passages(0, 300);
+    for (place, count) in [(7, 300), (141, 300), (299, 300), (5, 8), (8, 9)] {
+        let stored = &batch[place..=place];
+        let (upstream, folder) = folder_of(stored, &[]).await;
+        let before = upstream.call_count();
+        let gateway = over(&folder, &[]).before(&upstream).await;
+        let answer = gateway.send(asked(&batch[..count], "one")).await;
+        assert_eq!(answer.vectors()[place..=place], right(stored), "{place}");
+        // One proves the credential; the stored one is not asked for.
+        assert_eq!(paid(&upstream, before), [1, count - 2], "{place}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_has_stays_although_a_call_brings_another_vector() {
+    let organization = ("CACHE_SCOPE", "organization");
+    let no_memory = ("MEMORY_CACHE_BYTES", "0");
+    let all = passages(0, 20);
+    for (variables, key, count, directive) in [
+        // The one input that proves the credential is a stored one.
+        (&[no_memory][..], "one", 1, ""),
+        (&[no_memory], "one", 20, ""),
+        (&[no_memory], "one", 20, "no-cache"),
+        // A rotated key: only the answer tells whose vectors there are.
+        (&[organization, no_memory], "two", 1, ""),
+        (&[organization, no_memory], "two", 5, ""),
+        (&[organization], "two", 20, ""),
+        (&[organization, no_memory], "two", 20, "no-cache"),
+    ] {
+        let case = format!("{variables:?} {count} {directive}");
+        let (upstream, folder) = folder_of(&all, variables).await;
+        let before = upstream.call_count();
+        let ask = async || {
+            let gateway = over(&folder, variables).before(&upstream).await;
+            let request = with(asked(&all[..count], key), "cache-control", directive);
+            let answer = gateway.send(request).await;
+            gateway.app.finish().await;
+            answer.vectors()
+        };
+        assert_eq!(ask().await, right(&all[..count]), "{case}");
+        let calls = match directive {
+            "no-cache" => vec![count],
+            _ => vec![1],
+        };
+        assert_eq!(paid(&upstream, before), calls, "{case}");
+        assert_eq!(ask().await, right(&all[..count]), "{case}: afterwards");
+    }
 }
 
 #[tokio::test]
