@@ -18,7 +18,7 @@ const fresh = (name) => `${name} ${randomUUID()}`;
 const upstream = async () => (await fetch(`${stand_in}/stats`)).json();
 const create = (body) => client.embeddings.create({ model: MODEL, ...body }).withResponse();
 
-test("the second call comes from Varnish and nobody upstream hears of it", async () => {
+test("the second call comes from Varnish and the upstream does not hear of it", async () => {
   const input = [fresh("first"), fresh("second")];
   const before = (await upstream()).embeddings.calls;
   const miss = await create({ input });

@@ -20,7 +20,7 @@ def client(chain):
 
 
 def fresh(*names: str) -> list[str]:
-    """Inputs that nobody has asked for before."""
+    """Inputs that no request has asked for before."""
     run = uuid.uuid4().hex
     return [f"{name} {run}" for name in names]
 

@@ -57,7 +57,7 @@ def send(
 
 
 def answers(url: str, path: str) -> bool:
-    """Whether somebody is there, and says 200."""
+    """Whether a server is there, and says 200."""
     try:
         return send(url, "GET", path).status == 200
     except OSError:

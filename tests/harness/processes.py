@@ -62,7 +62,7 @@ class Process:
             self._child.wait()
 
     def kill(self) -> None:
-        """Ends the process at once, for those whose own end takes longer than anybody wants to wait."""
+        """Ends the process at once, for those whose own end takes longer than a test can wait."""
         _running.discard(self)
         self._child.kill()
         self._child.wait()

@@ -13,11 +13,11 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-# What makes up a credential, but for what only names somebody.
+# What makes up a credential, but for what only names an owner.
 _HEADERS = {"authorization", "api-key", "x-api-key"}
 _VARIABLES = {"OPENAI_API_KEY", "ADMIN_TOKEN", "BACKEND_ADMIN_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 _SCHEME = "Bearer "
-# The requests that Varnish has in its shared memory are there for whoever asks this varnishd for them, and not written down.
+# The requests that Varnish has in its shared memory are there for programs that ask this varnishd for them, and not written down.
 _SHARED_MEMORY = "_.vsm"
 
 # With these a program tells all that it ever would; a session adds its collector of traces.
@@ -30,7 +30,7 @@ _given: set[Path] = set()
 
 
 def secret(name: str, length: int = 0) -> str:
-    """A key that nobody has used before, and that is called `name` where it must not be told; if need be, a long one."""
+    """A key that no request has used before, and that is called `name` where it must not be told; if need be, a long one."""
     value = f"sk-{name}-{uuid.uuid4().hex}".ljust(length, "a")
     _names[value] = name
     return value
@@ -49,7 +49,7 @@ def told(what: str, text: bytes) -> None:
 
 
 def used(digest: str) -> None:
-    """Somebody presented the key with this SHA-256."""
+    """A client presented the key with this SHA-256."""
     _used.setdefault(digest, os.environ.get("PYTEST_CURRENT_TEST", "no test"))
 
 
@@ -58,7 +58,7 @@ def used_in_headers(headers: Mapping[str, str]) -> None:
 
 
 def used_in_variables(variables: Mapping[str, str]) -> None:
-    # What stands in the environment of whoever runs the tests is not theirs.
+    # What stands in the environment of the run is not of the tests.
     _used_values(value for name, value in variables.items() if name in _VARIABLES and value != os.environ.get(name))
 
 
@@ -68,7 +68,7 @@ def _used_values(values: Iterable[str]) -> None:
 
 
 def strangers() -> list[str]:
-    """Where a key was used that `secret` did not make, and so nobody looks for."""
+    """Where a key was used that `secret` did not make, and that no search looks for."""
     known = {hashlib.sha256(value.encode()).hexdigest() for value in _names}
     return sorted({where for digest, where in _used.items() if digest not in known})
 
@@ -81,7 +81,7 @@ def findings(*folders: Path) -> list[str]:
 
 
 def spellings(value: str) -> list[bytes]:
-    """A key as somebody might write it down."""
+    """A key as a program might write it down."""
     written = [value.encode(), *_in_base64(value.encode())]
     for text in (value, _SCHEME + value):
         digest = hashlib.sha256(text.encode())

@@ -36,12 +36,12 @@ def embed(text: str, key: str, **headers: str) -> Answer:
 
 
 def fresh(name: str = "text") -> str:
-    """What nobody has used before."""
+    """What no request has used before."""
     return f"{name} {uuid.uuid4().hex}"
 
 
 def fresh_key() -> str:
-    """A credential that nobody has used before."""
+    """A credential that no request has used before."""
     return secret("mesh")
 
 

@@ -61,7 +61,7 @@ def test_a_dead_pods_share_moves_and_nobody_sees_an_error(gateway, key, record_p
         answers = dict(zip(texts, embed_all(texts, key), strict=True))
         moved = {text for text, pod in before.items() if pod == died}
         assert {answer.status for answer in answers.values()} == {200}
-        assert {text for text, answer in answers.items() if not answer.from_varnish} == moved, "whoever stayed at home is still known"
+        assert {text for text, answer in answers.items() if not answer.from_varnish} == moved, "a body that kept its pod is still known"
         assert all(answers[text].billed == 0 for text in moved), "the backend knows them"
         record_property("bodies that moved", len(moved))
     finally:

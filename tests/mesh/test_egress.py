@@ -23,7 +23,7 @@ def fetch(mesh, gateway):
 
 
 def test_the_backend_reaches_the_upstream_over_tls(fetch):
-    # The upstream's own words to somebody without a key.
+    # The upstream's own words to a client without a key.
     assert fetch("embedding-gateway", f"https://{NAME}/v1/models") == 401
 
 

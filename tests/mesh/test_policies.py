@@ -39,7 +39,7 @@ PATHS = {
 } | {"/v1/../metrics": "/metrics", "/v1/%2e%2e/metrics": "/metrics"}
 
 Rule = Callable[[str, str], bool]
-# Whoever is not named is refused.
+# A client that is not named is refused.
 ALLOWED: dict[str, dict[str, Rule]] = {
     "varnish": {
         "ingress gateway": lambda method, path: method != "PURGE",

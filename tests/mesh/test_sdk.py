@@ -37,7 +37,7 @@ def test_a_client_cannot_choose_the_hash(gateway, key):
     for name in ("x_body_hash", "X_Body_Hash"):
         answer = embed(other, key, **{name: claimed})
         assert answer.status == 200
-        assert answer.body != stored.body, "an answer to somebody else's body"
+        assert answer.body != stored.body, "an answer to another client's body"
     again = embed(other, key)
     assert again.from_varnish, "it was stored under its own hash"
     assert embed(known, key).body == stored.body, "and the other one is what it was"

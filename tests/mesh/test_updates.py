@@ -1,4 +1,4 @@
-"""Everything is replaced under load, with a client who claims other bodies' hashes: nobody gets a wrong answer, and nothing hangs."""
+"""Everything is replaced under load, with a client who claims other bodies' hashes: no client gets a wrong answer, and nothing hangs."""
 
 import pytest
 from asking import body_of, embed
@@ -24,7 +24,7 @@ PAIR, SINGLE = "- ../../components/body-hash\n", "- ../../components/body-hash-s
 
 
 def assert_nothing_stored_falsely(gateway, load: Load) -> None:
-    """Whoever asks first for a body whose hash was claimed finds nothing there, and gets what is his."""
+    """The first client to ask for a body whose hash was claimed finds nothing there, and gets its own answer."""
     for text in load.victims:
         answer = embed(text, load.key)
         assert not answer.from_varnish, text

@@ -46,7 +46,7 @@ class Load:
         self._next = 0
 
     def fresh(self, count: int = BATCH) -> list[str]:
-        """Inputs that nobody has asked for."""
+        """Inputs that no request has asked for."""
         with self._lock:
             self._next += count
             return [_text(self.run, number) for number in range(self._next - count, self._next)]
@@ -105,9 +105,9 @@ class Load:
         self.chain.behave()
 
     def purge(self) -> None:
-        """What nobody stored is forgotten everywhere: a purge that changes nothing."""
+        """What was never stored is forgotten everywhere: a purge that changes nothing."""
         broadcaster = re.search(r"-X PURGE (http://\S+?)/", self.chain.output).group(1)
-        assert send(broadcaster, "PURGE", "/v1/embeddings", headers={"Surrogate-Key": "model:nobody"}).status == 200
+        assert send(broadcaster, "PURGE", "/v1/embeddings", headers={"Surrogate-Key": "model:unknown"}).status == 200
         self._count("purge 200")
 
     def chat(self) -> None:
@@ -157,7 +157,7 @@ def remember(chain: Chain, batches: int) -> list[list[str]]:
 
 
 def earn_hits(chain: Chain) -> None:
-    """One call, in nobody's books: a restart forgets which keys the upstream takes, and knows no model's counters.
+    """One call, in no books: a restart forgets which keys the upstream takes, and knows no model's counters.
 
     As small as can be: increase() extrapolates to before its range, but never to below zero.
     """

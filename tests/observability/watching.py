@@ -15,7 +15,7 @@ STORED_BATCHES = 40
 
 
 class Onlooker(Protocol):
-    """Somebody who looks on while the load runs."""
+    """An operator who looks on while the load runs."""
 
     def finish(self) -> None:
         """The load has ended; the chain still runs."""

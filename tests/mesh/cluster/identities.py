@@ -1,4 +1,4 @@
-"""Certificates of any identity, signed by the mesh's own authority: a caller who is whom a test wants him to be."""
+"""Certificates of any identity, signed by the mesh's own authority: a test chooses which client a caller is."""
 
 import base64
 import ssl
@@ -26,13 +26,13 @@ class Identity:
 
 
 class Authority:
-    """The authority that istiod signs with; or, without `api`, one that nobody in the mesh trusts."""
+    """The authority that istiod signs with; or, without `api`, one that no proxy in the mesh trusts."""
 
     def __init__(self, folder: Path, api: Api | None) -> None:
         folder.mkdir()
         self._folder = folder
         if api is None:
-            subject = ["-subj", "/O=somebody else"]
+            subject = ["-subj", "/O=another mesh"]
             self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", *subject)
             return
         secret = api.get(f"/api/v1/namespaces/{ISTIO_NAMESPACE}/secrets/istio-ca-secret")["data"]

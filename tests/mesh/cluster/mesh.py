@@ -18,7 +18,7 @@ from cluster.control_plane import ControlPlane
 from cluster.names import Names
 from cluster.registry import NAME as REGISTRY
 
-# Room for claims of stateful sets; bound by whoever claims first.
+# Room for claims of stateful sets; bound by the first that claims it.
 VOLUMES = 4
 
 

@@ -1,4 +1,4 @@
-"""What one Envoy in the cluster says about itself: whom it would send requests to, and which filters it runs."""
+"""What one Envoy in the cluster says about itself: which endpoints it would send requests to, and which filters it runs."""
 
 import json
 from dataclasses import dataclass

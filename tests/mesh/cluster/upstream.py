@@ -13,7 +13,7 @@ from kubelet.sandbox import BRIDGE
 from cluster.waiting import until
 
 NAME = "api.openai.com"
-# Reserved for documentation (RFC 5737): nobody's.
+# Reserved for documentation (RFC 5737): no host has it.
 ADDRESS = "203.0.113.10"
 _PLAIN_PORT = 8081
 START_SECONDS = 60

@@ -1,4 +1,4 @@
-"""Waiting for what a cluster does: it takes seconds, and whoever asks all the time slows it down."""
+"""Waiting for what a cluster does: it takes seconds, and a test that asks all the time slows it down."""
 
 from harness.waiting import eventually
 

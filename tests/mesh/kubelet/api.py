@@ -87,6 +87,6 @@ class Api:
         return {"Authorization": f"Bearer {self.token}", "Accept": JSON}
 
     def _connect(self, timeout: float) -> http.client.HTTPSConnection:
-        # The server signs its own certificate, and nobody else is in its network.
+        # The server signs its own certificate, and no other client is in its network.
         trusting = ssl._create_unverified_context()
         return http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=trusting)

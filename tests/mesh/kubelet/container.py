@@ -16,7 +16,7 @@ from kubelet.volumes import Volumes
 CONFIGURE_SECONDS = 1.0
 # As the real one: the first restart at once, then longer and longer.
 BACKOFF_SECONDS = (0, 10, 20, 40, 80, 160, 300)
-# How often whoever waits for a container's end looks whether it has begun anew.
+# How often a wait for a container's end looks whether it has begun anew.
 JOIN_SECONDS = 0.2
 # What a hook that ends a container may take when its Pod is restarted, not deleted.
 HOOK_SECONDS = 30
@@ -182,7 +182,7 @@ class Container(threading.Thread):
         if hook:
             self._before_stop(hook, process, deadline)
         process.terminate()
-        # Cancelled by nobody: killing what has ended does nothing.
+        # Never cancelled: killing what has ended does nothing.
         killer = threading.Timer(max(deadline - time.monotonic(), 0), process.kill)
         killer.daemon = True
         killer.start()

@@ -12,7 +12,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NODE_NAME = "local"
 _REFERENCE = re.compile(r"\$(?:\$|\(([A-Za-z_][A-Za-z0-9_.-]*)\))")
 _SUFFIXES = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 1e3, "M": 1e6, "G": 1e9, "m": 1e-3, "": 1}
-# What a limit is when nobody set one: the node's.
+# What a limit is when a manifest sets none: the node's.
 _NODE_RESOURCES = {"cpu": "2", "memory": "8Gi", "ephemeral-storage": "8Gi"}
 
 

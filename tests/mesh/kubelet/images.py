@@ -1,4 +1,4 @@
-"""Which local program stands for which image: where its files lie in the image, what it starts and as whom."""
+"""Which local program stands for which image: where its files lie in the image, what it starts and as which user."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -143,12 +143,12 @@ class PodLife(threading.Thread):
             self._api.patch(path, {"metadata": {"uid": metadata["uid"]}, "status": status}, STRATEGIC_PATCH)
             self._reported = status
         except ApiError as error:
-            # 409: another Pod has the name already. 404: nobody wants to know any more.
+            # 409: another Pod has the name already. 404: the Pod is deleted already.
             if error.status not in (404, 409):
                 raise
 
     def _wait_for_deletion(self) -> None:
-        """What has ended by itself stays until somebody deletes it."""
+        """What has ended by itself stays until a client deletes it."""
         while self._grace is None:
             self.room.changed.wait(TICK_SECONDS)
             self.room.changed.clear()

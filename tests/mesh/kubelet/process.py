@@ -22,7 +22,7 @@ DEFAULT_CAPABILITIES = (
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom a container runs as, and what it may do."""
+    """The user that a container runs as, and what it may do."""
 
     user: int
     group: int
