@@ -8,6 +8,7 @@ mod forward;
 mod lanes;
 mod over_limit;
 mod placed_body;
+mod repeat;
 mod reply;
 mod shared_body;
 mod silence;

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::Url;
+use tokio::time::Instant;
 
 use super::client::{Client, failure};
 use super::encodings::is_of_request;
 use super::over_limit::OverLimit;
+use super::repeat::was_unread;
 use super::reply::{AnswerRoom, Reply};
 use crate::embeddings::request::Encoding;
 use crate::http::error::Error;
@@ -111,9 +113,10 @@ impl Client {
             *request.timeout_mut() = Some(time);
             place.http().execute(request)
         };
+        let sent = Instant::now();
         let answer = match call().await {
-            // Without a connection nothing was sent, so nothing can be charged twice.
-            Err(error) if error.is_connect() => call().await,
+            // What was not sent, or not read, is not charged.
+            Err(error) if error.is_connect() || was_unread(&error, sent) => call().await,
             other => other,
         };
         let answer = answer.map_err(|error| failure(&error))?;

@@ -1,15 +1,13 @@
 //! Calls that are passed on, streamed both ways.
 
-use std::error::Error as _;
-use std::io::{self, ErrorKind};
-use std::iter::successors;
-
 use axum::body::Body;
 use http::{Request, Response};
 use http_body::Body as _;
+use tokio::time::Instant;
 
 use super::client::{Client, failure};
 use super::placed_body::PlacedBody;
+use super::repeat::{broke_off, was_unread};
 use super::shared_body::SharedBody;
 use super::silence::Silence;
 use crate::http::error::Error;
@@ -31,12 +29,11 @@ impl Client {
             *call.body_mut() = body.clone().map(reqwest::Body::wrap);
             place.http().execute(call)
         };
-        // What may be sent again does nothing at the upstream (RFC 9110, 9.2.1).
         let is_safe = parts.method.is_safe() && body.is_none();
         let answer = async {
+            let sent = Instant::now();
             match call().await {
-                // Without a connection hyper has read nothing from the body.
-                Err(error) if error.is_connect() || is_safe && broke_off(&error) => call().await,
+                Err(error) if may_repeat(&error, sent, is_safe, body.as_ref()) => call().await,
                 other => other,
             }
         };
@@ -58,14 +55,16 @@ impl Client {
     }
 }
 
-/// Whether the connection ended before an answer came. Most often the upstream closed an idle
-/// connection just as the request was sent.
-fn broke_off(error: &reqwest::Error) -> bool {
-    let causes = successors(error.source(), |&cause| cause.source());
-    causes.into_iter().any(|cause| {
-        let ended = cause.downcast_ref::<hyper::Error>();
-        let ended = ended.is_some_and(|e| e.is_incomplete_message() || e.is_canceled());
-        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        ended || matches!(io, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
-    })
+/// Whether a request may be sent once more. `is_safe` is one that does nothing at the upstream
+/// (RFC 9110, 9.2.1).
+fn may_repeat(
+    error: &reqwest::Error,
+    sent: Instant,
+    is_safe: bool,
+    body: Option<&SharedBody>,
+) -> bool {
+    // Without a connection hyper has read nothing from the body.
+    error.is_connect()
+        || is_safe && broke_off(error)
+        || was_unread(error, sent) && body.is_none_or(SharedBody::rewind)
 }

@@ -183,6 +183,79 @@ async fn an_upstream_that_closes_idle_connections_loses_no_request_and_gets_none
     assert_eq!(arrived.load(Ordering::Relaxed), ROUNDS);
 }
 
+/// Answers one request on each connection, and closes it without reading when another arrives, as
+/// a server whose time for idle connections ends just then. Returns what it read.
+async fn leaving() -> (SocketAddr, Arc<AtomicUsize>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (read, mut serving) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    let count = Arc::clone(&read);
+    serving.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let count = Arc::clone(&count);
+            connections.spawn(async move {
+                if read_request(&mut stream).await {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+                        VECTOR.len()
+                    );
+                    let answer = [head.as_bytes(), VECTOR.as_bytes()].concat();
+                    stream.write_all(&answer).await.unwrap();
+                    let _arrives = stream.peek(&mut [0]).await;
+                }
+            });
+        }
+    });
+    (address, read, serving)
+}
+
+/// Reads a head and what it announces.
+async fn read_request(stream: &mut TcpStream) -> bool {
+    let (mut request, mut piece) = (Vec::new(), vec![0; 65536]);
+    loop {
+        let Ok(read @ 1..) = stream.read(&mut piece).await else {
+            return false;
+        };
+        request.extend_from_slice(&piece[..read]);
+        let text = String::from_utf8_lossy(&request);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.to_lowercase();
+        let length = length.split_once("content-length: ");
+        let length = length.and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+        if body.len() >= length.unwrap_or(0) {
+            return true;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_its_upstream_did_not_read_is_sent_once_more() {
+    let (address, read, _serving) = leaving().await;
+    let gateway = Setup::new().at(&format!("http://{address}/v1")).await;
+    for round in 0..5 {
+        let answer = gateway.embed(json!({"model": "m", "input": format!("{round}")}));
+        assert_eq!(answer.await.status, StatusCode::OK, "{round}");
+    }
+    assert_eq!(read.load(Ordering::Relaxed), 5);
+    for (round, (method, length)) in [("POST", 10), ("POST", 60_000), ("DELETE", 0), ("GET", 0)]
+        .into_iter()
+        .cycle()
+        .take(8)
+        .enumerate()
+    {
+        let request = Request::builder().method(method).uri("/v1/files");
+        let request = request.header("content-length", length);
+        let answer = gateway.send(request.body(Body::from(vec![b'x'; length])).unwrap());
+        assert_eq!(answer.await.status, StatusCode::OK, "{method} {length}");
+        assert_eq!(read.load(Ordering::Relaxed), 6 + round);
+    }
+}
+
 type Content = BoxBody<Bytes, Infallible>;
 
 /// Embeddings at once, `/v1/endless` as fast as it is read, all else never.
