@@ -9,7 +9,7 @@ import { launch } from "./browser.mjs";
 
 const { PAGE_URL, UPSTREAM_URL, API_KEY } = process.env;
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
-const SECRET = "words that nobody else may read";
+const SECRET = "words that no other client may read";
 const DESKTOP = { width: 1100, height: 900 };
 const PHONE = { width: 320, height: 640 };
 
@@ -48,7 +48,7 @@ const figures = (parts = {}) => ({
   replica: "a", version: "1.2.3", ready: true, uptime_seconds: 93_784, now_ms: 10_000_000, token_price: 0.02,
   inputs: { memory: 0, store: 0, collapsed: 0, repeat: 0, miss: 0 },
   tokens: { nominal: 0, billed: 0, saved: 0 },
-  requests: { embeddings: 0, passthrough: 0, in_flight: 0 },
+  requests: { embeddings: 0, passthrough: 0, bypassed: { query: 0, encoding: 0, field: 0, shape: 0 }, in_flight: 0 },
   memory: { bytes: 0, limit_bytes: 0, entries: 0 },
   store: { kind: "s3", reads: "closed", writes: "closed", refused: [], purges_age_seconds: 2, operations: 0, failed: 0, writes_pending: 0, writes_dropped: 0 },
   upstream: { calls: 0, failed: 0, faulty: 0, seconds: 0 },
@@ -60,6 +60,7 @@ const figures = (parts = {}) => ({
 const busy = () =>
   figures({
     inputs: { memory: 825_575, store: 105_461, collapsed: 1_230, repeat: 20_411, miss: 61_112 },
+    requests: { embeddings: 20_000, passthrough: 3, bypassed: { query: 0, encoding: 0, field: 1_000, shape: 200 }, in_flight: 2 },
     tokens: { nominal: 912_345_678, billed: 51_234_567, saved: 861_111_111 },
     memory: { bytes: 187_654_321, limit_bytes: 268_435_456, entries: 30_211 },
     store: { kind: "s3", reads: "open", writes: "closed", refused: [], purges_age_seconds: 2, operations: 164_233, failed: 12, writes_pending: 3, writes_dropped: 7 },
@@ -133,7 +134,7 @@ test("it loads nothing from elsewhere, and its policy allows nothing else", asyn
 
 for (const colorScheme of ["light", "dark"]) {
   for (const [size, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
-    test(`${colorScheme}, ${size}: readable by everybody, and no wider than the screen`, async (t) => {
+    test(`${colorScheme}, ${size}: readable for all, and no wider than the screen`, async (t) => {
       const { page } = await open(t, { colorScheme, viewport, reducedMotion: "reduce", figures: busy });
       await page.evaluate(AXE);
       const { violations } = await page.evaluate(() => axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
@@ -197,6 +198,15 @@ test("paused while figures are on their way, it stays so", async (t) => {
   await route.fulfill({ json: { ...busy(), version: "1.2.4" } });
   await page.getByText("1.2.4").waitFor();
   assert.equal(await page.getByRole("status").textContent(), "Paused");
+});
+
+test("what goes past the cache is told with its reasons, and nothing where all is cached", async (t) => {
+  const { page } = await open(t, { figures: busy });
+  assert.equal(await page.textContent("#requests-bypassed"), "1,200 · 6%");
+  assert.equal(await page.textContent("#bypasses"), "Past the cache, paid for each time: a field of unknown effect (1,000), an unknown shape (200)");
+  const { page: quiet } = await open(t, { figures });
+  assert.equal(await quiet.textContent("#requests-bypassed"), "0");
+  assert.equal(await quiet.locator("#bypasses").isVisible(), false);
 });
 
 test("the metrics that it leads to can be read there", async (t) => {

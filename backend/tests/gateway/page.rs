@@ -5,7 +5,7 @@ use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::Setup;
-use crate::support::gateway::{Answer, Gateway, post_raw};
+use crate::support::gateway::{Answer, Gateway, post, post_raw, with};
 
 const PATHS: [&str; 6] = [
     "/",
@@ -103,6 +103,30 @@ async fn its_figures_are_those_of_the_metrics() {
     let tokens = |kind: &str| status["tokens"][kind].as_u64().unwrap();
     assert!(tokens("saved") > 0);
     assert_eq!(tokens("nominal"), tokens("billed") + tokens("saved"));
+}
+
+#[tokio::test]
+async fn what_goes_past_the_cache_is_told_by_its_reason() {
+    let (_upstream, gateway) = Setup::new().start().await;
+    for _ in 0..2 {
+        let answer = gateway.embed(json!({"model": "m", "input": "a", "stranger": 1}));
+        assert_eq!(answer.await.status, StatusCode::OK);
+    }
+    gateway
+        .embed(json!({"model": "m", "input": {"a": 1}}))
+        .await;
+    let mut keyed = post(&json!({"model": "m", "input": "a"}));
+    *keyed.uri_mut() = "/v1/embeddings?api_key=k".parse().unwrap();
+    gateway.send(keyed).await;
+    let compressed = with(post_raw("no json"), "content-encoding", "gzip");
+    gateway.send(compressed).await;
+    let told = &figures(&gateway).await["requests"]["bypassed"];
+    let expected = json!({"field": 2, "shape": 1, "query": 1, "encoding": 1});
+    assert_eq!(*told, expected);
+    for (reason, count) in expected.as_object().unwrap() {
+        let line = format!("embedding_gateway_bypassed_requests_total{{reason=\"{reason}\"}}");
+        assert_eq!(gateway.metric(&line), count.as_u64().unwrap(), "{reason}");
+    }
 }
 
 #[tokio::test]

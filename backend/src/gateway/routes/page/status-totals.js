@@ -31,7 +31,7 @@ export function totals() {
     price: all[0].token_price,
     inputs: sums("inputs"),
     tokens: sums("tokens"),
-    requests: sums("requests"),
+    requests: { ...sums("requests"), bypassed: reasonsOf(all.map((status) => status.requests.bypassed)) },
     memory: sums("memory"),
     upstream: sums("upstream"),
     store: storeOf(all.map((status) => status.store), sums("store")),
@@ -42,6 +42,12 @@ export function totals() {
 /** Inputs without a charge of the upstream. */
 export function saved({ memory, store, collapsed, repeat }) {
   return memory + store + collapsed + repeat;
+}
+
+function reasonsOf(replicas) {
+  const reasons = {};
+  for (const [reason, count] of replicas.flatMap((bypassed) => Object.entries(bypassed ?? {}))) reasons[reason] = (reasons[reason] ?? 0) + count;
+  return reasons;
 }
 
 function storeOf(stores, sums) {

@@ -96,8 +96,21 @@ function showCalls({ upstream, requests, ready }) {
   show("upstream-time", upstream.calls ? `${rate.format((upstream.seconds / upstream.calls) * 1000)} ms` : "–");
   health("requests-health", ready, ready ? "Taking requests" : "Shutting down");
   show("requests-embeddings", whole.format(requests.embeddings));
+  showBypasses(requests);
   show("requests-passthrough", whole.format(requests.passthrough));
   show("requests-in-flight", whole.format(requests.in_flight));
+}
+
+/** Why requests go past the cache, in the words of the page. */
+const BYPASSES = { query: "a query with a credential", encoding: "a compressed body", field: "a field of unknown effect", shape: "an unknown shape" };
+
+/** Each of them is paid for, however often it comes. */
+function showBypasses({ bypassed, embeddings }) {
+  const reasons = Object.entries(bypassed).filter(([, count]) => count > 0);
+  const all = reasons.reduce((total, [, count]) => total + count, 0);
+  show("requests-bypassed", all ? `${whole.format(all)} · ${share(all, embeddings)}` : whole.format(all));
+  by("bypasses").hidden = all === 0;
+  show("bypasses", `Past the cache, paid for each time: ${reasons.map(([reason, count]) => `${BYPASSES[reason] ?? reason} (${whole.format(count)})`).join(", ")}`);
 }
 
 function showErrors({ errors, now_ms }) {
