@@ -76,7 +76,7 @@ class Truth:
         generation = self._generations.get((asked.key, text, vector))
         if generation is None:
             foreign = any((key, text, vector) in self._generations for key in self.keys)
-            return f"{text!r}: {'the other tenant' if foreign else 'nobody'}'s vector"
+            return f"{text!r}: {'the other tenant' if foreign else 'no tenant'}'s vector"
         if generation < asked.least:
             return f"{text!r}: generation {generation}, though {asked.least} was purged for"
         return None

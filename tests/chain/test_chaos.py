@@ -135,7 +135,7 @@ class Crowd:
 
 
 def purge(parts: Parts, truth: Truth, seen: Seen, chosen: random.Random) -> bool:
-    """Whether everybody has heard it; from then on nothing older than this generation is right."""
+    """Whether every part has heard it; from then on nothing older than this generation is right."""
     generation = truth.generation
     headers = chosen.choice([{}, {"x-purge-all": "true"}, {"surrogate-key": "model:text-embedding-3-small"}])
     answer = send(parts.broadcaster_url, "PURGE", "/v1/embeddings", None, headers, timeout=REQUEST_SECONDS)

@@ -168,7 +168,7 @@ impl Buffer {
         length: 0,
     };
 
-    /// Lends bytes of ours to Envoy.
+    /// Lends the module's bytes to Envoy.
     pub(crate) const fn of(bytes: &[u8]) -> Self {
         Self {
             start: bytes.as_ptr(),
