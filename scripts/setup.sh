@@ -18,6 +18,7 @@
 #   prometheus  Prometheus, promtool and an exporter for varnishstat (Debian packages, unpacked into .tools/)
 #   varnish  varnishd and varnishtest            (Debian packages)
 #   mesh     what stands around a control plane: etcd, kubectl, iptables, an OCI registry, buildah (Debian packages)
+#   machine  what a node of it runs: containerd, runc, CNI plugins, ipset, conntrack (Debian packages)
 #   lint     shellcheck                          (a Debian package), actionlint and cargo-deny (built into .tools/)
 #   faketime  clocks that can be set for one program (a Debian package)
 #   fuzz     cargo-fuzz                          (built into .tools/)
@@ -30,7 +31,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly TOOLS="$ROOT/.tools"
-readonly PARTS=(rust musl cross envoy envoys python node langchain go java kustomize browser prometheus varnish mesh lint faketime fuzz bench)
+readonly PARTS=(rust musl cross envoy envoys python node langchain go java kustomize browser prometheus varnish mesh machine lint faketime fuzz bench)
 # The Envoy that run.sh starts and that the whole table of tests runs on.
 readonly ENVOY_VERSION=1.40.0
 # A C compiler and linker for every processor, and what has cargo use it.

@@ -22,6 +22,8 @@
 #   page     the page for people in a headless Chromium, on the chain
 #   observability  the dashboard's queries on a real Prometheus that scrapes the chain under load, and the alert rules
 #   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT)
+# Only when it is named:
+#   node     the same on a real node: containerd, kubelet, enforced network policies (needs root, MESH_KIT and cgroup v1)
 #
 # All parts run even when one fails; the last line counts them, and the exit status is 1 if any failed.
 # A check that cannot run here prints SKIP and why: no root, no MESH_KIT, no way to the advisory database. A tool that
@@ -34,7 +36,9 @@ readonly ROOT
 readonly ALONE=(lint unit wasm build)
 # The longest first, so that none is left alone at the end.
 readonly BESIDE=(mesh filter chain observability compat varnish manifests backend page broadcaster docs)
-readonly PARTS=("${ALONE[@]}" "${BESIDE[@]}")
+# Not without being asked for.
+readonly NAMED=(node)
+readonly PARTS=("${ALONE[@]}" "${BESIDE[@]}" "${NAMED[@]}")
 readonly JOBS=${TEST_JOBS:-2}
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
 readonly MODULE_MAX_BYTES=$((200 * 1024))
@@ -176,11 +180,31 @@ part_mesh() {
   elif [ ! -x "${MESH_KIT:-}/bin/kube-apiserver" ]; then
     skip "mesh: MESH_KIT names no folder with a control plane (tests/mesh/README.md)"
   else
-    setup rust python envoy varnish mesh
+    setup rust python envoys envoy varnish mesh
     build_module
     build_backend
     # What it starts ends with these namespaces, whatever happens to it.
     step unshare --net --mount --pid --fork --kill-child --mount-proc "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh
+  fi
+}
+
+part_node() {
+  if [ "$(id -u)" -ne 0 ]; then
+    skip "node: only root can make its namespaces"
+  elif [ ! -x "${MESH_KIT:-}/bin/kubelet" ]; then
+    skip "node: MESH_KIT names no folder with a kubelet (tests/mesh/README.md)"
+  elif [ ! -d /sys/fs/cgroup/memory ]; then
+    skip "node: this machine has no cgroup v1"
+  else
+    setup rust python envoys envoy varnish mesh machine
+    build_module
+    build_backend
+    local status=0
+    step unshare --net --mount --uts --ipc --pid --fork --kill-child --mount-proc "$ROOT/.tools/venv/bin/python" -m pytest tests/node || status=$?
+    # Of all that it made only these do not end with its namespaces: control groups, and folders that it mounted over.
+    find /sys/fs/cgroup/*/embedding-gateway-node -depth -type d -exec rmdir {} + 2>/dev/null || true
+    rmdir /var/lib/kubelet /var/lib/cni /etc/cni 2>/dev/null || true
+    return "$status"
   fi
 }
 
@@ -240,7 +264,7 @@ main() {
     [[ $known == *" $part "* ]] || { echo "test.sh: no part is called '$part'; there are: ${PARTS[*]}" >&2; exit 2; }
   done
   [[ $JOBS =~ ^[1-9][0-9]?$ ]] || { echo "test.sh: TEST_JOBS: '$JOBS' is not a number of parts" >&2; exit 2; }
-  WANTED=${*:-${PARTS[*]}}
+  WANTED=${*:-${ALONE[*]} ${BESIDE[*]}}
   cd "$ROOT"
   WORK=$(mktemp -d)
   SKIPPED="$WORK/skipped"
@@ -250,7 +274,7 @@ main() {
   trap 'trap - TERM; kill -TERM 0' INT TERM
   local alone beside
   mapfile -t alone < <(wanted_of "${ALONE[@]}")
-  mapfile -t beside < <(wanted_of "${BESIDE[@]}")
+  mapfile -t beside < <(wanted_of "${BESIDE[@]}" "${NAMED[@]}")
   for part in "${alone[@]}"; do run_part "$part"; done
   if [ "$JOBS" -eq 1 ] || [ "${#beside[@]}" -eq 1 ]; then
     for part in "${beside[@]}"; do run_part "$part"; done

@@ -157,6 +157,15 @@ setup_mesh() {
   apt_install "${packages[@]}" || fail "mesh: install ${packages[*]}"
 }
 
+missing_machine() {
+  missing_programs containerd runc ipset conntrack
+  [ -x /usr/lib/cni/bridge ] || echo /usr/lib/cni/bridge
+}
+
+setup_machine() {
+  apt_install containerd runc containernetworking-plugins ipset conntrack || fail "machine: install containerd, runc, containernetworking-plugins, ipset and conntrack"
+}
+
 missing_kustomize() {
   kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v5' || [ -x "$TOOLS/bin/kustomize" ] ||
     echo "kustomize $KUSTOMIZE_VERSION"

@@ -27,8 +27,9 @@ def test_the_envoys_of_the_documents_are_those_that_are_tested():
     assert re.findall(_VERSION, wasm) == [ENVOY_VERSION, *OTHER_ENVOY_VERSIONS]
     natively = {*OTHER_ENVOY_VERSIONS, *ENVOY_VERSIONS_WITHOUT_WASM} - {*ENVOY_VERSIONS_WITHOUT_NATIVE}
     assert re.findall(_VERSION, native) == [ENVOY_VERSION, *sorted(natively, reverse=True)]
-    mesh = re.findall(rf"with Envoy ({_VERSION})", README.read_text())
-    assert mesh == [ENVOY_VERSION]
+    mesh = re.findall(rf"Envoy ({_VERSION}) in sidecars and Envoy ({_VERSION}) on", " ".join(README.read_text().split()))
+    (istios,) = re.findall(rf'^ISTIOS_ENVOY = "({_VERSION})"$', (ROOT / "tests/mesh/cluster/programs.py").read_text(), re.MULTILINE)
+    assert mesh == [(istios, ENVOY_VERSION)]
 
 
 def test_our_own_version_is_one():

@@ -13,7 +13,7 @@ _HERE = Path(__file__).parent
 # The end of a log tells why; more would hide it.
 _LOG_LINES = 40
 # What changes the cluster comes after what asks it, and what takes it away last.
-_ORDER = ["kubelet", "deploy", "filter_origin", "egress", "sdk", "http", "purge", "policies", "affinity", "updates", "delete"]
+_ORDER = ["kubelet", "deploy", "filter_origin", "egress", "sdk", "http", "purge", "policies", "affinity", "updates", "delete", "production", "rejection"]
 _meshes: list[Mesh] = []
 
 

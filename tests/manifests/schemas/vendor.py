@@ -15,8 +15,8 @@ import yaml
 
 # What the manifests may use; a kind that is not here has no schema, and the test of it fails.
 KINDS = {
-    "AuthorizationPolicy", "DestinationRule", "EnvoyFilter", "ExternalSecret", "Gateway", "HTTPRoute", "PeerAuthentication",
-    "PodMonitor", "PrometheusRule", "ServiceEntry", "ServiceMonitor", "Sidecar", "Telemetry", "TrafficExtension", "VirtualService",
+    "AuthorizationPolicy", "DestinationRule", "EnvoyFilter", "ExternalSecret", "Gateway", "GatewayClass", "HTTPRoute",
+    "PeerAuthentication", "PodMonitor", "PrometheusRule", "ServiceEntry", "ServiceMonitor", "Sidecar", "Telemetry", "TrafficExtension", "VirtualService",
     "WasmPlugin",
 }  # fmt: skip
 PROSE = {"description", "x-intellij-html-description", "markdownDescription", "examples"}

@@ -11,6 +11,7 @@ from harness.processes import Process
 from kubelet.api import JSON_PATCH, Api, ApiError
 from kubelet.sandbox import NODE_ADDRESS
 
+from cluster import gateway_api
 from cluster.waiting import until
 
 API_PORT = 6443
@@ -22,8 +23,6 @@ ISTIOD = "http://127.0.0.1:8080"
 ISTIOD_MONITORING = "http://127.0.0.1:15014"
 # Three Go programs start on two cores that others use too.
 START_SECONDS = 120
-# Nothing here answers them: no nodes but ours, no load balancers.
-_CONTROLLERS = "*,-node-lifecycle-controller,-node-ipam-controller,-node-route-controller,-service-lb-controller"
 # Filters that only Istio's own build of Envoy has.
 _NEEDS_ISTIOS_ENVOY = ("PILOT_ENABLE_METADATA_EXCHANGE", "PILOT_ENABLE_ALPN_FILTER")
 _WEBHOOKS = (
@@ -34,6 +33,9 @@ _WEBHOOKS = (
 
 class ControlPlane:
     """Running when made; `kubeconfig` is for kubectl."""
+
+    # Nothing here answers the rest: no nodes but ours, no load balancers.
+    _CONTROLLERS = "*,-node-lifecycle-controller,-node-ipam-controller,-node-route-controller,-service-lb-controller"
 
     def __init__(self, kit: Path, folder: Path, registry: str) -> None:
         folder.mkdir(parents=True)
@@ -82,8 +84,6 @@ class ControlPlane:
             binaries / "kube-apiserver",
             "--etcd-servers=http://127.0.0.1:2379",
             f"--secure-port={API_PORT}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
             f"--cert-dir={folder / 'certificates'}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={key}",
@@ -92,7 +92,7 @@ class ControlPlane:
             "--authorization-mode=RBAC",
             f"--service-cluster-ip-range={SERVICES}",
             "--allow-privileged=true",
-            "--endpoint-reconciler-type=none",
+            *self._of_the_node(),
         )
         until(self._is_ready, START_SECONDS, "a ready API server")
         kubeconfig = f"--kubeconfig={self.kubeconfig}"
@@ -103,16 +103,21 @@ class ControlPlane:
             "--leader-elect=false",
             f"--service-account-private-key-file={key}",
             f"--root-ca-file={folder / 'certificates/apiserver.crt'}",
-            f"--controllers={_CONTROLLERS}",
+            f"--controllers={self._CONTROLLERS}",
         )
         self._start("kube-scheduler", binaries / "kube-scheduler", kubeconfig, "--leader-elect=false")
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         until(lambda: self._found(account), START_SECONDS, "the default service account")
 
+    def _of_the_node(self) -> list[str]:
+        """What the API server is told because of the node that there is: none that would call it by its address."""
+        return ["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"]
+
     def _start_istio(self) -> None:
         if not self._found(f"/api/v1/namespaces/{ISTIO_NAMESPACE}"):
             self.kubectl("create", "namespace", ISTIO_NAMESPACE)
         self.kubectl("apply", "--server-side", "-f", str(self._kit / "istio.yaml"))
+        self._define(gateway_api.definitions())
         mesh = self._folder / "mesh.json"
         mesh.write_text(json.dumps(self._mesh_configuration()))
         own = dict.fromkeys(_NEEDS_ISTIOS_ENVOY, "false") | {
@@ -126,6 +131,11 @@ class ControlPlane:
         self._start("istiod", *command, "-n", ISTIO_NAMESPACE, environment=own)
         until(lambda: answers(ISTIOD, "/ready"), START_SECONDS, "a ready istiod")
         self._trust_istiod()
+
+    def _define(self, definitions: list[dict]) -> None:
+        path = self._folder / "definitions.json"
+        path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions}))
+        self.kubectl("apply", "--server-side", "--filename", str(path))
 
     def _mesh_configuration(self) -> dict:
         # The registry of these tests speaks plain HTTP.

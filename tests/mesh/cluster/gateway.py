@@ -18,18 +18,19 @@ VARNISH = "embedding-gateway-varnish"
 FILTER_VERSION = "test-1"
 # Envoys compile the module, images come from the registry, and two cores do all of it.
 WAVE_SECONDS = 300
+_LAYER = Path(__file__).parents[1] / "overlay"
 _INGRESS = Path(__file__).parents[1] / "manifests/ingress_gateway.yaml"
 
 
 class Gateway:
     """What surrounds the manifests, and what can be done with them."""
 
-    def __init__(self, mesh: Mesh, folder: Path) -> None:
+    def __init__(self, mesh: Mesh, folder: Path, layer: Path = _LAYER, s3_server: str = "seaweedfs") -> None:
         self.mesh = mesh
         self.upstream = Upstream(folder / "upstream")
         mesh.names.add(NAME, ADDRESS)
         self.registry = Registry(folder / "registry")
-        self.overlay = Overlay(folder / "kustomize")
+        self.overlay = Overlay(folder / "kustomize", layer, s3_server)
         self.filter_digest = self.registry.publish_filter(FILTER_VERSION)
         self._start_ingress()
 

@@ -26,12 +26,12 @@ class Mesh:
     """A running cluster of one node."""
 
     def __init__(self, kit: Path, images: Images, folder: Path) -> None:
-        _refuse_a_shared_network()
+        refuse_a_shared_network()
         self._folder = folder
         make_bridge()
         api = Api("127.0.0.1", control_plane.API_PORT, control_plane.TOKEN)
         self.names = Names(api, control_plane.NAMES | {REGISTRY.partition(":")[0]: NODE_ADDRESS})
-        _resolve_here(folder)
+        resolve_here(folder)
         self.control_plane = ControlPlane(kit, folder / "control-plane", REGISTRY)
         self.api = api
         self.kubectl = self.control_plane.kubectl
@@ -101,12 +101,12 @@ def _is_ready(pod: dict) -> bool:
     return pod["status"].get("phase") == "Succeeded" or conditions.get("Ready") == "True"
 
 
-def _refuse_a_shared_network() -> None:
+def refuse_a_shared_network() -> None:
     assert os.getpid() == 1, "run this by `scripts/test.sh mesh`: it needs namespaces of its own"
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
-def _resolve_here(folder: Path) -> None:
+def resolve_here(folder: Path) -> None:
     """Names mean for the control plane and the tests what they mean for Pods."""
     path = folder / "resolv.conf"
     path.write_text(f"nameserver {NODE_ADDRESS}\nsearch cluster.local\noptions ndots:5\n")

@@ -18,13 +18,13 @@ MANIFESTS = ROOT / "kustomize"
 class Overlay:
     """A copy that may be edited: `path` is what `kubectl apply -k` gets."""
 
-    path = str(ROOT / "tests/mesh/overlay")
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, layer: Path, s3_server: str) -> None:
+        self.path = str(layer)
         shutil.copytree(MANIFESTS, folder)
         subprocess.run(["mount", "--bind", folder, MANIFESTS], check=True)
         # As kustomize/overlays/dev says itself.
-        self.replace("overlays/dev/minio/kustomization.yaml", "components/minio\n", "components/seaweedfs\n")
+        if s3_server != "minio":
+            self.replace("overlays/dev/minio/kustomization.yaml", "components/minio\n", f"components/{s3_server}\n")
 
     def replace(self, file: str, old: str, new: str) -> None:
         """Changes one place of one file below kustomize/; AssertionError if it is not exactly one."""

@@ -2,17 +2,29 @@
 
 from pathlib import Path
 
-from harness.paths import TOOLS, envoy_binary
+from harness.paths import ENVOY_VERSION, TOOLS, envoy_binary
 from harness.programs import BROADCASTER, GATEWAY
 from kubelet.images import Image, Images
 
 _DISTROLESS_USER = 65532
 _ISTIO_USER = 1337
+# Of the Istio in the kit, 1.31.
+ISTIOS_ENVOY = "1.39.3"
+
+
+def _proxy(kit: Path, envoy: str) -> Image:
+    """As in the real image: the agent starts the Envoy beside it with the bootstrap beside that."""
+    agent = "/usr/local/bin/pilot-agent"
+    files = {
+        agent: kit / "bin/pilot-agent",
+        "/usr/local/bin/envoy": envoy_binary(envoy),
+        "/var/lib/istio/envoy/envoy_bootstrap_tmpl.json": kit / "envoy_bootstrap.json",
+    }
+    return Image((agent,), files, _ISTIO_USER, system=True)
 
 
 def programs(kit: Path) -> Images:
     """Every image that the tests run. One without a shell in reality has none here."""
-    agent = "/usr/local/bin/pilot-agent"
     return Images(
         {
             "embedding-gateway": Image(
@@ -20,17 +32,9 @@ def programs(kit: Path) -> Images:
                 {f"/usr/local/bin/{program.name}": program for program in (GATEWAY, BROADCASTER)},
                 _DISTROLESS_USER,
             ),
-            # As in the real image: the agent starts the Envoy beside it with the bootstrap beside that.
-            "proxyv2": Image(
-                (agent,),
-                {
-                    agent: kit / "bin/pilot-agent",
-                    "/usr/local/bin/envoy": envoy_binary(),
-                    "/var/lib/istio/envoy/envoy_bootstrap_tmpl.json": kit / "envoy_bootstrap.json",
-                },
-                _ISTIO_USER,
-                system=True,
-            ),
+            "proxyv2": _proxy(kit, ISTIOS_ENVOY),
+            # Of the mesh's own ingress gateway: manifests/ingress_gateway.yaml.
+            "proxyv2-next": _proxy(kit, ENVOY_VERSION),
             "varnish": Image(("varnishd", "-F"), user=1000, system=True),
             "seaweedfs": Image(("weed",), {"/usr/bin/weed": TOOLS / "venv/bin/weed"}, system=True),
             "curl": Image(("curl",), user=100, system=True),

@@ -36,9 +36,9 @@ class Registry:
         self._process = Process([shutil.which("docker-registry"), "serve", path], folder / "registry.log")
         until(lambda: answers(f"http://127.0.0.1:{PORT}", "/v2/"), 30, "the registry")
 
-    def publish_filter(self, tag: str) -> str:
+    def publish_filter(self, tag: str, **variables: str) -> str:
         """Builds the filter's image, pushes it and pins it in kustomize/: all by scripts/images.sh. Returns its digest."""
-        said = _run([ROOT / "scripts/images.sh", "filter"], self._buildah | {"REGISTRY": NAME, "TAG": tag, "TOOL": "buildah"})
+        said = _run([ROOT / "scripts/images.sh", "filter"], self._buildah | {"REGISTRY": NAME, "TAG": tag, "TOOL": "buildah"} | variables)
         return said.splitlines()[-1].partition("@")[2]
 
     def push_filter(self, module: Path, tag: str) -> None:

@@ -1,0 +1,126 @@
+"""The production overlay with its own gateway, of which istiod makes pods: TLS, the filter, routes, and what they refuse."""
+
+import http.client
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from asking import body_of, fresh, hash_of
+from cluster.gateway import NAMESPACE, WAVE_SECONDS
+from cluster.gateway_api import certificate_secret
+from cluster.waiting import until
+from harness.client import TIMEOUT_SECONDS, Answer
+
+OVERLAY = str(Path(__file__).parent / "production")
+HOST, PURGE_HOST = "embedding-gateway.kaidotio.dev", "embedding-gateway-purge.kaidotio.dev"
+GATEWAY_PODS = "gateway.networking.k8s.io/gateway-name=embedding-gateway"
+LOG_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The gateway's first pod, as a client reaches it."""
+
+    address: str
+
+    def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, host: str = HOST) -> Answer:
+        connection = http.client.HTTPSConnection(host, timeout=TIMEOUT_SECONDS, context=_anyone())
+        # The name in the handshake chooses the listener and its certificate; nothing resolves it.
+        connection._create_connection = lambda _, *rest: socket.create_connection((self.address, 443), *rest)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def embed(self, text: str, key: str, **headers: str) -> Answer:
+        own = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        return self.ask("POST", "/v1/embeddings", body_of(text), own | {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def _anyone() -> ssl.SSLContext:
+    """The certificates of the test sign themselves."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+@pytest.fixture(scope="module")
+def entry(mesh, gateway, tmp_path_factory) -> Entry:
+    """In dev's place."""
+    mesh.kubectl("delete", "-k", gateway.overlay.path, "--ignore-not-found")
+    gateway.registry.publish_filter("production", OVERLAY="production")
+    folder = tmp_path_factory.mktemp("certificates")
+    mesh.kubectl("create", "namespace", NAMESPACE)
+    mesh.apply([certificate_secret(folder, "embedding-gateway-tls", NAMESPACE, HOST), certificate_secret(folder, "embedding-gateway-purge-tls", NAMESPACE, PURGE_HOST)])
+    mesh.kubectl("apply", "-k", OVERLAY)
+    until(lambda: len(mesh.pods(NAMESPACE, GATEWAY_PODS)) >= 2, WAVE_SECONDS, "istiod makes two pods of the Gateway")
+    until(lambda: mesh.settled(NAMESPACE), WAVE_SECONDS, "production")
+    reached = Entry(mesh.pods(NAMESPACE, GATEWAY_PODS)[0]["status"]["podIP"])
+    until(lambda: answers(reached), WAVE_SECONDS, "an answer through the gateway")
+    return reached
+
+
+def answers(entry: Entry) -> bool:
+    try:
+        return entry.ask("GET", "/healthz").status == 200
+    except OSError:
+        return False
+
+
+def test_production_is_served_over_tls_and_from_varnish(mesh, gateway, entry, key):
+    assert mesh.unready(NAMESPACE) == []
+    text = fresh("production")
+    until(lambda: entry.embed(text, key).status == 200, WAVE_SECONDS, "embeddings")
+    again = entry.embed(text, key, x_body_hash="0" * 64)
+    assert (again.status, again.from_varnish) == (200, True)
+    lines = until(lambda: gateway.varnish_log(hash_of(body_of(text))), LOG_SECONDS, "a line with the hash")
+    assert lines[-1]["peer"].endswith(f"/ns/{NAMESPACE}/sa/embedding-gateway-istio")
+    assert gateway.varnish_log("0" * 64) == []
+
+
+def test_production_keeps_one_body_on_one_varnish(gateway, entry, key):
+    texts = [fresh("sticky") for _ in range(8)]
+    for _ in range(3):
+        assert [entry.embed(text, key).status for text in texts] == [200] * len(texts)
+    hashes = {hash_of(body_of(text)) for text in texts}
+
+    def pods() -> dict[str, list[str]]:
+        lines = [line for line in gateway.varnish_lines() if line.get("x-body-hash") in hashes]
+        return {each: [line["pod"] for line in lines if line["x-body-hash"] == each] for each in hashes}
+
+    found = until(lambda: pods() if all(len(seen) >= 3 for seen in pods().values()) else None, LOG_SECONDS, "three lines each")
+    assert all(len(set(seen)) == 1 for seen in found.values()), found
+    assert len({seen[0] for seen in found.values()}) > 1, "all pods are at work"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "host", "status"),
+    [
+        ("PURGE", "/v1/embeddings", HOST, 403),
+        ("GET", "/metrics", HOST, 404),
+        ("GET", "/", HOST, 404),
+        # There is no provider that would let anyone in.
+        ("PURGE", "/v1/embeddings", PURGE_HOST, 403),
+        ("GET", "/v1/models", "elsewhere.example.com", 404),
+    ],
+)
+def test_production_refuses(entry, method, path, host, status):
+    try:
+        assert entry.ask(method, path, host=host).status == status
+    except (ssl.SSLError, ConnectionError):
+        assert host not in (HOST, PURGE_HOST), "no listener has this name"
+
+
+def test_what_the_gateway_notes_of_a_body_goes_no_further(gateway, entry, key):
+    """x-request-body is of its routes alone."""
+    answer = entry.ask("GET", "/v1/models", headers={"Authorization": f"Bearer {key}", "x-request-body": "a client's own"})
+    assert answer.status == 200 and json.loads(answer.body)
+
+
+def test_no_proxy_rejected_any_of_production(mesh, entry):
+    assert mesh.control_plane.rejections() == {}

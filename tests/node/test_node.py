@@ -1,0 +1,157 @@
+"""What only a real node can show: images, limits, enforced policies, Pod Security with sidecars, kubectl's own ways into a Pod."""
+
+import json
+import socket
+import threading
+import time
+
+import pytest
+from asking import body_of, embed, fresh, hash_of
+from cluster.control_plane import ISTIO_NAMESPACE
+from cluster.gateway import HOST, NAMESPACE
+from cluster.waiting import until
+from harness.client import send
+from harness.ports import free_port
+from harness.processes import Process
+
+SECONDS = 120
+# Longer than a connection takes here, and than kube-router's next look at a new Pod.
+CONNECT_SECONDS = 3
+VARNISH = "embedding-gateway-varnish-0"
+STRANGER = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "stranger", "namespace": "default"},
+    "spec": {"containers": [{"name": "stranger", "image": "quay.io/curl/curl:8.22.0", "command": ["sleep", "infinity"]}], "terminationGracePeriodSeconds": 0},
+}
+# Half of the limit of each backend's container, and more, is on its way at once.
+HELD_BODIES, HELD_BYTES = 96, 8 * 2**20
+
+
+def restarts(mesh) -> dict[str, int]:
+    statuses = [(pod["metadata"]["name"], each) for pod in mesh.pods(NAMESPACE) if pod["status"]["phase"] == "Running" for each in pod["status"]["containerStatuses"]]
+    return {f"{pod}/{each['name']}": each["restartCount"] for pod, each in statuses if each["restartCount"]}
+
+
+def address(mesh, selector: str) -> str:
+    return mesh.pods(NAMESPACE, selector)[0]["status"]["podIP"]
+
+
+def test_all_pods_are_ready_and_none_was_restarted(mesh, gateway):
+    assert mesh.unready(NAMESPACE) == []
+    assert restarts(mesh) == {}
+    assert mesh.control_plane.rejections() == {}
+
+
+def test_an_answer_is_paid_for_once(gateway, key):
+    text = fresh("node")
+    assert embed(text, key).status == 200
+    assert embed(text, key).from_varnish
+
+
+def test_restricted_is_enforced_and_istios_cni_plugin_takes_the_place_of_its_root_container(mesh, gateway):
+    done = mesh.kubectl("-n", NAMESPACE, "run", "root", "--image=quay.io/curl/curl:8.22.0", "--", "true", check=False)
+    assert done.returncode != 0 and "violates PodSecurity" in done.stderr
+    for pod in mesh.pods(NAMESPACE):
+        assert "istio-proxy" in {each["name"] for each in pod["spec"].get("initContainers", [])}
+        assert "istio-init" not in {each["name"] for each in pod["spec"].get("initContainers", [])}
+
+
+@pytest.fixture(scope="module")
+def stranger(mesh, gateway) -> str:
+    """A Pod of another namespace, outside of the mesh."""
+    mesh.apply([STRANGER])
+    until(lambda: mesh.unready("default") == [], SECONDS, "the stranger")
+    return "stranger"
+
+
+def connects(mesh, namespace: str, pod: str, container: str, where: str, port: int) -> bool:
+    """Whether a TCP connection comes about: curl's 28 is a time-out, 7 a refusal by the kernel."""
+    command = ["curl", "-s", "-o", "/dev/null", "--connect-timeout", str(CONNECT_SECONDS), "-m", str(CONNECT_SECONDS), f"telnet://{where}:{port}"]
+    done = mesh.kubectl("-n", namespace, "exec", pod, "-c", container, "--", "sh", "-c", f"{' '.join(command)} -w %{{time_connect}} </dev/null; echo", check=False)
+    spent = done.stdout.strip().splitlines()
+    return bool(spent) and float(spent[-1] or 0) > 0
+
+
+PORTS = {"app=embedding-gateway": 8000, "app=embedding-gateway-varnish": 6081, "app=embedding-gateway-endpoint-broadcaster": 8080, "app=minio": 9000}
+
+
+@pytest.mark.parametrize(("selector", "port"), PORTS.items(), ids=PORTS)
+def test_the_network_refuses_a_stranger(mesh, stranger, selector, port):
+    """mTLS would as well: this is about the connection. A way that is open shows that the question can be answered with yes."""
+    assert mesh.node.alive("kube-router")
+    open_way = mesh.pods(ISTIO_NAMESPACE, "istio=ingressgateway")[0]["status"]["podIP"]
+    assert connects(mesh, "default", stranger, "stranger", open_way, 80)
+    where = address(mesh, selector)
+    until(lambda: not connects(mesh, "default", stranger, "stranger", where, port), SECONDS, f"{selector} refuses a stranger")
+
+
+def test_kubectl_reaches_into_the_pods(mesh, gateway, key):
+    text = fresh("logged")
+    assert embed(text, key).status == 200
+
+    def logged() -> bool:
+        lines = mesh.kubectl("-n", NAMESPACE, "logs", "-l", "app=embedding-gateway-varnish", "-c", "istio-proxy", "--tail=-1").stdout
+        return hash_of(body_of(text)) in lines
+
+    until(logged, SECONDS, "the access log has the hash")
+    backend = mesh.kubectl("-n", NAMESPACE, "logs", "deployment/embedding-gateway", "-c", "embedding-gateway", "--tail=1").stdout
+    assert json.loads(backend)["message"]
+    counters = mesh.kubectl("-n", NAMESPACE, "exec", VARNISH, "-c", "varnish", "--", "varnishstat", "-n", "/var/lib/varnish/work", "-1").stdout
+    assert "MAIN.cache_hit" in counters
+    said = mesh.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/embedding-gateway").stdout
+    assert said == 'deployment "embedding-gateway" successfully rolled out\n'
+
+
+def test_a_forwarded_port_shows_the_page(mesh, gateway, tmp_path):
+    port = free_port()
+    command = ["kubectl", "--kubeconfig", mesh.control_plane.kubeconfig, "-n", NAMESPACE, "port-forward", "service/embedding-gateway-backend", f"{port}:8080"]
+    forward = Process(command, tmp_path / "forward.log")
+    try:
+        until(lambda: "Forwarding from" in forward.log_text(), SECONDS, "a forwarded port")
+        assert send(f"http://127.0.0.1:{port}", "GET", "/").status == 200
+    finally:
+        forward.kill()
+
+
+# All but the last byte, once for all threads.
+_BODY = b" " * (HELD_BYTES - 1)
+
+
+def hold(ended: threading.Event) -> None:
+    """A chat call whose body comes, but for its last byte, and waits there."""
+    connection = socket.create_connection((HOST, 80), timeout=SECONDS)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer sk-held\r\nContent-Length: {HELD_BYTES}\r\n\r\n"
+    try:
+        connection.sendall(head.encode())
+        connection.sendall(_BODY)
+        ended.wait(SECONDS)
+    except OSError:
+        # Refused, which is an answer.
+        pass
+    finally:
+        connection.close()
+
+
+def test_bodies_that_are_held_kill_no_container(mesh, gateway, key):
+    """In the limits of dev: 96 bodies of 8 MiB are more than all of them."""
+    ended = threading.Event()
+    held = [threading.Thread(target=hold, args=(ended,), daemon=True) for _ in range(HELD_BODIES)]
+    for each in held:
+        each.start()
+    try:
+        for _ in range(20):
+            assert embed(fresh("meanwhile"), key).status in (200, 503)
+            time.sleep(0.2)
+    finally:
+        ended.set()
+        for each in held:
+            each.join(SECONDS)
+    assert restarts(mesh) == {}
+    until(lambda: embed(fresh("after"), key).status == 200, SECONDS, "embeddings afterwards")
+
+
+def test_limits_are_those_of_the_manifests(mesh, gateway):
+    read = ["cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+    limit = mesh.kubectl("-n", NAMESPACE, "exec", VARNISH, "-c", "varnish", "--", *read).stdout
+    assert int(limit) == 768 * 2**20
