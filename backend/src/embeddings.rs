@@ -9,6 +9,8 @@ mod decimal;
 pub mod entry;
 mod json;
 pub mod key;
+pub mod object;
 pub mod request;
 pub mod response;
 pub mod usage;
+pub mod vector;

@@ -20,6 +20,9 @@ from harness.waiting import eventually
 from measuring import BUILDS, MEASURED_CORES, OTHER_CORES, SECONDS
 
 MODEL = "text-embedding-3-small"
+# Whose numbers are no float16s.
+FLOAT_MODEL = "gemini-embedding-001"
+DIMENSIONS = 1536
 TEXT = "A customer asks how to return a parcel that arrived too late; this is passage number {} of the manual."
 # What an OpenAI SDK sends.
 HEADERS = {
@@ -118,10 +121,11 @@ def _executables() -> dict[str, Path]:
     return {message["target"]["name"]: Path(message["executable"]) for message in messages if message.get("executable")}
 
 
-def request(count: int, first: int = 0, encoding: str = "base64") -> bytes:
-    """The body of a request for that many different inputs."""
+def request(count: int, first: int = 0, encoding: str = "base64", model: str = MODEL) -> bytes:
+    """The body of a request for that many different inputs, in vectors of 1,536 dimensions."""
     texts = [TEXT.format(number) for number in range(first, first + count)]
-    return json.dumps({"model": MODEL, "input": texts if count > 1 else texts[0], "encoding_format": encoding}).encode()
+    body = {"model": model, "input": texts if count > 1 else texts[0], "encoding_format": encoding}
+    return json.dumps(body if model == MODEL else body | {"dimensions": DIMENSIONS}).encode()
 
 
 def ratio(samples: list[Sample], others: list[Sample], value: str) -> float:

@@ -10,6 +10,7 @@ import backend_hits
 import backend_memory
 import backend_passthrough
 import backend_store
+import backend_vectors
 from backend_bench import running_bench
 from measuring import ROUNDS, SECONDS
 
@@ -25,7 +26,7 @@ The gateway, or its yardstick, has one core to itself; wrk, the upstream and the
 def main() -> None:
     print(HEADING.format(rounds=ROUNDS, processes=backend_hits.PROCESSES, seconds=SECONDS))
     with running_bench() as bench:
-        for part in (backend_hits, backend_store, backend_passthrough, backend_memory):
+        for part in (backend_hits, backend_store, backend_passthrough, backend_memory, backend_vectors):
             for row in part.rows(bench):
                 print(row, flush=True)
                 print(row, file=sys.stderr)

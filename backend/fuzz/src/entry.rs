@@ -1,7 +1,9 @@
 //! A stored object that can be read carries exactly the vector that was written, under its key.
 
-use embedding_gateway::embeddings::entry::{Entry, Unusable, is_sound};
+use embedding_gateway::embeddings::entry::Entry;
 use embedding_gateway::embeddings::key::Key;
+use embedding_gateway::embeddings::object::Unusable;
+use embedding_gateway::embeddings::vector::{Vector, is_sound};
 use sha2::{Digest, Sha256};
 
 /// Where the key stands in an object.
@@ -27,7 +29,7 @@ fn reads_as_written(key: &Key, object: &[u8]) {
     let Ok(entry) = Entry::from_object(key, object) else {
         return;
     };
-    assert!(is_sound(&entry.vector));
+    assert!(entry.vector.is_sound());
     let again = Entry::from_object(key, &entry.to_object(key));
     assert_eq!(again.as_ref(), Ok(&entry));
     let mut other = *key.as_bytes();
@@ -48,7 +50,7 @@ fn writes_what_it_reads(key: &Key, vector: &[u8], described: &[u8]) {
         model: model.into(),
         tokens: number as u32,
         created_ms: number,
-        vector: vector.into(),
+        vector: Vector::new(vector.to_vec()),
     };
     let mut object = entry.to_object(key);
     assert_eq!(Entry::from_object(key, &object), Ok(entry));

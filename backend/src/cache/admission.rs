@@ -94,13 +94,14 @@ fn short(key: &Key) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embeddings::vector::Vector;
 
     fn entry(tokens: u32) -> Entry {
         Entry {
             model: "m".into(),
             tokens,
             created_ms: 0,
-            vector: Box::default(),
+            vector: Vector::default(),
         }
     }
 

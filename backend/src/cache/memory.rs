@@ -12,8 +12,8 @@ use crate::telemetry::MemoryGauges;
 /// Key, entry, reference counts, the model's name and the cache's bookkeeping.
 const FIXED_BYTES: u64 = 320;
 
-/// The entry size that the table's capacity assumes: 1,536 dimensions and the fixed part.
-const USUAL_BYTES: u64 = 6 * 1024 + FIXED_BYTES;
+/// The entry size that the table's capacity assumes: 1,536 float16s and the fixed part.
+const USUAL_BYTES: u64 = 3 * 1024 + FIXED_BYTES;
 
 /// The memory tier.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ struct TrueWeight;
 
 impl Weighter<Key, Arc<Entry>> for TrueWeight {
     fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
-        let vector = entry.vector.len() as u64;
+        let vector = entry.vector.kept_bytes() as u64;
         // Allocators round up to size classes and have overhead: an eighth covers both.
         FIXED_BYTES + vector + vector / 8
     }
@@ -68,13 +68,14 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embeddings::vector::Vector;
 
     fn entry(bytes: usize) -> Arc<Entry> {
         Arc::new(Entry {
             model: "m".into(),
             tokens: 1,
             created_ms: 0,
-            vector: vec![1; bytes].into(),
+            vector: Vector::new(vec![1; bytes]),
         })
     }
 

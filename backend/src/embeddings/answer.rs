@@ -10,9 +10,10 @@ mod wire;
 use std::sync::Arc;
 
 use self::wire::{WireAnswer, WireItem};
-use super::entry::{self, Entry, MAX_MODEL_BYTES};
+use super::entry::{Entry, MAX_MODEL_BYTES};
 use super::request::{Input, InputKind};
 use super::usage;
+use super::vector::{Vector, is_sound};
 
 /// What the call asked for, as far as the answer must fit it.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +84,7 @@ pub fn check(body: &[u8], question: &Question<'_>) -> Result<Answer, Unsound> {
     let billed_tokens = answer.tokens().unwrap_or(0).min(u32::MAX.into());
     let shares = usage::share_out(billed_tokens, &weights);
 
-    let entry = |(vector, tokens): (Option<Box<[u8]>>, u64)| {
+    let entry = |(vector, tokens): (Option<Vector>, u64)| {
         Some(Entry {
             model: Arc::clone(&model),
             tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
@@ -100,13 +101,13 @@ pub fn check(body: &[u8], question: &Question<'_>) -> Result<Answer, Unsound> {
 }
 
 /// A vector for each place, as far as it is worth anything.
-type Placed = (Vec<Option<Box<[u8]>>>, Option<Unsound>);
+type Placed = (Vec<Option<Vector>>, Option<Unsound>);
 
 /// Puts each vector where its index says.
 fn place(items: &[WireItem<'_>], question: &Question<'_>) -> Result<Placed, Unsound> {
     let places = places(items, question.inputs.len())?;
     let mut length = question.dimensions.map(|n| n as usize);
-    let mut vectors: Vec<Option<Box<[u8]>>> = vec![None; items.len()];
+    let mut vectors: Vec<Option<Vector>> = vec![None; items.len()];
     let mut fault = None;
     for (item, index) in items.iter().zip(places) {
         let vector = match sound_vector(item, index) {
@@ -125,14 +126,14 @@ fn place(items: &[WireItem<'_>], question: &Question<'_>) -> Result<Placed, Unso
                 found,
             });
         }
-        vectors[index] = Some(vector.into());
+        vectors[index] = Some(Vector::new(vector));
     }
     Ok((vectors, fault))
 }
 
 fn sound_vector(item: &WireItem<'_>, index: usize) -> Result<Vec<u8>, Unsound> {
     let vector = vector::decode(item.embedding.get()).ok_or(Unsound::Undecodable(index))?;
-    match entry::is_sound(&vector) {
+    match is_sound(&vector) {
         true => Ok(vector),
         false => Err(Unsound::Worthless(index)),
     }

@@ -6,6 +6,8 @@
 //! Raffaello Giulietti's Schubfach), and are written without a branch that depends on them.
 //! All other numbers take the general way; a test holds the two equal.
 
+use super::vector::Vector;
+
 /// What one number may take, and what is written beyond its end for the next one to replace.
 const WINDOW: usize = 24;
 
@@ -49,11 +51,22 @@ const BEGINNINGS: [[u8; 8]; 2] = [*b",0.00000", *b",-0.0000"];
 
 const ASCII_ZEROS: u64 = u64::from_le_bytes(*b"00000000");
 
-/// Appends the list of the little-endian `f32`s of `vector`, which must be finite.
-pub(super) fn push_list(body: &mut Vec<u8>, vector: &[u8]) {
-    let (numbers, _) = vector.as_chunks::<4>();
+/// Appends the list of the numbers of `vector`, which must be finite.
+pub(super) fn push_list(body: &mut Vec<u8>, vector: &Vector) {
     let begin = body.len();
     let mut end = begin;
+    vector.each_chunk(|floats| end = push_numbers(body, end, floats));
+    body.truncate(end);
+    match body.get_mut(begin) {
+        Some(comma) => *comma = b'[',
+        None => body.push(b'['),
+    }
+    body.push(b']');
+}
+
+/// Writes little-endian `f32`s, each behind a comma, and returns where they end.
+fn push_numbers(body: &mut Vec<u8>, mut end: usize, floats: &[u8]) -> usize {
+    let (numbers, _) = floats.as_chunks::<4>();
     for some in numbers.chunks(NUMBERS_AT_ONCE) {
         body.resize(end + SLACK, 0);
         for &number in some {
@@ -62,12 +75,7 @@ pub(super) fn push_list(body: &mut Vec<u8>, vector: &[u8]) {
             }
         }
     }
-    body.truncate(end);
-    match body.get_mut(begin) {
-        Some(comma) => *comma = b'[',
-        None => body.push(b'['),
-    }
-    body.push(b']');
+    end
 }
 
 /// Writes a comma and the number, and returns how many bytes they take.
@@ -200,7 +208,7 @@ mod tests {
     #[test]
     fn a_list_has_its_brackets_and_commas_whatever_is_in_it() {
         let list = |numbers: &[f32]| {
-            let vector: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+            let vector = numbers.iter().copied().collect();
             let mut body = b"x".to_vec();
             push_list(&mut body, &vector);
             String::from_utf8(body).unwrap()

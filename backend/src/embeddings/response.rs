@@ -12,6 +12,7 @@ use base64_simd::STANDARD;
 use super::decimal;
 use super::entry::Entry;
 use super::request::{EmbeddingRequest, Encoding, Input};
+use super::vector::Vector;
 
 pub use self::pieces::Pieces;
 
@@ -101,7 +102,7 @@ fn push_head(body: &mut Vec<u8>) {
     body.extend_from_slice(br#"{"object":"list","data":["#);
 }
 
-fn push_item(body: &mut Vec<u8>, index: usize, vector: &[u8], encoding: Encoding) {
+fn push_item(body: &mut Vec<u8>, index: usize, vector: &Vector, encoding: Encoding) {
     if index > 0 {
         body.push(b',');
     }
@@ -137,17 +138,17 @@ fn capacity(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> usi
 
 fn item_capacity(entry: &Entry, encoding: Encoding) -> usize {
     let vector = match encoding {
-        Encoding::Base64 => STANDARD.encoded_length(entry.vector.len()),
+        Encoding::Base64 => STANDARD.encoded_length(entry.vector.float_bytes()),
         Encoding::Float => entry.dimensions() * FLOAT_BYTES,
     };
     ITEM_BYTES + vector
 }
 
-fn push_vector(body: &mut Vec<u8>, vector: &[u8], encoding: Encoding) {
+fn push_vector(body: &mut Vec<u8>, vector: &Vector, encoding: Encoding) {
     match encoding {
         Encoding::Base64 => {
             body.push(b'"');
-            STANDARD.encode_append(vector, body);
+            vector.each_chunk(|floats| STANDARD.encode_append(floats, body));
             body.push(b'"');
         }
         Encoding::Float => decimal::push_list(body, vector),

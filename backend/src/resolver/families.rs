@@ -34,14 +34,14 @@ impl Family {
     fn of(entry: &Entry) -> Self {
         Self {
             model: Arc::clone(&entry.model),
-            length: entry.vector.len(),
+            length: entry.dimensions(),
             since_ms: entry.created_ms,
             doubted: None,
         }
     }
 
     fn holds(&self, entry: &Entry) -> bool {
-        self.model == entry.model && self.length == entry.vector.len()
+        self.model == entry.model && self.length == entry.dimensions()
     }
 }
 
@@ -74,7 +74,7 @@ impl Families {
             self.0.insert(*name, Family::of(entry));
             return Ok(());
         };
-        let found = entry.vector.len();
+        let found = entry.dimensions();
         if family.holds(entry) {
             if family.doubted.take().is_some() {
                 self.0.insert(*name, family);
@@ -92,7 +92,6 @@ impl Families {
         let wanted = family.length;
         family.doubted = Some(found);
         self.0.insert(*name, family);
-        let (wanted, found) = (wanted / size_of::<f32>(), found / size_of::<f32>());
         tracing::warn!(
             model = &*entry.model,
             wanted,
@@ -116,7 +115,7 @@ mod tests {
             model: model.into(),
             tokens: 1,
             created_ms,
-            vector: vec![1; 4 * numbers].into(),
+            vector: vec![1.0; numbers].into_iter().collect(),
         }
     }
 

@@ -93,7 +93,7 @@ impl EmbeddingLookup {
         let bytes: usize = brought
             .iter()
             .flatten()
-            .map(|entry| entry.vector.len())
+            .map(|entry| entry.vector.float_bytes())
             .sum();
         let reserved = self.expected_bytes(inputs);
         self.context.count(bytes.saturating_sub(reserved));
@@ -190,7 +190,7 @@ impl PartialResult {
             .entries
             .iter()
             .flatten()
-            .map(|entry| (entry.vector.len(), &entry.model));
+            .map(|entry| (entry.dimensions(), &entry.model));
         let first = kinds.next();
         kinds.all(|kind| Some(kind) == first)
     }

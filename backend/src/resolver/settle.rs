@@ -171,7 +171,7 @@ impl FetchResult {
         let before = before.find(|(_, _, source)| *source == Outcome::Miss);
         match (before, answer.entries.iter().flatten().next()) {
             (Some((_, before, _)), Some(entry)) => {
-                before.vector.len() == entry.vector.len() && before.model == entry.model
+                before.dimensions() == entry.dimensions() && before.model == entry.model
             }
             _ => true,
         }

@@ -86,7 +86,7 @@ impl Resolver {
         for (input, entry) in claimed.into_iter().zip(found) {
             match entry {
                 Some(entry) => {
-                    lookup.context.count(entry.vector.len());
+                    lookup.context.count(entry.vector.kept_bytes());
                     input.complete(&entry, Outcome::Store, fetched);
                 }
                 None => missing.push(input),

@@ -21,27 +21,39 @@ pub(crate) struct EmbeddingModel {
     pub(crate) dimensions: usize,
     /// Whether a request may shorten the vectors.
     pub(crate) shortens: bool,
+    /// Whether its numbers are float16s over one norm, as OpenAI's are and others' are not.
+    pub(crate) is_half: bool,
 }
 
 /// Every embedding model.
-pub(crate) const EMBEDDING_MODELS: [EmbeddingModel; 3] = [
+pub(crate) const EMBEDDING_MODELS: [EmbeddingModel; 4] = [
     EmbeddingModel {
         name: "text-embedding-3-small",
         answered_as: "text-embedding-3-small",
         dimensions: 1536,
         shortens: true,
+        is_half: true,
     },
     EmbeddingModel {
         name: "text-embedding-3-large",
         answered_as: "text-embedding-3-large",
         dimensions: 3072,
         shortens: true,
+        is_half: true,
     },
     EmbeddingModel {
         name: "text-embedding-ada-002",
         answered_as: "text-embedding-ada-002-v2",
         dimensions: 1536,
         shortens: false,
+        is_half: true,
+    },
+    EmbeddingModel {
+        name: "gemini-embedding-001",
+        answered_as: "gemini-embedding-001",
+        dimensions: 3072,
+        shortens: true,
+        is_half: false,
     },
 ];
 

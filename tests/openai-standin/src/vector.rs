@@ -20,13 +20,31 @@ pub(crate) struct Seed<'a> {
 }
 
 /// The unit vector of `seed`, shortened to `dimensions` as the real models do: a prefix of the full
-/// vector, scaled to length 1 again.
+/// vector, scaled to length 1 again. OpenAI's numbers are float16s, divided by one `f32`.
 pub(crate) fn unit_vector(seed: &Seed<'_>, dimensions: usize) -> Vec<f32> {
     let mut random = Random::new(seed);
-    let full: Vec<f64> = (0..seed.model.dimensions).map(|_| random.next()).collect();
+    let full: Vec<f64> = (0..seed.model.dimensions)
+        .map(|_| match seed.model.is_half {
+            true => half(random.next()),
+            false => random.next(),
+        })
+        .collect();
     let prefix = full.get(..dimensions).unwrap_or(&full);
     let norm = prefix.iter().map(|value| value * value).sum::<f64>().sqrt();
-    prefix.iter().map(|value| narrow(value / norm)).collect()
+    match seed.model.is_half {
+        true => prefix
+            .iter()
+            .map(|value| narrow(*value) / narrow(norm))
+            .collect(),
+        false => prefix.iter().map(|value| narrow(value / norm)).collect(),
+    }
+}
+
+/// Rounds to the 11 bits of a float16, by Veltkamp's splitting.
+#[expect(clippy::cast_precision_loss, reason = "43 bits fit an f64")]
+fn half(value: f64) -> f64 {
+    let split = value * ((1_u64 << 42) + 1) as f64;
+    split - (split - value)
 }
 
 #[expect(

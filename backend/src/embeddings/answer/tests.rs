@@ -45,8 +45,8 @@ fn base64(numbers: &[f32]) -> String {
 }
 
 fn numbers(entry: &Option<Entry>) -> Vec<f32> {
-    let vector = entry.as_ref().map_or(&[][..], |entry| &entry.vector);
-    entry::floats(vector).collect()
+    let vector = entry.as_ref().map(|entry| entry.vector.to_floats());
+    vector.unwrap_or_default()
 }
 
 /// What is wrong with the one vector of an answer.

@@ -11,6 +11,7 @@ use base64_simd::STANDARD;
 use super::super::decimal;
 use super::super::entry::Entry;
 use super::super::request::Encoding;
+use super::super::vector::Vector;
 use super::{FRAME_BYTES, PIECE_BYTES, item_capacity, push_head, push_item, push_tail};
 
 /// What is left of an answer.
@@ -99,8 +100,8 @@ fn length(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> Optio
     let mut length = frame.len();
     for (index, &place) in places.iter().enumerate() {
         frame.clear();
-        push_item(&mut frame, index, &[], encoding);
-        length += frame.len() + STANDARD.encoded_length(entries[place].vector.len());
+        push_item(&mut frame, index, &Vector::default(), encoding);
+        length += frame.len() + STANDARD.encoded_length(entries[place].vector.float_bytes());
     }
     Some(length as u64)
 }
@@ -116,7 +117,7 @@ mod tests {
             model: "m".into(),
             tokens: 7,
             created_ms: 0,
-            vector: numbers.flat_map(f32::to_le_bytes).collect(),
+            vector: numbers.collect(),
         })
     }
 

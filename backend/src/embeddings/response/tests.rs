@@ -16,10 +16,7 @@ fn entry(numbers: &[f32], tokens: u32) -> Arc<Entry> {
         model: "m\"2".into(),
         tokens,
         created_ms: 0,
-        vector: numbers
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect(),
+        vector: numbers.iter().copied().collect(),
     })
 }
 
@@ -94,6 +91,7 @@ proptest! {
         let bytes = STANDARD.decode_to_vec(base64["data"][0]["embedding"].as_str().unwrap()).unwrap();
         let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
         prop_assert_eq!(bits(&read), bits(&numbers));
-        prop_assert_eq!(&bytes[..], &entries[0].vector[..]);
+        let wanted: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        prop_assert_eq!(bytes, wanted);
     }
 }
