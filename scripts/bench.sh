@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Measures on this machine and writes docs/benchmarks.md.
 #
-# usage: [BENCH_ROUNDS=5] [BENCH_SECONDS=2] scripts/bench.sh [PART...]          (no part: all of them)
+# usage: [BENCH_ROUNDS=5] [BENCH_SECONDS=2] [BENCH_DOCS=docs] scripts/bench.sh [PART...]          (no part, or all: all of them)
 #   BENCH_ROUNDS   rounds, each of which measures everything once; each part has a number of its own if it is not set
-#   BENCH_SECONDS  seconds for each measurement; varnish counts hits instead
+#   BENCH_SECONDS  whole seconds for each measurement, or what the part has if it is not set; varnish counts hits instead
+#   BENCH_DOCS     the folder whose benchmarks.md, and benchmarks/ with tables and pictures, it writes
 #
 #   backend    what the backend makes of a machine: hits, batches, the store, pass-through, memory, admission
-#   filter     what the body-hash filter adds to an Envoy: latency, requests per second, bytes hashed per second
+#   filter     what the body-hash filter adds to an Envoy, in wasm and native, and what the chain adds that it replaces
+#   peers      other gateways and caches beside this one: nginx, LiteLLM, Portkey
+#   chain      hits in Varnish through an Envoy with the filter, beside a plain GET
+#   growth     how time and memory grow with inputs, keys, connections, bodies and replicas
 #   telemetry  what counting, logging and tracing cost a hit in memory
 #   varnish    what 10,000 bans cost a hit in Varnish, with the ban lurker and without
 #
@@ -16,19 +20,33 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly PARTS=(backend filter telemetry varnish)
+readonly PARTS=(filter peers chain growth backend telemetry varnish)
 # What is built for measuring alone stays out of the way of what ships. As scripts/bench/measuring.py has it.
 readonly BUILDS="$ROOT/target/bench"
+readonly DOCS=${BENCH_DOCS:-$ROOT/docs}
 
 setup() { "$ROOT/scripts/setup.sh" "$@"; }
 
-# The programs as they ship, and those that measure alone; cargo says where it put these.
-build_backend() {
+# The programs as they ship.
+build_gateway() {
   cargo build --quiet --release --locked --package embedding-gateway --bin embedding-gateway
   cargo build --quiet --release --locked --package openai-standin
+}
+
+# Those that measure alone, too; cargo says where it put these.
+build_backend() {
+  build_gateway
   # Apart, because these need more of libraries, and would be built with the programs in that form.
   CARGO_TARGET_DIR="$BUILDS/yardsticks" \
     cargo build --quiet --release --locked --package embedding-gateway --benches --message-format=json >"$BUILDS/backend.json"
+}
+
+# The filter's other forms: in wasm with and without SIMD, native, and what it replaces.
+build_filters() {
+  build_filter simd "-C target-feature=+simd128"
+  build_filter scalar "-C target-feature=-simd128"
+  cargo build --quiet --release --locked --package ext-proc-hasher
+  cargo build --quiet --release --locked --package body-hash-filter-native
 }
 
 # The filter as it ships, but with these compiler flags in place of those of .cargo/config.toml.
@@ -42,8 +60,9 @@ build_filter() {
 measure() {
   local part=$1
   shift
-  env "$@" PYTHONPATH="$ROOT/tests" "$ROOT/.tools/venv/bin/python" "$ROOT/scripts/bench/${part}_measure.py" >"$BUILDS/$part.md"
-  "$ROOT/scripts/bench/report.py" "$part" "$* scripts/bench.sh $part" <"$BUILDS/$part.md"
+  mkdir -p "$DOCS"
+  env "$@" BENCH_DOCS="$DOCS" PYTHONPATH="$ROOT/tests" "$ROOT/.tools/venv/bin/python" "$ROOT/scripts/bench/${part}_measure.py" >"$BUILDS/$part.md"
+  BENCH_DOCS="$DOCS" "$ROOT/scripts/bench/report.py" "$part" "$* scripts/bench.sh $part" <"$BUILDS/$part.md"
 }
 
 part_backend() {
@@ -54,9 +73,26 @@ part_backend() {
 
 part_filter() {
   setup rust envoy python bench
-  build_filter simd "-C target-feature=+simd128"
-  build_filter scalar "-C target-feature=-simd128"
-  measure filter "BENCH_ROUNDS=${BENCH_ROUNDS:-5}" "BENCH_SECONDS=${BENCH_SECONDS:-2}"
+  build_filters
+  measure filter "BENCH_ROUNDS=${BENCH_ROUNDS:-5}" "BENCH_SECONDS=${BENCH_SECONDS:-1}"
+}
+
+part_peers() {
+  setup rust python bench peers
+  build_gateway
+  measure peers "BENCH_ROUNDS=${BENCH_ROUNDS:-5}" "BENCH_SECONDS=${BENCH_SECONDS:-2}"
+}
+
+part_chain() {
+  setup rust envoy python bench varnish
+  build_filters
+  measure chain "BENCH_ROUNDS=${BENCH_ROUNDS:-5}" "BENCH_SECONDS=${BENCH_SECONDS:-1}"
+}
+
+part_growth() {
+  setup rust python bench varnish
+  build_gateway
+  measure growth "BENCH_ROUNDS=${BENCH_ROUNDS:-5}" "BENCH_SECONDS=${BENCH_SECONDS:-1}"
 }
 
 part_telemetry() {
@@ -73,7 +109,7 @@ part_varnish() {
 main() {
   local part known=" ${PARTS[*]} "
   case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
-  [ $# -gt 0 ] || set -- "${PARTS[@]}"
+  if [ $# -eq 0 ] || [ "$*" = all ]; then set -- "${PARTS[@]}"; fi
   for part in "$@"; do
     [[ $known == *" $part "* ]] || { echo "bench.sh: no part is called '$part'; there are: ${PARTS[*]}" >&2; exit 2; }
   done

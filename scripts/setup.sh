@@ -22,7 +22,8 @@
 #   lint     shellcheck                          (a Debian package), actionlint and cargo-deny (built into .tools/)
 #   faketime  clocks that can be set for one program (a Debian package)
 #   fuzz     cargo-fuzz                          (built into .tools/)
-#   bench    wrk                                 (a Debian package)
+#   bench    wrk, h2load and socat               (Debian packages)
+#   peers    other gateways to be measured: nginx, LiteLLM, Portkey  (Debian, PyPI and npm, into .tools/ and scripts/bench/peers)
 #
 # Says what it installs and how long that took. A part that is already there costs next to nothing.
 # Exits 1 and names the part that could not be installed, or with --check if something is missing.
@@ -31,7 +32,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly TOOLS="$ROOT/.tools"
-readonly PARTS=(rust musl cross envoy envoys python node langchain go java kustomize browser prometheus varnish mesh machine lint faketime fuzz bench)
+readonly PARTS=(rust musl cross envoy envoys python node langchain go java kustomize browser prometheus varnish mesh machine lint faketime fuzz bench peers)
 # The Envoy that run.sh starts and that the whole table of tests runs on.
 readonly ENVOY_VERSION=1.40.0
 # A C compiler and linker for every processor, and what has cargo use it.
@@ -59,6 +60,8 @@ source "$ROOT/scripts/setup/registries.sh"
 source "$ROOT/scripts/setup/parts.sh"
 # shellcheck source=scripts/setup/sdks.sh
 source "$ROOT/scripts/setup/sdks.sh"
+# shellcheck source=scripts/setup/peers.sh
+source "$ROOT/scripts/setup/peers.sh"
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
 

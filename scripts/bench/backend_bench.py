@@ -17,7 +17,7 @@ from harness.processes import Process
 from harness.programs import START_SECONDS
 from harness.standin import Standin
 from harness.waiting import eventually
-from measuring import BUILDS, MEASURED_CORES, OTHER_CORES, SECONDS
+from measuring import BUILDS, MEASURED_CORES, OTHER_CORES, SECONDS, on_cores
 
 MODEL = "text-embedding-3-small"
 # Whose numbers are no float16s.
@@ -33,17 +33,6 @@ HEADERS = {
 }
 QUIET = "info,embedding_gateway::request=off"
 MIB = 1 << 20
-
-
-@contextmanager
-def on_cores(cores: set[int]):
-    """What is started in here runs on these cores only, and sizes its thread pools by them."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from backend_bench import HEADERS, MIB, Bench, Server, middle, ratio, row
-from filter_measure import READ_ALL, envoy
+from filter_ways import READ_ALL, envoy
 from harness.envoy_config import cluster, http_connection_manager, listener, route
 from harness.paths import ENVOY_VERSION
 from measuring import MEASURED_CORES, OTHER_CORES, rounds

@@ -1,108 +1,89 @@
-"""Measures the filter on one Envoy against the same Envoy without it; prints Markdown.
+"""Measures every way to give a request its body's hash against the same Envoy that gives none; prints Markdown.
 
-The gateway has one worker on a core of its own. wrk and the origin share the other cores. The origin is a second Envoy whose
-buffer filter reads the whole body before a direct response answers, so every byte is really forwarded.
+Each way has an Envoy of one worker, and all its other programs, on one core; wrk and the origin share the others.
 """
 
-import os
 import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-import wrk
-from filter.attachments import PAIR, SINGLE, chain, member
-from harness.envoy import Envoy
-from harness.envoy_config import bootstrap, cluster, http_connection_manager, http_filter, listener, route
+import figures
+import filter_hashing
+import filter_wanted
+import plot
+from contender import KIB, Sample, measure
+from filter_ways import MIB, NONE, contenders
 from harness.paths import ENVOY_VERSION
-from measuring import BUILDS, MEASURED_CORES, OTHER_CORES, ROUNDS, SECONDS, rounds
+from measuring import ROUNDS, SECONDS, rounds
 
-KIB, MIB = 1 << 10, 1 << 20
-BODIES = (KIB, 16 * KIB, 256 * KIB)
-NONE = "none"
-TITLES = {"p50_us": "p50", "p99_us": "p99", "per_second": "requests/s"}
-COLUMNS = [(1, "p50_us"), (1, "p99_us"), (16, "p50_us"), (16, "p99_us"), (16, "per_second")]
-READ_ALL = http_filter("buffer.v3.Buffer", max_request_bytes=4 * MIB)
-ANSWER = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
+BODIES = (KIB, 16 * KIB, 256 * KIB, MIB)
+CONNECTIONS = (1, 16, 64)
+HEADING = f"""## Body-hash filter
 
-
-def built(name: str) -> Path:
-    """The filter with the compiler flags that scripts/bench.sh calls so."""
-    return BUILDS / name / "wasm32-wasip1/release/body_hash_filter.wasm"
-
-
-def envoy(listeners: list, clusters: list, folder: Path, cores: set[int]) -> Envoy:
-    """An Envoy with one worker, pinned."""
-    running = Envoy(bootstrap(listeners, clusters), folder)
-    for thread in Path(f"/proc/{running.process.pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), cores)
-    return running
+Envoy {ENVOY_VERSION} with one worker, and on the same core all that a way needs besides; wrk and the origin have the other. The origin is a second
+Envoy that reads the whole body before it answers, and refuses a request without a hash. *ext_proc chain* is what the filter replaces: Lua that rewrites
+`Host`, `ext_proc` (`BUFFERED`) to a gRPC server in Rust over one HTTP/2 connection, `socat` in front of the origin. Medians of {ROUNDS} interleaved rounds
+of {SECONDS} s; *added* is the difference to *none* in the same round, CPU is that of all programs of a way for one request. Memory is of all of them under load.
+"""
+TITLES = ("body", "connections", "way", "p50 µs", "added", "p99 µs", "requests/s (spread)", "of none", "CPU µs", "added", "memory MiB")
+Results = dict[tuple, list[Sample]]
 
 
-def compared(results: dict, case, plain, value: str) -> tuple[float, float, float]:
-    """Medians over the rounds: the value, its difference and its ratio to the plain Envoy's of the same round."""
-    pairs = [(getattr(one, value), getattr(other, value)) for one, other in zip(results[case], results[plain], strict=True)]
-    return median(one for one, _ in pairs), median(one - other for one, other in pairs), median(one / other for one, other in pairs)
+def size(body: int) -> str:
+    return f"{body // KIB} KiB" if body < MIB else f"{body // MIB} MiB"
 
 
-def cell(results: dict, name: str, body: int, connections: int, value: str) -> str:
-    """One figure of the table, with what the filter makes of it."""
-    unit = "" if value == "per_second" else " µs"
-    figure, difference, ratio = compared(results, (name, body, connections), (NONE, body, connections), value)
-    return f"{figure:,.0f}{unit}" if name == NONE else f"{figure:,.0f}{unit} ({difference:+,.0f}, {ratio:.2f}×)"
-
-
-def attachments(folder: Path) -> str:
-    """Latency at 1 connection, latency and requests per second at 16."""
-    module = built("simd")
-    filters = {NONE: [], PAIR: chain(PAIR, module), SINGLE: chain(SINGLE, module)}
-    with ExitStack() as stack:
-        answering = listener("origin", http_connection_manager([READ_ALL], [ANSWER]))
-        origin = stack.enter_context(envoy([answering], [], folder / "origin", OTHER_CORES))
-        forwarding = [listener(name, http_connection_manager(chained, [route("origin")])) for name, chained in filters.items()]
-        upstream = cluster("origin", origin.port("origin"))
-        gateway = stack.enter_context(envoy(forwarding, [upstream], folder / "gateway", MEASURED_CORES))
-        ports = {name: gateway.port(name) for name in filters}
-        cases = [(name, body, connections) for body in BODIES for connections in dict(COLUMNS) for name in filters]
-        results = rounds(cases, lambda name, body, connections: wrk.post(ports[name], body, connections, SECONDS, OTHER_CORES))
-    titles = [f"{TITLES[value]}, {connections} connection{'s'[: connections - 1]}" for connections, value in COLUMNS]
-    lines = [f"| body | filter | {' | '.join(titles)} |", "|---" * (2 + len(COLUMNS)) + "|"]
+def table(results: Results, names: list[str]) -> str:
+    lines = [figures.head(*TITLES)]
     for body in BODIES:
-        for name in filters:
-            cells = [cell(results, name, body, connections, value) for connections, value in COLUMNS]
-            lines.append(f"| {body // KIB} KiB | {name} | {' | '.join(cells)} |")
+        for connections in CONNECTIONS:
+            plain = results[NONE, body, connections]
+            lines += [line(name, body, connections, results[name, body, connections], plain) for name in names]
     return "\n".join(lines)
 
 
-def hashing(folder: Path) -> str:
-    """How fast a tap hashes 1 MiB bodies: its time over that of the same listener without it. Nothing is forwarded here."""
-    filters = {NONE: [], **{name: [member("tap", built(name), vm_id=name)] for name in ("scalar", "simd")}}
-    listeners = [listener(name, http_connection_manager([*chained, READ_ALL], [ANSWER])) for name, chained in filters.items()]
-    with envoy(listeners, [], folder / "hashing", MEASURED_CORES) as gateway:
-        ports = {name: gateway.port(name) for name in filters}
-        results = rounds([(name,) for name in filters], lambda name: wrk.post(ports[name], MIB, 1, SECONDS, OTHER_CORES))
-    seconds = {}
-    for name in ("scalar", "simd"):
-        seconds[name] = [(tap.p50_us - plain.p50_us) / 1e6 for tap, plain in zip(results[name,], results[NONE,], strict=True)]
-    ratio = median(scalar / simd for scalar, simd in zip(seconds["scalar"], seconds["simd"], strict=True))
-    lines = ["| build | added for 1 MiB, p50 | hashed per second |", "|---|---|---|"]
-    for name, flag in (("scalar", "-simd128"), ("simd", "+simd128")):
-        middle = median(seconds[name])
-        lines.append(f"| `-C target-feature={flag}` | {middle * 1e6:,.0f} µs | {MIB / middle / 1e6:,.0f} MB/s |")
-    return "\n".join(lines) + f"\n\nWith `+simd128` the filter hashes {ratio:.2f}× as fast (median of the rounds)."
+def line(name: str, body: int, connections: int, samples: list[Sample], plain: list[Sample]) -> str:
+    def more(value: str) -> str:
+        return "" if name == NONE else figures.number(figures.added(samples, plain, value))
+
+    return figures.row(
+        size(body),
+        str(connections),
+        name,
+        figures.number(figures.middle(samples, "p50_us")),
+        more("p50_us"),
+        figures.number(figures.middle(samples, "p99_us")),
+        figures.spread(samples, "per_second"),
+        f"{figures.ratio(samples, plain, 'per_second'):.2f}",
+        figures.number(figures.middle(samples, "processor_us")),
+        more("processor_us"),
+        figures.number(max(figures.values(samples, "memory_mib"))),
+    )
+
+
+def draw(results: Results, names: list[str]) -> str:
+    """Pictures, and the lines that show them."""
+    served = {name: [median(figures.values(results[name, body, 16], "per_second")) for body in BODIES] for name in names}
+    plot.bars(figures.FIGURES / "filter-requests.svg", "Requests per second on one core, 16 connections", "requests/s", [size(body) for body in BODIES], served, "y")
+    spent = {name: [figures.point(body / KIB, results[name, body, 1], "processor_us") for body in BODIES] for name in names}
+    plot.lines(figures.FIGURES / "filter-cpu.svg", "CPU for one request, 1 connection", "body, KiB", "µs", spent, "xy")
+    return "![Requests per second of each way](benchmarks/filter-requests.svg)\n\n![CPU of each way](benchmarks/filter-cpu.svg)"
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        print("## Body-hash filter\n")
-        print(
-            f"Envoy {ENVOY_VERSION} with one worker on its own core; wrk and the origin on the others. The origin is a second Envoy that reads the "
-            f"whole body (buffer filter) before it answers, so every byte is forwarded. Median of {ROUNDS} rounds of {SECONDS} s; "
-            "in brackets the difference and the ratio to the same Envoy without the filter in the same round.\n"
-        )
-        print(attachments(Path(folder)) + "\n")
-        print("SHA-256 inside V8: what the tap alone adds to reading a body of 1 MiB.\n")
-        print(hashing(Path(folder)))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = {body: folder / str(body) for body in BODIES}
+        contents = {body: b"x" * body for body in BODIES}
+        for body, file in files.items():
+            file.write_bytes(contents[body])
+        with contenders(folder) as found:
+            cases = [(name, body, connections) for body in BODIES for connections in CONNECTIONS for name in found]
+            results = rounds(cases, lambda name, body, connections: measure(found[name], contents[body], files[body], connections))
+            names = list(found)
+        figures.write_rounds("filter", ("way", "body_bytes", "connections"), results)
+        print("\n".join([HEADING, table(results, names), "", draw(results, names), "", filter_wanted.table(results), "", filter_hashing.table(folder)]))
+        print("\nEvery round: [filter.csv](benchmarks/filter.csv).")
 
 
 if __name__ == "__main__":

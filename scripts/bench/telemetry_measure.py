@@ -6,10 +6,10 @@ take is measured apart and added to each ratio.
 
 import subprocess
 
-from backend_bench import QUIET, Bench, middle, on_cores, ratio, running_bench
+from backend_bench import QUIET, Bench, middle, ratio, running_bench
 from backend_hits import CONNECTIONS, PROCESSES, Hit
 from harness.collector import Collector
-from measuring import MEASURED_CORES, SECONDS, rounds
+from measuring import MEASURED_CORES, SECONDS, on_cores, rounds
 
 NONE = "no line a request, no traces"
 SAMPLED = {"OTEL_TRACES_SAMPLER": "traceidratio"}

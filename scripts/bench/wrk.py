@@ -16,21 +16,52 @@ class Measured:
     p50_us: int
     p99_us: int
     per_second: float
+    requests: int
+    # On average, with its head.
+    answer_bytes: float
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What stands for the @ of a body: all from `first` on, or `keys` of them by chance."""
+
+    first: int
+    keys: int | None = None
+
+    def variables(self) -> dict[str, str]:
+        return {"BODY_FIRST": str(self.first)} | ({"BODY_KEYS": str(self.keys)} if self.keys else {})
 
 
 def post(
-    port: int, body: int | Path, connections: int, seconds: float, cores: set[int], path: str = "/", headers: dict[str, str] | None = None
+    port: int,
+    body: int | Path | None,
+    connections: int,
+    seconds: int,
+    cores: set[int],
+    path: str = "/",
+    headers: dict[str, str] | None = None,
+    numbers: Numbers | None = None,
 ) -> Measured:
-    """POSTs so many bytes, or a file, for some seconds; RuntimeError if any request failed, since then nothing was measured."""
-    command = ["wrk", "-t", "1", "-c", connections, "-d", f"{seconds}s", "--timeout", "10s", "-s", _SCRIPT]
+    """POSTs so many bytes, or a file, for some seconds, or GETs; RuntimeError if any request failed, since then nothing was measured."""
+    command = ["wrk", "-t", "1", "-c", connections, "-d", f"{seconds}s", "--timeout", "60s", "-s", _SCRIPT]
     for name, value in (headers or {}).items():
         command += ["-H", f"{name}: {value}"]
     command.append(f"http://127.0.0.1:{port}{path}")
-    environment = {**os.environ, "BODY_FILE" if isinstance(body, Path) else "BODY_BYTES": str(body)}
     ran = subprocess.run(
-        [str(word) for word in command], env=environment, check=True, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, cores)
+        [str(word) for word in command],
+        env={**os.environ, **_body(body), **(numbers.variables() if numbers else {})},
+        check=True,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
     measured = json.loads(ran.stdout.splitlines()[-1])
     if measured.pop("failed"):
         raise RuntimeError(f"requests failed:\n{ran.stdout}")
     return Measured(**measured)
+
+
+def _body(body: int | Path | None) -> dict[str, str]:
+    if body is None:
+        return {"METHOD": "GET"}
+    return {"BODY_FILE" if isinstance(body, Path) else "BODY_BYTES": str(body)}

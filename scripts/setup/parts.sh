@@ -214,6 +214,6 @@ setup_fuzz() {
   has_cargo_fuzz || cargo_install cargo-fuzz "$CARGO_FUZZ_VERSION" || fail "fuzz: cargo could not build cargo-fuzz $CARGO_FUZZ_VERSION"
 }
 
-missing_bench() { missing_programs wrk; }
+missing_bench() { missing_programs wrk h2load socat; }
 
-setup_bench() { apt_install wrk || fail "bench: install wrk 4.1 or later"; }
+setup_bench() { apt_install wrk nghttp2-client socat || fail "bench: install wrk 4.1 or later, h2load and socat"; }

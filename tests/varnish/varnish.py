@@ -103,14 +103,16 @@ class Varnish:
         return memory_bytes(child)
 
 
-def start(folder: Path, backend_port: int, listen: str = "127.0.0.1", port: int = 0, **environment: str) -> Varnish:
-    """Starts varnishd and waits until it answers."""
+def start(
+    folder: Path, backend_port: int, listen: str = "127.0.0.1", port: int = 0, backend_vcl: str | None = None, **environment: str
+) -> Varnish:
+    """Starts varnishd and waits until it answers; `backend_vcl` stands in place of the one backend."""
     # A copy: started by root, varnishd compiles its VCL as another user, which may not read this checkout.
     shutil.copytree(VCL, folder, dirs_exist_ok=True)
     folder.chmod(0o755)
     port = port or free_port()
     local = (VCL / "backend.local.vcl").read_text().replace("@PORT@", str(backend_port))
-    (folder / "backend.vcl").write_text(local)
+    (folder / "backend.vcl").write_text(backend_vcl or local)
     work_dir = folder / "work"
     authority = f"[{listen}]:{port}" if ":" in listen else f"{listen}:{port}"
     settings = {"LISTEN": authority, "WORK_DIR": str(work_dir), "VCL_PATH": str(folder)}
