@@ -46,7 +46,7 @@ class NodesControlPlane(ControlPlane):
 
 
 class Cluster(played.Mesh):
-    """As tests/mesh has it, with a node that is none of ours."""
+    """As tests/mesh has it, with a real node."""
 
     def __init__(self, kit: Path, folder: Path) -> None:
         played.refuse_a_shared_network()

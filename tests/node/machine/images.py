@@ -29,7 +29,7 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 @dataclass(frozen=True)
 class Image:
-    """One name, what it starts and as whom, and the folder that is its root."""
+    """One name, what it starts, its user, and the folder that is its root."""
 
     name: str
     root: Path
