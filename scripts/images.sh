@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Builds the images, pushes them, and writes kustomize/overlays/pinned: an overlay with their digests, which git ignores.
 #
-# usage: REGISTRY=registry.example.com/team [TAG=...] [...] scripts/images.sh [backend] [filter]     (no name: both)
-#        scripts/images.sh file     no image: the module for the component body-hash-file
-#   REGISTRY   what stands before embedding-gateway and body-hash-filter. A registry of this machine needs no TLS
+# usage: REGISTRY=registry.example.com/team [TAG=...] [...] scripts/images.sh [backend] [filter] [native]
+#                                       no name: backend and filter. native: the filter's native module
+#        scripts/images.sh file         no image: the module for the component body-hash-file
+#        scripts/images.sh native-file  no image: the native module for the component body-hash-native-file
+#   REGISTRY   what stands before embedding-gateway, body-hash-filter and body-hash-filter-native. A registry of this
+#              machine needs no TLS
 #   CLUSTER_REGISTRY  the same registry as pods call it, where that differs: the filter's module is fetched from within a pod
 #   TAG        the commit by default, with -dirty if what is built differs from it
-#   PLATFORMS  the backend's: "amd64 arm64" makes one index of both; this machine's own by default. The filter's is for all
+#   PLATFORMS  of backend and native: "amd64 arm64" makes one index of both; this machine's own by default. The filter's is
+#              for all
 #   OVERLAY    what kustomize/overlays/pinned pins: dev (default), production, or another of kustomize/overlays
 #   TOOL       docker, podman or buildah; the first that is there by default
 # For skaffold, which names the image itself, and kustomize/overlays/skaffold, in which it sets them:
@@ -17,9 +21,12 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly PINNED="$ROOT/kustomize/overlays/pinned"
-# As the manifests name the two images.
+# As the manifests name the images.
 readonly BACKEND_NAME=embedding-gateway
 readonly FILTER_NAME=unset://run-scripts-images.sh-first/body-hash-filter
+readonly NATIVE_NAME=body-hash-filter-native
+# The oldest glibc that the native module runs with: Debian 10's, and that of every proxy with dynamic modules.
+readonly GLIBC=2.28
 # What the images are built from. skaffold.yaml follows the same.
 readonly SOURCES=(.cargo Cargo.lock Cargo.toml backend filter rust-toolchain.toml)
 # One manifest: no list with an attestation beside it, which an agent that wants a module would have to choose from.
@@ -88,14 +95,26 @@ build_filter() {
   cp "$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm" "$1/plugin.wasm"
 }
 
+# build_native FOLDER PLATFORM: zig links against the old glibc, for any processor.
+build_native() {
+  local target
+  target=$(rust_target "$2")
+  target=${target%-musl}-gnu
+  "$ROOT/scripts/setup.sh" rust cross
+  (cd "$ROOT" && PATH="$ROOT/.tools/cross/bin:$PATH" \
+    cargo zigbuild --release --locked --target "$target.$GLIBC" --package body-hash-filter-native)
+  cp "$ROOT/target/$target/release/libbody_hash_filter.so" "$1"
+}
+
 # build_image PART PLATFORM IMAGE: from a folder that holds what it needs and no more.
 build_image() {
-  local part=$1 platform=$2 image=$3 context="$WORK/$1-$2" build=(build)
+  local part=$1 platform=$2 image=$3 context="$WORK/$1-$2" build=(build) folder=$1 target=()
+  [ "$part" != native ] || { folder=filter; target=(--target native); }
   mkdir -p "$context"
   "build_$part" "$context" "$platform"
   [ "$tool" != buildah ] || build=(build --format docker)
   # Nothing runs while it is built, so any processor's image can be.
-  "$tool" "${build[@]}" --platform "linux/$platform" --file "$ROOT/$part/Containerfile" --tag "$image" "$context"
+  "$tool" "${build[@]}" "${target[@]}" --platform "linux/$platform" --file "$ROOT/$folder/Containerfile" --tag "$image" "$context"
 }
 
 # push_image KIND IMAGE: an image, or a manifest with its images. Leaves its digest in $WORK/digest.
@@ -148,6 +167,7 @@ resources:
 images:
 - name: $BACKEND_NAME
 - name: $FILTER_NAME
+- name: $NATIVE_NAME
 configurations:
 - image_fields.yaml
 END
@@ -162,6 +182,7 @@ pin() {
   case $1 in
     backend) set_pin "$BACKEND_NAME" "$2" "$digest" ;;
     filter) set_pin "$FILTER_NAME" "oci://${CLUSTER_REGISTRY:-$REGISTRY}/${2#"$REGISTRY"/}" "$digest" ;;
+    native) set_pin "$NATIVE_NAME" "$2" "$digest" ;;
   esac
   echo "$2@$digest"
 }
@@ -203,11 +224,14 @@ main() {
   trap 'rm -rf "$WORK"' EXIT
   for part in "$@"; do
     case $part in
-      backend | filter) tool=$(find_tool) ;;&
-      backend) read -ra wanted <<<"$(platforms)"; make_and_pin backend embedding-gateway "${wanted[@]}" ;;
+      backend | filter | native) tool=$(find_tool) ;;&
+      backend | native) read -ra wanted <<<"$(platforms)" ;;&
+      backend) make_and_pin backend embedding-gateway "${wanted[@]}" ;;
+      native) make_and_pin native body-hash-filter-native "${wanted[@]}" ;;
       filter) make_and_pin filter body-hash-filter amd64 ;;
       file) build_filter "$ROOT/kustomize/components/body-hash-file" ;;
-      *) fail "there is no '$part'; there are: backend filter file" ;;
+      native-file) build_native "$ROOT/kustomize/components/body-hash-native-file" "$(platforms)" ;;
+      *) fail "there is no '$part'; there are: backend filter native file native-file" ;;
     esac
   done
 }

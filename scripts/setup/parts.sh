@@ -50,7 +50,7 @@ setup_musl() {
   command -v musl-gcc >/dev/null || apt_install musl-tools || fail "musl: install musl-gcc"
 }
 
-readonly CROSS_TARGETS=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
+readonly CROSS_TARGETS=({x86_64,aarch64}-unknown-linux-{musl,gnu})
 
 missing_cross() {
   [ -x "$TOOLS/cross/bin/cargo-zigbuild" ] || echo cargo-zigbuild

@@ -63,6 +63,8 @@ VARIANTS = [
     Variant("eks-pod-identity", add=("eks-pod-identity", "private-endpoints"), remove=("minio",)),
     Variant("body-hash-file", add=("body-hash-file",), remove=("body-hash-ingress",)),
     Variant("body-hash-single", add=("body-hash-single",)),
+    Variant("body-hash-native", add=("body-hash-native",)),
+    Variant("body-hash-native-file", add=("body-hash-native", "body-hash-native-file")),
     Variant("purge-oauth2", add=("purge-oauth2",)),
     Variant("in-mesh-clients", add=("in-mesh-clients",)),
     Variant("restricted", add=("restricted",)),
@@ -82,8 +84,9 @@ VARIANTS = [
 def copy(folder: Path) -> Path:
     """A copy of the whole tree, with something in place of the module that is not in the repository."""
     tree = folder / "kustomize"
-    shutil.copytree(KUSTOMIZE, tree, ignore=shutil.ignore_patterns("plugin.wasm", "vtc", "pinned"))
+    shutil.copytree(KUSTOMIZE, tree, ignore=shutil.ignore_patterns("plugin.wasm", "*.so", "vtc", "pinned"))
     (tree / "components/body-hash-file/plugin.wasm").write_bytes(b"\0asm\xff")
+    (tree / "components/body-hash-native-file/libbody_hash_filter.so").write_bytes(b"\x7fELF\xff")
     return tree
 
 

@@ -9,7 +9,7 @@ import yaml
 from harness.paths import ENVOY_VERSION, ROOT
 
 KNOWN = json.loads((Path(__file__).parent / "advisories.json").read_text())
-OWN = {"embedding-gateway", "oci://body-hash-filter"}
+OWN = {"embedding-gateway", "oci://body-hash-filter", "body-hash-filter-native"}
 
 Version = tuple[int, ...]
 

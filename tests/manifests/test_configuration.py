@@ -69,8 +69,29 @@ def test_the_filter_knows_every_field_that_it_is_given(variant: Manifests):
     configurations = [spec["pluginConfig"] for _, spec in plugins(variant)]
     filters = str([each for each in variant.of("EnvoyFilter") if each["metadata"]["name"].startswith("body-hash")])
     configurations += [json.loads(each) for each in re.findall(r"'value': '(\{.*?\})'", filters)]
-    assert {each["role"] for each in configurations} in ({"tap", "gate"}, {"single"}, {"tap", "gate", "single"})
+    # The native module has no role.
+    assert {each["role"] for each in configurations if each} in ({"tap", "gate"}, {"single"}, {"tap", "gate", "single"})
     assert [field for each in configurations for field in each if field not in names] == []
+
+
+@pytest.mark.parametrize("added", [("body-hash-native",), ("body-hash-native", "body-hash-native-file")])
+def test_the_sidecar_finds_the_native_module_where_its_volume_is(tmp_path, added):
+    manifests = render.dev(render.Variant("native", add=added), tmp_path)
+    template = manifests.get("StatefulSet", "embedding-gateway-varnish")["spec"]["template"]
+    (mount,) = json.loads(template["metadata"]["annotations"]["sidecar.istio.io/userVolumeMount"])
+    (volume,) = [each for each in template["spec"]["volumes"] if each["name"] == mount["name"]]
+    if "image" in volume:
+        copied = re.search(r"AS native\nCOPY (\S+) /\1$", (ROOT / "filter/Containerfile").read_text(), re.MULTILINE)[1]
+    else:
+        (copied,) = manifests.get("ConfigMap", volume["configMap"]["name"])["binaryData"]
+    assert volume.keys() == {"name", "image" if len(added) == 1 else "configMap"}
+    (patch,) = manifests.get("EnvoyFilter", "body-hash-native")["spec"]["configPatches"]
+    module = patch["patch"]["value"]["typed_config"]["dynamic_module_config"]
+    assert module["module"]["local"]["filename"] == f"{mount['mountPath']}/{copied}"
+    # What Envoy reports of it, Istio must be told to show.
+    assert module["metrics_namespace"] == template["metadata"]["annotations"]["sidecar.istio.io/statsInclusionPrefixes"]
+    assert [each for each in manifests.of("WasmPlugin") if each["metadata"]["namespace"] == "embedding-gateway"] == []
+    assert manifests.get("NetworkPolicy", "body-hash-registry") is None
 
 
 def test_the_vcl_that_is_shipped_is_the_vcl_that_is_tested(dev: Manifests):

@@ -42,6 +42,10 @@ for processor in x86_64 aarch64; do
   echo $processor | tee target/$processor-unknown-linux-musl/release/embedding-gateway >target/$processor-unknown-linux-musl/release/endpoint-broadcaster
 done
 touch target/wasm32-wasip1/release/body_hash_filter.wasm
+for processor in x86_64 aarch64; do
+  mkdir -p target/$processor-unknown-linux-gnu/release
+  echo $processor >target/$processor-unknown-linux-gnu/release/libbody_hash_filter.so
+done
 """
 _SETUP = """#!/bin/sh
 echo "setup $*" >>"$CALLS"
@@ -231,12 +235,12 @@ def test_without_a_commit_the_tag_must_be_named(checkout):
 
 
 def test_a_context_holds_what_its_image_needs_and_no_more(checkout):
-    checkout.run(REGISTRY="r", TAG="0.0.1")
+    checkout.run("backend", "filter", "native", REGISTRY="r", TAG="0.0.1")
     files = [line for line in checkout.asked() if " " not in line]
-    assert files == ["embedding-gateway", "endpoint-broadcaster", "plugin.wasm"]
+    assert files == ["embedding-gateway", "endpoint-broadcaster", "plugin.wasm", "libbody_hash_filter.so"]
     for part in ("backend", "filter"):
-        copied = next(line for line in (ROOT / part / "Containerfile").read_text().splitlines() if line.startswith("COPY"))
-        assert set(copied.split()[1:-1]) <= set(files)
+        copied = [line.split()[1:-1] for line in (ROOT / part / "Containerfile").read_text().splitlines() if line.startswith("COPY")]
+        assert {file for each in copied for file in each} <= set(files)
 
 
 def test_tap_and_gate_move_together_and_everywhere(checkout):
@@ -287,6 +291,28 @@ def test_the_module_for_a_config_map_is_put_where_its_component_looks(checkout):
     module.unlink()
     assert checkout.run("file").returncode == 0
     assert module.exists()
+
+
+def test_the_native_module_is_one_image_for_both_processors_and_is_pinned(checkout):
+    done = checkout.run("native", REGISTRY="r", TAG="1.0.0", PLATFORMS="amd64 arm64")
+    assert done.returncode == 0, done.stderr
+    builds = [line for line in checkout.asked() if "zigbuild" in line]
+    assert [re.search(r"--target (\S+)", line)[1] for line in builds] == [f"{processor}-unknown-linux-gnu.2.28" for processor in ("x86_64", "aarch64")]
+    assert pushed(checkout) == [f"r/body-hash-filter-native:1.0.0-{platform}" for platform in ("amd64", "arm64")]
+    assert any(line.startswith("podman manifest push") and line.endswith("docker://r/body-hash-filter-native:1.0.0") for line in checkout.asked())
+    assert all("--target native" in line for line in checkout.asked() if " build --" in line)
+    pins = (checkout.root / "kustomize/overlays/pinned/kustomization.yaml").read_text()
+    assert f"- name: body-hash-filter-native\n  newName: r/body-hash-filter-native\n  digest: {DIGEST}\n" in pins
+    dev = checkout.root / "kustomize/overlays/dev/kustomization.yaml"
+    dev.write_text(dev.read_text().replace("components:\n", "components:\n- ../../components/body-hash-native\n"))
+    assert f"r/body-hash-filter-native@{DIGEST}" in named(checkout.rendered(), "native")
+
+
+@pytest.mark.parametrize(("platforms", "processor"), [("amd64", "x86_64"), ("arm64", "aarch64")])
+def test_the_native_module_for_a_config_map_is_of_the_processor_that_is_named(checkout, platforms, processor):
+    assert checkout.run("native-file", PLATFORMS=platforms).returncode == 0
+    module = checkout.root / "kustomize/components/body-hash-native-file/libbody_hash_filter.so"
+    assert module.read_text().strip() == processor
 
 
 @pytest.mark.parametrize(

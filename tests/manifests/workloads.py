@@ -11,7 +11,7 @@ _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 # A version: starts with its number, or is a release or a commit. Names of channels move.
 _VERSION = re.compile(r":(?:v?\d+(?:\.\d+)+[\w.-]*|RELEASE\.[\w.-]+|[0-9a-f]{7,40}(?:-dirty)?)$")
 # Pod Security `restricted`, the volumes that it allows.
-_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"}
 _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "k": 2**10, "m": 2**20, "g": 2**30, "": 1}
 
 
@@ -20,8 +20,8 @@ _LARGEST_OBJECT = 262_144
 
 
 def too_large_to_apply(manifests: Manifests) -> list[str]:
-    """But for the filter's module, which README.md says to apply by the server."""
-    objects = (each for each in manifests.objects if each["metadata"]["name"] != "body-hash-filter")
+    """But for the filter's modules, which README.md says to apply by the server."""
+    objects = (each for each in manifests.objects if not each["metadata"]["name"].startswith("body-hash-filter"))
     return [title(each) for each in objects if len(json.dumps(each)) > _LARGEST_OBJECT]
 
 
@@ -33,6 +33,7 @@ def _bytes(quantity: str) -> int:
 def images(manifests: Manifests) -> list[tuple[str, str]]:
     """(who, image) of everything that is fetched from a registry."""
     found = [(title(pod.workload), container["image"]) for pod in manifests.pods() for container in pod.containers]
+    found += [(title(pod.workload), volume["image"]["reference"]) for pod in manifests.pods() for volume in pod.spec.get("volumes", []) if "image" in volume]
     found += [(title(plugin), spec["url"]) for plugin, spec in plugins(manifests) if not spec["url"].startswith("file:")]
     for each in manifests.of("EnvoyFilter"):
         found += [(title(each), uri) for uri in re.findall(r"'uri': '([^']+)'", str(each))]
