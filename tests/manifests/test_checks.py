@@ -105,3 +105,23 @@ def test_a_check_finds(dev: Manifests, check, breakage: Breakage):
     breakage(broken)
     assert broken != dev, "nothing was broken"
     assert check(broken) != []
+
+
+_GATEWAY = "embedding-gateway-ingress"
+OWN_GATEWAY: list[tuple[str, Callable, Breakage]] = [
+    ("a field of Gateway API that does not exist", schemas.unknown_to_their_apis, lambda m: _spec(m, "HTTPRoute", BACKEND).update(hosts=[])),
+    ("a route to a Service that is not there", mesh.hosts_of_nothing, lambda m: _spec(m, "HTTPRoute", BACKEND)["rules"][0]["backendRefs"][0].update(name="varnish")),
+    ("a host that its listener does not serve", mesh.hosts_of_nothing, lambda m: _spec(m, "Gateway", BACKEND)["listeners"][0].update(hostname="example.com")),
+    ("a hint that refuses all", mesh.plugins_that_differ, lambda m: _spec(m, "WasmPlugin", f"{_GATEWAY}-tap").update(failStrategy="FAIL_RELOAD")),
+    ("a policy for a Gateway of another name", references.selectors_of_nothing, lambda m: _spec(m, "AuthorizationPolicy", _GATEWAY)["targetRefs"][0].update(name="edge")),
+    ("an account that istiod does not make", references.policies_of_nobody, lambda m: _rule(m, "varnish")["from"][0]["source"].update(principals=["cluster.local/ns/embedding-gateway/sa/edge"])),
+    ("a Varnish that lets the gateway's pods not in", reach.wrong_paths, lambda m: _spec(m, "NetworkPolicy", VARNISH)["ingress"][0]["from"].pop(0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "breakage"), [each[1:] for each in OWN_GATEWAY], ids=[each[0] for each in OWN_GATEWAY])
+def test_a_check_finds_in_production(production: Manifests, check, breakage: Breakage):
+    broken = copy.deepcopy(production)
+    assert check(broken) == []
+    breakage(broken)
+    assert check(broken) != []
