@@ -170,6 +170,7 @@ part_page() {
 part_observability() {
   setup rust python envoy varnish prometheus
   build_module
+  build_native
   build_backend
   pytest tests/observability
 }

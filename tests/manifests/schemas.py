@@ -42,7 +42,7 @@ def strict(schema: Any) -> Any:
 @cache
 def _definitions() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for file in ("external-secrets.json", "gateway-api.json", "istio.json", "monitoring.json"):
+    for file in ("envoy-gateway.json", "external-secrets.json", "gateway-api.json", "istio.json", "monitoring.json"):
         for name, schema in json.loads((_FOLDER / file).read_text()).items():
             found[name] = strict(schema | {"properties": _EVERY | schema["properties"]})
     return found

@@ -26,6 +26,21 @@ def envoy_without_tags() -> dict:
     return configuration
 
 
+def test_the_pod_monitor_gives_the_native_module_the_same_names(tmp_path):
+    ports = replacements(9901, 10000, 10001)
+    configuration = yaml.safe_load(moved((ROOT / "envoy/native.yaml").read_text(), ports))
+    with Envoy(configuration, tmp_path / "envoy") as envoy:
+        assert http1.request(envoy.port("front"), "GET", "/").status == 200
+        assert http1.request(envoy.port("front"), "POST", "/", body=b"body").status == 200
+        scraped = job("envoy", envoy.admin, metrics_path="/stats/prometheus", metric_relabel_configs=relabelling())
+        with Prometheus([scraped], tmp_path / "prometheus") as prometheus:
+            moment = prometheus.settle()
+            (skipped,) = prometheus.query("body_hash_skipped", moment)
+            assert (skipped["metric"]["reason"], skipped["value"][1]) == ("no_body", "1")
+            for name, value in (("body_hash_hashed", "1"), ("body_hash_held", "0")):
+                assert [each["value"][1] for each in prometheus.query(name, moment)] == [value]
+
+
 def test_the_pod_monitor_makes_a_label_of_the_reason(tmp_path):
     with Envoy(envoy_without_tags(), tmp_path / "envoy") as envoy:
         assert "body_hash_skipped_no_body{} 0" in envoy.get("/stats/prometheus")

@@ -15,7 +15,7 @@ import yaml
 
 # What the manifests may use; a kind that is not here has no schema, and the test of it fails.
 KINDS = {
-    "AuthorizationPolicy", "DestinationRule", "EnvoyFilter", "ExternalSecret", "Gateway", "GatewayClass", "HTTPRoute",
+    "AuthorizationPolicy", "ClientTrafficPolicy", "EnvoyExtensionPolicy", "EnvoyProxy", "DestinationRule", "EnvoyFilter", "ExternalSecret", "Gateway", "GatewayClass", "HTTPRoute",
     "PeerAuthentication", "PodMonitor", "PrometheusRule", "ServiceEntry", "ServiceMonitor", "Sidecar", "Telemetry", "TrafficExtension", "VirtualService",
     "WasmPlugin",
 }  # fmt: skip
