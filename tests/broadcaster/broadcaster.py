@@ -21,6 +21,8 @@ class Broadcaster:
             "VARNISH_SERVICE": f"{NAME}:{port}",
             "DNS_SERVERS": f"127.0.0.1:{zone.port}",
             "ALLOW_ANONYMOUS_PURGE": "true",
+            # Once, and so without a pause: most tests purge what is there already.
+            "PURGE_AGAIN_AFTER": "0s",
         }
         self.process = Process([programs.BROADCASTER], folder / "broadcaster.log", env=dict(os.environ) | secrets.talkative | own | variables)
         self.url = programs.url_of(self.process)

@@ -2,9 +2,11 @@
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.secrets import secret
+from harness.waiting import eventually
 from varnish import varnish
 
 from .conftest import ADDRESSES, TOKEN
@@ -37,6 +39,20 @@ def test_all_three_are_purged_and_each_gives_its_own_name(start, varnishes, head
     results = [{"pod": f"varnish-{number}", "status": 200, "success": True, "error": None} for number in range(3)]
     assert said.json == {"total": 3, "success": 3, "failed": 0, "results": results}
     assert hits(varnishes, 1) == [False, False, False]
+
+
+def test_an_answer_that_was_on_its_way_to_varnish_is_purged_too(start, varnishes, origin_of_answers):
+    """The backend sends it before the purge, and its end comes when Varnish has been purged once."""
+    broadcaster = start(varnishes[0].port, PURGE_AGAIN_AFTER="2s")
+    headers = {"X-Answer-Bytes": "4", "X-Answer-Pause": "1"}
+    with ThreadPoolExecutor() as pool:
+        asked = origin_of_answers.asked
+        on_its_way = pool.submit(varnishes[0].embed, 11, headers)
+        eventually(lambda: origin_of_answers.asked > asked, what="the fetch")
+        assert broadcaster.purge(Surrogate_Key="model:m").status == 200
+        assert on_its_way.result().status == 200
+    assert not varnishes[0].embed(11).from_varnish
+    assert varnishes[0].embed(11).from_varnish
 
 
 def test_a_purge_of_another_tag_or_url_leaves_everything(start, varnishes):

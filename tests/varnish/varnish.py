@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,7 +36,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class Backend:
-    """Answers everything with 200 and as many bytes as `X-Answer-Bytes` asks for; says how often it was asked."""
+    """Answers everything with 200 and as many bytes as `X-Answer-Bytes` asks for; says how often it was asked.
+
+    `X-Answer-Pause` is how many seconds it waits between the headers and the body.
+    """
 
     def __init__(self) -> None:
         self.asked = 0
@@ -53,6 +57,7 @@ class Backend:
                 self.send_header("Surrogate-Key", self.headers.get("X-Answer-Tags", "model:m"))
                 self.send_header("Content-Length", self.headers.get("X-Answer-Bytes", "2"))
                 self.end_headers()
+                time.sleep(float(self.headers.get("X-Answer-Pause", "0")))
                 self.wfile.write(b"x" * int(self.headers.get("X-Answer-Bytes", "2")))
 
             do_GET = do_POST = answer

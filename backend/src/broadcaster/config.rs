@@ -63,6 +63,8 @@ pub struct Timeouts {
     pub backend: Duration,
     /// For each Varnish's answer.
     pub endpoint: Duration,
+    /// Between the two purges of a Varnish; zero purges once.
+    pub again: Duration,
 }
 
 impl Config {
@@ -132,10 +134,12 @@ impl Timeouts {
         let resolve = reader.read(&var::RESOLVE_TIMEOUT, value::patience);
         let backend = reader.read(&var::BACKEND_TIMEOUT, value::patience);
         let endpoint = reader.read(&var::ENDPOINT_TIMEOUT, value::patience);
+        let again = reader.read(&var::PURGE_AGAIN_AFTER, value::duration);
         Some(Self {
             resolve: resolve?,
             backend: backend?,
             endpoint: endpoint?,
+            again: again?,
         })
     }
 }
@@ -163,8 +167,10 @@ fn read_grace(reader: &mut Reader<'_>, timeouts: Option<Timeouts>) -> Option<Dur
             resolve,
             backend,
             endpoint,
+            again,
         } = timeouts;
-        resolve.saturating_add(backend).saturating_add(endpoint)
+        let varnish = endpoint.saturating_mul(2).saturating_add(again);
+        resolve.saturating_add(backend).saturating_add(varnish)
     });
     if longest.is_some_and(|longest| grace <= longest) {
         reader.refuse(

@@ -26,13 +26,15 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// The variables of a broadcaster of this zone and backend, whose Varnishes are on `port`.
+/// The variables of a broadcaster of this zone and backend, whose Varnishes are on `port`. It purges
+/// each of them once, and so without a pause.
 pub fn variables(zone: &Zone, backend: &Peer, port: u16) -> Vec<(String, String)> {
     let pairs = [
         ("VARNISH_SERVICE", format!("{NAME}:{port}")),
         ("BACKEND_SERVICE", backend.address.to_string()),
         ("DNS_SERVERS", zone.address.to_string()),
         ("ALLOW_ANONYMOUS_PURGE", "true".to_owned()),
+        ("PURGE_AGAIN_AFTER", "0s".to_owned()),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value)).into()
 }

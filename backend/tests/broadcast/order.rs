@@ -167,6 +167,29 @@ async fn a_replica_of_the_backend_that_takes_no_connection_in_time_is_told_and_e
     assert_eq!(service.metric(observed).await, "1");
 }
 
+#[tokio::test]
+async fn a_varnish_is_purged_again_for_answers_that_were_on_their_way() {
+    let manners = [
+        ("127.0.0.1", Manner::purged("varnish-0")),
+        ("127.0.0.2", Manner::answers("503 Busy", "")),
+    ];
+    let varnishes = peers(&manners).await;
+    let zone = Zone::with(&["127.0.0.1", "127.0.0.2"]).await;
+    let (backend, port) = (Peer::good().await, varnishes[0].address.port());
+    let service = Service::start_with(&zone, &backend, port, &[("PURGE_AGAIN_AFTER", "1ms")]);
+
+    let answer = service.purge("/", &[("x-purge-all", "true")]).await;
+    assert_eq!(answer.counts(), [2, 1, 1]);
+    let received = |peer: &Peer| peer.received().len();
+    assert_eq!(varnishes.iter().map(received).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(varnishes[0].received()[0], varnishes[0].received()[1]);
+    assert_eq!(
+        received(&backend),
+        1,
+        "it stores nothing that is on its way"
+    );
+}
+
 /// A listener whose queue is full, so that further connections are neither taken nor refused.
 async fn silent(address: &str, port: u16) -> (TcpListener, Vec<TcpStream>) {
     let address = SocketAddr::new(address.parse().unwrap(), port);

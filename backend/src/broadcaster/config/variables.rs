@@ -12,6 +12,7 @@ variables! {
         BACKEND_ADMIN_TOKEN = "", "the backend's ADMIN_TOKEN; absent where the backend accepts PURGE without one";
         BACKEND_TIMEOUT = "10s", "for the backend's answer, from resolving its name on";
         ENDPOINT_TIMEOUT = "3s", "for each Varnish's answer, from connecting on";
+        PURGE_AGAIN_AFTER = "1s", "when each Varnish is purged once more: an answer that was on its way to it during the first time is stored only afterwards. 0s leaves that out";
     }
 
     "Names" {
@@ -30,7 +31,7 @@ variables! {
     }
 
     "Process" {
-        SHUTDOWN_GRACE = "25s", "for running purges after SIGTERM; longer than the three time-outs together";
+        SHUTDOWN_GRACE = "25s", "for running purges after SIGTERM; longer than the time-outs together, ENDPOINT_TIMEOUT twice, and PURGE_AGAIN_AFTER";
         LOG_FORMAT = "text", "text or json";
         RUST_LOG = "info", "which of the broadcaster's own log lines to write, as in debug or embedding_gateway::broadcast=trace";
     }
