@@ -1,5 +1,6 @@
 """What goes wrong in test_chaos.py: faults of the upstream, of the store, of processes and of the backend's clock."""
 
+import os
 import random
 import signal
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.client import send
+from harness.processes import children_of
 from parts import Parts
 
 # Debian's; scripts/setup.sh installs it.
@@ -39,6 +41,7 @@ class Faults:
             self._store_takes_nothing: 1,
             self._store_is_gone: 1,
             self._kill: 2,
+            self._stall: 4,
             self._clock_steps: 3 if FAKETIME else 0,
         }
 
@@ -139,6 +142,18 @@ class Faults:
         self._parts.kill(name)
         self._pause(0, 1)
         self._parts.start(name)
+
+    def _stall(self) -> None:
+        """As where a container has used up its share of the processor."""
+        name = self._random.choice(Parts.names())
+        pid = self._parts.pids()[name]
+        # The process that serves is the child of the one that was started.
+        pids = children_of(pid) if name == "varnish" else [pid]
+        self._tell(f"{name} stalls")
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for each in pids:
+                os.kill(each, number)
+            self._pause(0.05, 0.6)
 
     def _clock_steps(self) -> None:
         self._step(self._random.choice(STEPS))

@@ -24,9 +24,9 @@ from varnish import varnish
 class Parts:
     """Client → Envoy with the filter → Varnish → backend → stand-in, the S3 server, and the broadcaster beside them."""
 
-    def __init__(self, folder: Path, within: Cgroup | None = None, **backend: str) -> None:
-        """The backend runs within a control group, and with these variables."""
-        self._folder, self._within, self._backend = folder, within, backend
+    def __init__(self, folder: Path, within: Cgroup | None = None, varnish: dict[str, str] | None = None, **backend: str) -> None:
+        """The backend runs within a control group; it and Varnish have these variables."""
+        self._folder, self._within, self._varnish, self._backend = folder, within, varnish or {}, backend
         folder.mkdir(exist_ok=True)
         self._starts = 0
         self._running: dict[str, Process] = {}
@@ -83,20 +83,27 @@ class Parts:
         self.standin.stop()
         self.s3.stop()
 
+    @property
+    def backend_url(self) -> str:
+        return f"http://127.0.0.1:{self.backend_port}"
+
+    def pids(self) -> dict[str, int]:
+        return {name: process.pid for name, process in self._running.items()}
+
     def ended(self) -> list[str]:
         """The parts that have ended by themselves."""
         return [name for name, process in self._running.items() if process.exit_code is not None]
 
     def written(self) -> int:
         """Vectors that the backend has written to the bucket since it was started."""
-        metrics = send(f"http://127.0.0.1:{self.backend_port}", "GET", "/metrics").body.decode()
+        metrics = send(self.backend_url, "GET", "/metrics").body.decode()
         found = re.search(r'store_operations_total\{operation="put",result="ok"\} (\d+)', metrics, re.IGNORECASE)
         return int(found[1]) if found else 0
 
     def _keep_metrics(self, name: str) -> None:
-        ports = {"backend": self.backend_port, "broadcaster": self.broadcaster_port}
-        if name in ports:
-            programs.keep_metrics(self._running[name], f"http://127.0.0.1:{ports[name]}")
+        urls = {"backend": self.backend_url, "broadcaster": self.broadcaster_url}
+        if name in urls:
+            programs.keep_metrics(self._running[name], urls[name])
 
     def _start_backend(self, folder: Path) -> Process:
         variables = secrets.talkative | self.s3.variables(
@@ -108,11 +115,13 @@ class Parts:
         )
         command = self._within.command(programs.GATEWAY) if self._within else [programs.GATEWAY]
         process = Process(command, folder / "backend.log", env=variables)
-        return self._ready(process, f"http://127.0.0.1:{self.backend_port}")
+        return self._ready(process, self.backend_url)
 
     def _start_varnish(self, folder: Path) -> Process:
         folder.chmod(0o755)
-        return varnish.start(folder, self.backend_port, port=self.varnish_port).process
+        started = varnish.start(folder, self.backend_port, port=self.varnish_port, **self._varnish)
+        self.varnish_work_dir = started.work_dir
+        return started.process
 
     def _start_broadcaster(self, folder: Path) -> Process:
         variables = secrets.talkative | {
