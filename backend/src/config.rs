@@ -28,7 +28,7 @@ pub use self::reader::Problem;
 use self::reader::{Reader, configured, environment};
 pub use self::store::{AwsSettings, StoreAdmission, StoreConfig, StorePlace};
 pub use self::tracing::{Batching, OtlpProtocol, RootSampler, Sampling, Tracing};
-pub use self::upstream::{CallLimits, EncodingRule, UpstreamConfig};
+pub use self::upstream::{CallLimits, EncodingRule, RateLimits, UpstreamConfig};
 use self::variables as var;
 pub use self::variables::{VARIABLES, Variable};
 

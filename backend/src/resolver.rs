@@ -11,6 +11,7 @@ mod families;
 mod fault;
 mod fetch;
 mod lookup;
+mod paced;
 pub mod permits;
 mod proof;
 pub mod request_context;

@@ -111,6 +111,8 @@ class Parts:
             LISTEN=f"127.0.0.1:{self.backend_port}",
             OPENAI_BASE_URL=f"{self.standin.url}/v1",
             ALLOW_ANONYMOUS_PURGE="true",
+            # Refusals of a rate are the client's own here.
+            RATE_WAIT="0s",
             **self._backend,
         )
         command = self._within.command(programs.GATEWAY) if self._within else [programs.GATEWAY]

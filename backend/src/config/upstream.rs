@@ -8,6 +8,9 @@ use reqwest::Url;
 use super::reader::Reader;
 use super::{value, variables as var};
 
+/// Exact as a floating-point number.
+const MAX_A_MINUTE: usize = 1_000_000_000_000;
+
 /// The upstream, and how long the gateway waits for it.
 #[derive(Debug)]
 pub struct UpstreamConfig {
@@ -21,6 +24,8 @@ pub struct UpstreamConfig {
     pub encoding: EncodingRule,
     /// What one embeddings call may hold.
     pub limits: CallLimits,
+    /// How fast calls may follow each other.
+    pub rate: RateLimits,
     /// For connecting to it.
     pub connect_timeout: Duration,
     /// For an embeddings call from start to end.
@@ -53,6 +58,17 @@ pub struct CallLimits {
     pub bytes: usize,
 }
 
+/// How fast the calls of one credential for one model may follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Calls a minute, if the operator says so.
+    pub requests: Option<usize>,
+    /// Tokens a minute, if the operator says so.
+    pub tokens: Option<usize>,
+    /// How long a call waits for its turn. Without any time, only the operator's limits hold.
+    pub wait: Duration,
+}
+
 impl UpstreamConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
@@ -60,6 +76,7 @@ impl UpstreamConfig {
         let ca_file = reader.optional(&var::UPSTREAM_CA_FILE, value::path);
         let encoding = reader.read(&var::UPSTREAM_ENCODING, value::encoding);
         let limits = CallLimits::read(reader);
+        let rate = RateLimits::read(reader);
         let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::patience);
         let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::patience);
         let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::patience);
@@ -71,6 +88,7 @@ impl UpstreamConfig {
             ca_file,
             encoding: encoding?,
             limits: limits?,
+            rate: rate?,
             connect_timeout: connect_timeout?,
             timeout: timeout?,
             idle_timeout: idle_timeout?,
@@ -90,4 +108,29 @@ impl CallLimits {
             bytes: bytes?,
         })
     }
+}
+
+impl RateLimits {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let requests = reader.optional(&var::UPSTREAM_REQUESTS_PER_MINUTE, a_minute);
+        let tokens = reader.optional(&var::UPSTREAM_TOKENS_PER_MINUTE, a_minute);
+        let wait = reader.read(&var::RATE_WAIT, value::duration)?;
+        Some(Self {
+            requests,
+            tokens,
+            wait,
+        })
+    }
+
+    /// Whether the operator set a limit.
+    pub fn are_set(&self) -> bool {
+        self.requests.is_some() || self.tokens.is_some()
+    }
+}
+
+fn a_minute(value: &str) -> Result<usize, String> {
+    let number = value.parse().ok();
+    number
+        .filter(|number| (1..=MAX_A_MINUTE).contains(number))
+        .ok_or_else(|| format!("must be a number from 1 to {MAX_A_MINUTE}"))
 }

@@ -66,6 +66,9 @@ variables! {
         UPSTREAM_MAX_INPUTS = "2048", "inputs of one embeddings call to the upstream; what is more goes in several, as it does beyond a lower limit that the upstream names when it refuses a call";
         UPSTREAM_MAX_TOKENS = "300000", "the same of tokens: a text has no more than bytes, and beyond that they are estimated from the model's answers";
         UPSTREAM_MAX_BYTES = "16MiB", "the same of bytes of all inputs together, as JSON";
+        UPSTREAM_REQUESTS_PER_MINUTE = "", "embeddings calls a minute, of each credential for each model; as answers tell if absent";
+        UPSTREAM_TOKENS_PER_MINUTE = "", "the same of tokens";
+        RATE_WAIT = "10s", "how long an embeddings call waits for its turn, and for the upstream that refuses its rate; 0s asks at once and passes such a refusal on";
         UPSTREAM_ENCODING = "base64", "the encoding_format that embeddings calls ask for: base64 or float (none of a model that is found to refuse it), or as-asked (what the client sends, or nothing)";
         UPSTREAM_CONNECT_TIMEOUT = "5s", "to connect to the upstream";
         UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";

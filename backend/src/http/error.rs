@@ -1,17 +1,16 @@
 //! Answers without vectors: OpenAI's error envelope, or the upstream's own words.
 
+mod answer;
 mod refusal;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::{IntoResponse, Response};
-use axum::{BoxError, Extension};
-use bytes::Bytes;
+use axum::BoxError;
 use http::StatusCode;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use serde_json::{Value, json};
+use http::header::HeaderValue;
 
+pub(crate) use self::answer::object;
 pub use self::refusal::UpstreamRefusal;
 use crate::embeddings::answer::Unsound;
 use crate::http::tags::TagError;
@@ -70,6 +69,8 @@ pub enum Error {
     Busy,
     #[error("The gateway has no memory free for this request. Try again.")]
     NoRoom,
+    #[error("The upstream's rate is used up. Try again in {} s.", seconds(*retry_after))]
+    RateLimited { retry_after: Duration },
     #[error("The upstream cannot be reached.")]
     Unreachable,
     #[error("The upstream did not answer in time.")]
@@ -119,6 +120,7 @@ impl Error {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::GatewayKeyRefused
             | Self::Unreachable
@@ -154,6 +156,7 @@ impl Error {
             Self::NotCached => "not_cached",
             Self::Busy => "busy",
             Self::NoRoom => "out_of_memory",
+            Self::RateLimited { .. } => "rate_limit_exceeded",
             Self::Unreachable => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::Unsound(_) => "upstream_unusable",
@@ -178,68 +181,9 @@ impl Error {
     pub fn is_of_client(&self) -> bool {
         matches!(self, Self::BodyBroken | Self::BodyTimeout)
     }
-
-    fn envelope(&self) -> Bytes {
-        let param = match self {
-            Self::TooManyInputs { .. } | Self::InputTooLarge { .. } | Self::InputRefused { .. } => {
-                Some("input")
-            }
-            Self::ModelNotAllowed => Some("model"),
-            _ => None,
-        };
-        let mut message = self.to_string();
-        if let Self::InputRefused { refusal, .. } = self
-            && let Some(words) = refusal.words()
-        {
-            message = format!("{message} {words}");
-        }
-        let error = object(self.status(), &message, param, self.code());
-        json!({ "error": error }).to_string().into()
-    }
 }
 
-/// The value of `error` in OpenAI's envelope.
-pub(crate) fn object(status: StatusCode, message: &str, param: Option<&str>, code: &str) -> Value {
-    let kind = match status {
-        StatusCode::UNAUTHORIZED => "authentication_error",
-        StatusCode::FORBIDDEN => "permission_error",
-        status if status.is_client_error() => "invalid_request_error",
-        _ => "server_error",
-    };
-    json!({ "message": message, "type": kind, "param": param, "code": code })
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let (mut headers, body) = match &self {
-            Self::Refused(refusal) => (refusal.headers.clone(), refusal.body.clone()),
-            own => (own.headers(), own.envelope()),
-        };
-        headers.insert(CACHE_CONTROL, NO_STORE);
-        let code = Extension(Code(self.code()));
-        // As a `Body`: for bytes axum would set a content type where the upstream sent none.
-        (self.status(), code, headers, Body::from(body)).into_response()
-    }
-}
-
-impl Error {
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        match self {
-            Self::MethodNotAllowed => {
-                headers.insert(ALLOW, HeaderValue::from_static("POST"));
-            }
-            Self::Busy | Self::NoRoom => {
-                headers.insert(RETRY_AFTER, BUSY_RETRY_AFTER);
-            }
-            Self::InputRefused { refusal, .. } => {
-                let told = refusal.headers.iter();
-                let told = told.filter(|(name, _)| *name != CONTENT_TYPE);
-                headers.extend(told.map(|(name, value)| (name.clone(), value.clone())));
-            }
-            _ => {}
-        }
-        headers
-    }
+/// In whole seconds, so that it is not too early.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

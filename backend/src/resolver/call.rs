@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::coalescing::LeaderInput;
 use super::division::placed;
+use super::paced::Replied;
 use super::{EmbeddingLookup, Resolver};
 use crate::embeddings::answer::{self, Answer, Question};
 use crate::embeddings::entry::Entry;
@@ -19,7 +20,7 @@ use crate::embeddings::request::Input;
 use crate::embeddings::response;
 use crate::http::error::Error;
 use crate::telemetry::{Span, semantics};
-use crate::upstream::{self, Size};
+use crate::upstream::{self, AnswerRoom, Reply, Size};
 
 /// A checked answer.
 pub(super) struct Called {
@@ -61,14 +62,14 @@ impl Resolver {
         };
         let mut headers = HeaderMap::from_iter(lookup.caller.upstream.iter().cloned());
         span.tell(&mut headers);
-        let replied = self
-            .upstream
-            .embeddings(lookup.query.as_deref(), headers, &asked, room)
-            .await
-            .map_err(|error| self.without_own_credential(error));
-        let ended = Instant::now();
-        let called = replied.and_then(|reply| self.check(lookup, reply, &question, began));
-        self.note(lookup, &called, ended - began, &mut span);
+        let size = inputs.iter().map(Size::of).sum();
+        let replied = match self.ask(lookup, size, &headers, &asked, &room).await {
+            Ok(replied) => replied,
+            Err(error) => return (claimed, (began, Instant::now()), Err(error)),
+        };
+        let (sent, ended) = (replied.sent, Instant::now());
+        let called = self.check(lookup, replied, room, &question);
+        self.note(lookup, &called, ended - sent, &mut span);
         let called = called.map_err(|error| placed(error, &claimed));
         (claimed, (began, ended), called)
     }
@@ -82,23 +83,35 @@ impl Resolver {
         }
     }
 
-    /// Checks the upstream's answer to a call that `began` then.
+    /// Checks what the upstream answered to a call.
     fn check(
         &self,
         lookup: &EmbeddingLookup,
-        reply: upstream::Reply,
+        replied: Replied<'_>,
+        room: AnswerRoom,
         question: &Question<'_>,
-        began: Instant,
     ) -> Result<Called, Error> {
+        let Replied {
+            turn,
+            going,
+            sent,
+            answer,
+        } = replied;
+        let answer = answer.map_err(|error| self.without_own_credential(error))?;
+        let reply = Reply::new(answer, room);
         let answer = answer::check(&reply.body, question);
         let answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
         lookup.count(&answer.entries, question.inputs.len());
         let model = &lookup.request.model;
         let size = question.inputs.iter().map(Size::of).sum();
         self.upstream.note_answer(model, size, answer.billed_tokens);
+        if let Some(going) = going {
+            let tokens = answer.billed_tokens;
+            self.upstream.end_turn(&turn, &reply.headers, tokens, going);
+        }
         let scope = self
             .access
-            .accepted(&lookup.caller, model, began, &reply.headers);
+            .accepted(&lookup.caller, model, sent, &reply.headers);
         Ok(Called {
             answer,
             headers: reply.headers,

@@ -34,6 +34,8 @@ impl Fault {
                 let same = self.caller.is_some() && self.caller == waiter.identity();
                 same && (limited || refusal.status.is_server_error())
             }
+            // The turns are the leader's.
+            Error::RateLimited { .. } => self.caller.is_some() && self.caller == waiter.identity(),
             // Another input of the leader's batch may be the cause, and the place is the leader's.
             Error::Unsound(_) | Error::InputRefused { .. } => false,
             _ => self.payer == waiter.payer,
@@ -52,7 +54,7 @@ pub(super) fn ends_all(error: &Error) -> bool {
                 | StatusCode::NOT_FOUND
                 | StatusCode::TOO_MANY_REQUESTS
         ),
-        Error::GatewayKeyRefused | Error::InputRefused { .. } => true,
+        Error::GatewayKeyRefused | Error::InputRefused { .. } | Error::RateLimited { .. } => true,
         _ => false,
     }
 }

@@ -46,6 +46,8 @@ pub struct Metrics {
     pub models: Arc<Models>,
     /// Time from an embeddings request to its answer without the waits for the upstream.
     pub added_latency: Timings,
+    /// Time that embeddings calls waited for their turn.
+    pub rate_waits: Timings,
     /// Writes to the store that were dropped.
     pub writes_dropped: Counter,
     requests: Family<RequestLabels, Counter>,
@@ -87,6 +89,7 @@ impl Metrics {
             body_hashes: Counts::new(),
             models: Arc::default(),
             added_latency: Timings::default(),
+            rate_waits: Timings::default(),
             writes_dropped: Counter::default(),
             requests: Family::default(),
             durations: TimingsBy::new(),

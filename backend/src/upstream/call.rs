@@ -13,7 +13,7 @@ use super::client::{Client, failure};
 use super::encodings::is_of_request;
 use super::over_limit::OverLimit;
 use super::repeat::was_unread;
-use super::reply::{AnswerRoom, Reply};
+use super::reply::AnswerRoom;
 use crate::embeddings::request::Encoding;
 use crate::http::error::Error;
 
@@ -44,17 +44,6 @@ impl Client {
     /// If the upstream may have refused only how vectors are to be written, it is asked once more
     /// without a word of that.
     pub async fn embeddings<W: Fn(Option<Encoding>) -> Bytes>(
-        &self,
-        query: Option<&str>,
-        credential: HeaderMap,
-        question: &Question<'_, W>,
-        room: AnswerRoom,
-    ) -> Result<Reply, Error> {
-        let answer = self.ask(query, &credential, question, &room).await;
-        answer.map(|(headers, body)| Reply::new(headers, body, room))
-    }
-
-    async fn ask<W: Fn(Option<Encoding>) -> Bytes>(
         &self,
         query: Option<&str>,
         credential: &HeaderMap,

@@ -78,6 +78,11 @@ impl Size {
         }
     }
 
+    /// Whether it is of one input.
+    pub fn is_single(&self) -> bool {
+        self.inputs == 1
+    }
+
     /// The tokens, by an estimate that is never above what there can be.
     fn tokens(&self, density: f64) -> usize {
         let of_text = (self.text_bytes as f64 * density * MARGIN) as usize;
@@ -115,6 +120,11 @@ impl Client {
     /// order, each call takes.
     pub fn divide(&self, model: &str, inputs: impl IntoIterator<Item = Size>) -> Vec<usize> {
         self.limits.divide(model, inputs)
+    }
+
+    /// The tokens that inputs have, by an estimate.
+    pub fn tokens(&self, model: &str, size: Size) -> usize {
+        size.tokens(self.limits.known(model).density)
     }
 
     /// Notes what the inputs of an answered call cost.

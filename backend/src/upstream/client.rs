@@ -7,6 +7,7 @@ use reqwest::Url;
 use super::call_limits::LearntLimits;
 use super::encodings::Encodings;
 use super::lanes::Lanes;
+use super::pace::Paces;
 use crate::config;
 use crate::http::client::http_client;
 use crate::http::error::Error;
@@ -31,6 +32,7 @@ pub struct Client {
     pub(super) idle_timeout: Duration,
     pub(super) max_inputs: usize,
     pub(super) limits: LearntLimits,
+    pub(super) paces: Paces,
 }
 
 /// The client cannot be built as configured.
@@ -65,6 +67,7 @@ impl Client {
             idle_timeout: upstream.idle_timeout,
             max_inputs: upstream.limits.inputs,
             limits: LearntLimits::new(upstream.limits),
+            paces: Paces::new(upstream.rate),
         })
     }
 

@@ -41,7 +41,8 @@ pub struct AnswerRoom {
 }
 
 impl Reply {
-    pub(super) fn new(headers: HeaderMap, body: Bytes, room: AnswerRoom) -> Self {
+    /// An answer that takes this room.
+    pub fn new((headers, body): (HeaderMap, Bytes), room: AnswerRoom) -> Self {
         Self {
             headers,
             body,

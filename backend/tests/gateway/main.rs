@@ -29,6 +29,7 @@ mod large_answers;
 mod limits;
 mod memory;
 mod metrics;
+mod pace;
 mod page;
 mod passthrough;
 mod protocol;

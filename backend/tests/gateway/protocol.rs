@@ -46,7 +46,7 @@ async fn the_upstreams_model_name_is_returned_on_hits_as_on_misses() {
 
 #[tokio::test]
 async fn an_upstreams_error_reaches_the_caller_verbatim_and_is_not_remembered() {
-    let (upstream, gateway) = Setup::new().start().await;
+    let (upstream, gateway) = Setup::new().with("RATE_WAIT", "0s").start().await;
     let body = r#"{"error": {"message":"Rate limit reached", "type":"tokens"}} "#;
     upstream.answers(move |_| {
         std::future::ready(

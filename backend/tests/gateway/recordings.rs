@@ -114,7 +114,9 @@ impl Recording {
         let upstream = Upstream::start().await;
         let recording = self.clone();
         upstream.answers(move |_| std::future::ready(recording.replay()));
-        let gateway = Setup::new().before(&upstream).await;
+        // Refusals of a rate are passed on at once.
+        let gateway = Setup::new().with("RATE_WAIT", "0s");
+        let gateway = gateway.before(&upstream).await;
         (upstream, gateway)
     }
 

@@ -55,6 +55,9 @@ impl Metrics {
         let help = "Time that embeddings calls to the upstream took";
         let durations = self.upstream_durations.clone();
         registry.register_with_unit("upstream_call_duration", help, Unit::Seconds, durations);
+        let help = "Time that embeddings calls waited for their turn at the upstream's pace";
+        let waits = self.rate_waits.clone();
+        registry.register_with_unit("rate_wait", help, Unit::Seconds, waits);
         let help = "Operations of the store by how they ended";
         registry.register("store_operations", help, self.store.clone());
         let help = "Time that operations of the store took";
