@@ -92,6 +92,7 @@ def with_haystack(call: Call) -> Answer:
 
 
 CLIENTS: dict[str, Callable[[Call], Answer]] = {
+    "azure": with_azure,
     "openai": with_openai,
     "langchain": with_langchain,
     "langchain-tokens": with_langchain_tokens,
