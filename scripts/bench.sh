@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Measures on this machine and writes docs/benchmarks.md.
 #
-# usage: [BENCH_ROUNDS=5] [BENCH_SECONDS=2] [BENCH_DOCS=docs] scripts/bench.sh [PART...]          (no part, or all: all of them)
+# usage: [BENCH_ROUNDS=5] [BENCH_SECONDS=2] [BENCH_DOCS=docs] scripts/bench.sh [--seconds N] [PART...]
+#   PART           all of them where none is named, or all
 #   BENCH_ROUNDS   rounds, each of which measures everything once; each part has a number of its own if it is not set
 #   BENCH_SECONDS  whole seconds for each measurement, or what the part has if it is not set; varnish counts hits instead
+#   --seconds N    the same
 #   BENCH_DOCS     the folder whose benchmarks.md, and benchmarks/ with tables and pictures, it writes
 #
 #   backend    what the backend makes of a machine: hits, batches, the store, pass-through, memory, admission
@@ -12,6 +14,7 @@
 #   chain      hits in Varnish through an Envoy with the filter, beside a plain GET
 #   growth     how time and memory grow with inputs, keys, connections, bodies and replicas
 #   telemetry  what counting, logging and tracing cost a hit in memory
+#   soak       memory, descriptors, threads and stores of the chain in 30 minutes of mixed load; exits 1 if one grows
 #   varnish    what 10,000 bans cost a hit in Varnish, with the ban lurker and without
 #
 # Each part installs what it needs, prints its tables in Markdown and replaces its own part of docs/benchmarks.md. Every
@@ -20,7 +23,7 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly PARTS=(filter peers chain growth backend telemetry varnish)
+readonly PARTS=(filter peers chain growth backend telemetry soak varnish)
 # What is built for measuring alone stays out of the way of what ships. As scripts/bench/measuring.py has it.
 readonly BUILDS="$ROOT/target/bench"
 readonly DOCS=${BENCH_DOCS:-$ROOT/docs}
@@ -101,6 +104,14 @@ part_telemetry() {
   measure telemetry "BENCH_ROUNDS=${BENCH_ROUNDS:-7}" "BENCH_SECONDS=${BENCH_SECONDS:-2}"
 }
 
+part_soak() {
+  setup rust envoy python varnish
+  cargo build --quiet --release --locked --package embedding-gateway --bins
+  cargo build --quiet --release --locked --package openai-standin
+  cargo build --quiet --release --locked --target wasm32-wasip1
+  measure soak "BENCH_SECONDS=${BENCH_SECONDS:-1800}"
+}
+
 part_varnish() {
   setup python varnish
   measure varnish "BENCH_ROUNDS=${BENCH_ROUNDS:-3}"
@@ -109,6 +120,11 @@ part_varnish() {
 main() {
   local part known=" ${PARTS[*]} "
   case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+  if [ "${1:-}" = --seconds ]; then
+    [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || { echo "bench.sh: --seconds: '${2:-}' is not a number of seconds" >&2; exit 2; }
+    BENCH_SECONDS=$2
+    shift 2
+  fi
   if [ $# -eq 0 ] || [ "$*" = all ]; then set -- "${PARTS[@]}"; fi
   for part in "$@"; do
     [[ $known == *" $part "* ]] || { echo "bench.sh: no part is called '$part'; there are: ${PARTS[*]}" >&2; exit 2; }
