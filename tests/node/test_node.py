@@ -13,11 +13,13 @@ from cluster.waiting import until
 from harness.client import send
 from harness.ports import free_port
 from harness.processes import Process
+from machine.node import NAME as NODE
 
 SECONDS = 120
 # Longer than a connection takes here, and than kube-router's next look at a new Pod.
 CONNECT_SECONDS = 3
 VARNISH = "embedding-gateway-varnish-0"
+OURS = "app.kubernetes.io/part-of=embedding-gateway"
 STRANGER = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -155,3 +157,33 @@ def test_limits_are_those_of_the_manifests(mesh, gateway):
     read = ["cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
     limit = mesh.kubectl("-n", NAMESPACE, "exec", VARNISH, "-c", "varnish", "--", *read).stdout
     assert int(limit) == 768 * 2**20
+
+
+def drain(mesh) -> str:
+    """What kubectl says when it may wait for a moment only; the pods of Varnish alone, for there is no other node to go to."""
+    command = ("drain", NODE, "--delete-emptydir-data", "--ignore-daemonsets", "--pod-selector=app=embedding-gateway-varnish", "--timeout=15s")
+    done = mesh.kubectl(*command, check=False)
+    assert done.returncode != 0
+    return done.stdout + done.stderr
+
+
+def test_a_drain_takes_one_varnish_and_leaves_the_other(mesh, gateway, key):
+    text = fresh("drained")
+    until(lambda: embed(text, key).from_varnish, SECONDS, "an answer from Varnish")
+    try:
+        assert "disruption budget" in drain(mesh)
+        ready = [pod for pod in gateway.varnish_pods() if pod not in mesh.unready(NAMESPACE)]
+        assert len(ready) >= 1
+        until(lambda: embed(fresh("meanwhile"), key).status == 200, SECONDS, "embeddings while a node is drained")
+    finally:
+        mesh.kubectl("uncordon", NODE)
+    until(lambda: mesh.settled(NAMESPACE), SECONDS * 2, "both Varnish pods again")
+
+
+def test_nothing_of_it_is_left(mesh, gateway):
+    """Last of all."""
+    mesh.kubectl("delete", "-k", gateway.overlay.path, "--timeout=180s")
+    assert mesh.kubectl("get", "-k", gateway.overlay.path, "--ignore-not-found", "-o", "name").stdout == ""
+    assert mesh.found(f"/api/v1/namespaces/{NAMESPACE}") is None
+    kinds = mesh.kubectl("api-resources", "--verbs", "list", "-o", "name").stdout.split()
+    assert mesh.kubectl("get", ",".join(kinds), "--all-namespaces", "-l", OURS, "-o", "name").stdout == ""
