@@ -5,13 +5,16 @@ import resource
 import select
 import socket
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from harness.secrets import secret
 from harness.waiting import eventually
 
 from .varnish import EMBEDDINGS, VCL, Varnish, body_hash
+from .varnish import start as start_varnish
 
 MIB = 1024 * 1024
 # Threads, their stacks and workspaces, and what the allocator keeps.
@@ -188,3 +191,22 @@ def test_the_answer_to_a_purge_names_the_pod(start):
     varnish = start(IDENTITY="varnish-7")
     said = varnish.request("PURGE", "/", {"Surrogate-Key": "model:m"})
     assert said.json == {"pod": "varnish-7", "banned": {"tags": ["model:m"]}}
+
+
+# As OpenShift's SCC restricted-v2 runs a container: a user of no name in the group 0, without a capability.
+_ARBITRARY_USER = ("setpriv", "--reuid", "1000680000", "--regid", "0", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_any_user_may_run_it(public_folder, backend):
+    folder = Path(tempfile.mkdtemp(dir=public_folder))
+    work = folder / "work"
+    work.mkdir()
+    # The volume is the group's.
+    work.chmod(0o770)
+    varnish = start_varnish(folder, backend.port, by=_ARBITRARY_USER)
+    try:
+        assert not varnish.embed(0).from_varnish
+        assert varnish.embed(0).from_varnish
+    finally:
+        varnish.process.stop()

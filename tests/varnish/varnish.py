@@ -109,9 +109,15 @@ class Varnish:
 
 
 def start(
-    folder: Path, backend_port: int, listen: str = "127.0.0.1", port: int = 0, backend_vcl: str | None = None, **environment: str
+    folder: Path,
+    backend_port: int,
+    listen: str = "127.0.0.1",
+    port: int = 0,
+    backend_vcl: str | None = None,
+    by: tuple[str, ...] = (),
+    **environment: str,
 ) -> Varnish:
-    """Starts varnishd and waits until it answers; `backend_vcl` stands in place of the one backend."""
+    """Starts varnishd and waits until it answers; `backend_vcl` stands in place of the one backend, `by` before the command."""
     # A copy: started by root, varnishd compiles its VCL as another user, which may not read this checkout.
     shutil.copytree(VCL, folder, dirs_exist_ok=True)
     folder.chmod(0o755)
@@ -121,7 +127,7 @@ def start(
     work_dir = folder / "work"
     authority = f"[{listen}]:{port}" if ":" in listen else f"{listen}:{port}"
     settings = {"LISTEN": authority, "WORK_DIR": str(work_dir), "VCL_PATH": str(folder)}
-    process = Process([folder / "start.sh"], folder / "varnish.log", env=os.environ | settings | environment)
+    process = Process([*by, folder / "start.sh"], folder / "varnish.log", env=os.environ | settings | environment)
 
     def listens() -> bool:
         assert process.exit_code is None, process.log_text()
