@@ -34,6 +34,8 @@ pub struct UpstreamConfig {
     pub idle_timeout: Duration,
     /// How long an idle connection is kept.
     pub pool_idle: Duration,
+    /// How long a connection takes new requests.
+    pub connection_age: Duration,
 }
 
 /// Which `encoding_format` embeddings calls ask for.
@@ -81,6 +83,7 @@ impl UpstreamConfig {
         let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::patience);
         let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::patience);
         let pool_idle = reader.read(&var::UPSTREAM_POOL_IDLE, value::duration);
+        let connection_age = reader.read(&var::UPSTREAM_CONNECTION_AGE, value::patience);
         let base_url = base_url?;
         Some(Self {
             id: id.unwrap_or_else(|| base_url.to_string()),
@@ -93,6 +96,7 @@ impl UpstreamConfig {
             timeout: timeout?,
             idle_timeout: idle_timeout?,
             pool_idle: pool_idle?,
+            connection_age: connection_age?,
         })
     }
 }

@@ -74,6 +74,7 @@ variables! {
         UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";
         UPSTREAM_IDLE_TIMEOUT = "10m", "for silence before or within any other answer";
         UPSTREAM_POOL_IDLE = "4s", "to keep an idle connection to the upstream; shorter than the upstream keeps it, which for uvicorn and Node.js is 5 s";
+        UPSTREAM_CONNECTION_AGE = "5m", "how long a connection to the upstream takes new requests: from then on the upstream's name is resolved anew, so that a change of DNS is followed";
     }
 
     "Credentials and access" {

@@ -58,9 +58,10 @@ impl Client {
                 .pool_idle_timeout(pool_idle)
         };
         let is_tls = upstream.base_url.scheme() == "https";
+        let max_age = upstream.connection_age;
         Ok(Self {
-            short: Lanes::new(is_tls, EMBEDDINGS_WINDOW, client.clone())?,
-            long: Lanes::new(is_tls, STREAMED_WINDOW, client)?,
+            short: Lanes::new(is_tls, EMBEDDINGS_WINDOW, max_age, client.clone())?,
+            long: Lanes::new(is_tls, STREAMED_WINDOW, max_age, client)?,
             encodings: Encodings::new(upstream.encoding),
             base: upstream.base_url.clone(),
             timeout: upstream.timeout,

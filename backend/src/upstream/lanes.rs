@@ -4,10 +4,13 @@
 //! A server takes some 100 streams a connection and lets more wait. And what a slow client leaves
 //! unread fills the window of the whole connection, so a connection's window holds as much as all
 //! its streams may leave.
+//!
+//! A lane takes no more requests when it is old: a connection that is never idle would hold on to an
+//! address that the upstream's name may have left.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Version;
 
@@ -29,6 +32,8 @@ pub(super) struct Lanes {
     builder: Builder,
     /// Whether the upstream may speak HTTP/2; HTTP/1 has a connection for each request anyway.
     may_share: AtomicBool,
+    /// How old a lane may become.
+    max_age: Duration,
 }
 
 /// Builds the client of one more lane.
@@ -38,6 +43,7 @@ pub(super) struct Builder(Box<dyn Fn() -> reqwest::Result<reqwest::Client> + Sen
 struct Lane {
     http: reqwest::Client,
     running: AtomicUsize,
+    born: Instant,
 }
 
 /// A request's place in a lane, until it is dropped.
@@ -46,7 +52,12 @@ pub(super) struct Place(Arc<Lane>);
 
 impl Lanes {
     /// Lanes whose requests may each leave `window` bytes of an answer unread.
-    pub(super) fn new<F>(is_tls: bool, window: u32, client: F) -> reqwest::Result<Self>
+    pub(super) fn new<F>(
+        is_tls: bool,
+        window: u32,
+        max_age: Duration,
+        client: F,
+    ) -> reqwest::Result<Self>
     where
         F: Fn() -> reqwest::ClientBuilder + Send + Sync + 'static,
     {
@@ -64,12 +75,16 @@ impl Lanes {
             first,
             builder,
             may_share: AtomicBool::new(is_tls),
+            max_age,
         })
     }
 
     /// A place in the first lane that has one, so that a quiet gateway has one connection.
     pub(super) fn place(&self) -> Place {
-        self.free().unwrap_or_else(|| self.more())
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        let free = self.free(&lanes);
+        drop(lanes);
+        free.unwrap_or_else(|| self.more())
     }
 
     /// Takes note of the protocol of an answer.
@@ -78,28 +93,39 @@ impl Lanes {
             .store(version == Version::HTTP_2, Ordering::Relaxed);
     }
 
-    fn free(&self) -> Option<Place> {
+    fn free(&self, lanes: &[Arc<Lane>]) -> Option<Place> {
+        let mut young = lanes.iter().filter(|lane| self.is_young(lane));
         if !self.may_share.load(Ordering::Relaxed) {
-            return Some(self.first.enter());
+            return young.next().map(Lane::enter);
         }
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        let places = lanes.iter().map(|lane| lane.enter());
-        let mut free = places.filter(|place| place.0.running.load(Ordering::Relaxed) <= REQUESTS);
-        free.next()
+        let mut places = young.map(Lane::enter);
+        places.find(|place| place.0.running.load(Ordering::Relaxed) <= REQUESTS)
     }
 
     /// A place in a lane of its own, or in the emptiest if there are enough.
     fn more(&self) -> Place {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() < MAX_LANES {
+        // Another request may have made one.
+        if let Some(place) = self.free(&lanes) {
+            return place;
+        }
+        if lanes.iter().filter(|lane| self.is_young(lane)).count() < MAX_LANES {
             match Lane::new(&self.builder) {
-                Ok(lane) => lanes.push(lane),
+                Ok(lane) => {
+                    // What is old ends with its last request.
+                    lanes.retain(|lane| self.is_young(lane));
+                    lanes.push(lane);
+                }
                 Err(error) => tracing::warn!(%error, "no more connections to the upstream"),
             }
         }
         let running = |lane: &&Arc<Lane>| lane.running.load(Ordering::Relaxed);
         let emptiest = lanes.iter().min_by_key(running).unwrap_or(&self.first);
         emptiest.enter()
+    }
+
+    fn is_young(&self, lane: &Lane) -> bool {
+        lane.born.elapsed() < self.max_age
     }
 }
 
@@ -108,6 +134,7 @@ impl Lane {
         Ok(Arc::new(Self {
             http: builder.0()?,
             running: AtomicUsize::new(0),
+            born: Instant::now(),
         }))
     }
 

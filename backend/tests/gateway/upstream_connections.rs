@@ -1,5 +1,6 @@
 //! Connections to the upstream: which are kept, which are shared, and what a lost one means.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,6 +76,27 @@ async fn send(gateway: &Gateway, method: &str, path: &str) -> StatusCode {
         .send(request.body(Body::empty()).unwrap())
         .await
         .status
+}
+
+/// A connection means that the upstream's name was resolved.
+#[tokio::test]
+async fn a_connection_takes_no_more_requests_at_its_age() {
+    for (age, connections) in [("1h", 1), ("1ms", 2)] {
+        let (address, seen, _serving) = mortal(usize::MAX).await;
+        let setup = Setup::new().with("UPSTREAM_CONNECTION_AGE", age);
+        let gateway = setup.at(&format!("http://{address}/v1")).await;
+        for _ in 0..2 {
+            assert_eq!(send(&gateway, "GET", "/v1/models").await, StatusCode::OK);
+            sleep(Duration::from_millis(20)).await;
+        }
+        let numbers: BTreeSet<_> = seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(number, _)| *number)
+            .collect();
+        assert_eq!(numbers.len(), connections, "{age}");
+    }
 }
 
 fn lines(seen: &Seen, method: &str) -> usize {
