@@ -28,10 +28,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use self::config::Config;
+use self::config::BroadcasterConfig;
 use self::error::PurgeError;
 use self::fanout::Fanout;
-use self::metrics::Metrics;
+use self::metrics::FanoutMetrics;
 use self::purge_request::Purge;
 use self::report::{PurgeOutcome, Report};
 use crate::config::PurgeRule;
@@ -48,20 +48,20 @@ pub struct Broadcaster {
     header_bytes: usize,
     permits: Arc<Semaphore>,
     fanout: Fanout,
-    metrics: Metrics,
+    metrics: FanoutMetrics,
     tracker: TaskTracker,
     draining: AtomicBool,
 }
 
 impl Broadcaster {
     /// A broadcaster as configured. It opens no connections.
-    pub fn new(config: Config) -> Result<Arc<Self>, InvalidHeaderValue> {
+    pub fn new(config: BroadcasterConfig) -> Result<Arc<Self>, InvalidHeaderValue> {
         Ok(Arc::new(Self {
             fanout: Fanout::new(&config)?,
             rule: config.purge,
             header_bytes: config.connections.header_bytes,
             permits: Arc::new(Semaphore::new(config.concurrent_purges)),
-            metrics: Metrics::new(),
+            metrics: FanoutMetrics::new(),
             tracker: TaskTracker::new(),
             draining: AtomicBool::new(false),
         }))

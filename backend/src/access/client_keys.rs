@@ -114,6 +114,30 @@ mod tests {
     /// `printf key | sha256sum`
     const DIGEST_OF_KEY: &str = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";
 
+    /// The shortest time of several: other programs run, too.
+    fn time_of_looking_up(keys: usize) -> Duration {
+        let known = (0..keys).map(|key| Sha256::digest(key.to_string()).into());
+        let keys = ClientKeys {
+            file: PathBuf::new(),
+            known: RwLock::new(known.collect()),
+        };
+        let times = (0..20).map(|_| {
+            let began = std::time::Instant::now();
+            for _ in 0..100 {
+                assert!(keys.contains(Some(b"7")));
+                assert!(!keys.contains(Some(b"unknown")));
+            }
+            began.elapsed()
+        });
+        times.min().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_look_up_takes_no_longer_among_100_000_keys() {
+        let (few, many) = (time_of_looking_up(10), time_of_looking_up(100_000));
+        assert!(many < few * 5, "{few:?} and {many:?}");
+    }
+
     #[test]
     fn a_file_may_have_comments_and_notes() {
         let text = format!("# team a\n\n  {DIGEST_OF_KEY}  -\n");

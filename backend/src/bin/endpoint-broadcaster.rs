@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use embedding_gateway::broadcaster::config::{Config, VARIABLES};
+use embedding_gateway::broadcaster::config::{BroadcasterConfig, VARIABLES};
 use embedding_gateway::broadcaster::{Broadcaster, build_router};
 use embedding_gateway::config::command_line::Program;
 use embedding_gateway::http::{process, server};
@@ -20,14 +20,14 @@ const PROGRAM: Program = Program {
 };
 
 fn main() -> ExitCode {
-    PROGRAM.start(Config::from_env, run)
+    PROGRAM.start(BroadcasterConfig::from_env, run)
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: BroadcasterConfig) -> anyhow::Result<()> {
     process::run(serve(config))?
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: BroadcasterConfig) -> anyhow::Result<()> {
     let _last_lines = telemetry::start_logging(config.log_format, &config.log_filter)?;
     let (listen, connections) = (config.listen, config.connections);
     let (varnish, backend) = (

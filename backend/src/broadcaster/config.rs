@@ -20,7 +20,7 @@ use crate::http::server::ConnectionLimits;
 
 /// Everything that the environment decides.
 #[derive(Debug)]
-pub struct Config {
+pub struct BroadcasterConfig {
     /// Where to accept connections.
     pub listen: SocketAddr,
     /// Which clients may purge.
@@ -67,7 +67,7 @@ pub struct Timeouts {
     pub again: Duration,
 }
 
-impl Config {
+impl BroadcasterConfig {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Self, Vec<Problem>> {
         Self::from_variables(environment())

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::call::{self, Failure, PeerAnswer};
-use super::config::{Config, Timeouts};
+use super::config::{BroadcasterConfig, Timeouts};
 use super::discovery::Discovery;
 use super::error::PurgeError;
 use super::purge_request::Purge;
@@ -41,7 +41,7 @@ struct Service {
 }
 
 impl Fanout {
-    pub(super) fn new(config: &Config) -> Result<Self, InvalidHeaderValue> {
+    pub(super) fn new(config: &BroadcasterConfig) -> Result<Self, InvalidHeaderValue> {
         let services = &config.services;
         Ok(Self {
             varnish: Service::new(&services.varnish)?,

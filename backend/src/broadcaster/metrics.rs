@@ -10,13 +10,13 @@ use crate::telemetry::counts::{Counts, Timings};
 
 /// The metrics and their registry.
 #[derive(Debug)]
-pub(super) struct Metrics {
+pub(super) struct FanoutMetrics {
     registry: Registry,
     fanouts: Counts<PurgeOutcome>,
     endpoint_duration: Timings,
 }
 
-impl Metrics {
+impl FanoutMetrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("endpoint_broadcaster");
         let fanouts = Counts::new();

@@ -23,11 +23,11 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(100);
 /// The breaker of one store.
 #[derive(Debug)]
 pub struct Breaker {
-    state: Mutex<State>,
+    state: Mutex<Circuit>,
 }
 
 #[derive(Debug)]
-enum State {
+enum Circuit {
     Closed { failures: u32 },
     Open { until: Instant },
     Probing,
@@ -54,7 +54,7 @@ impl Breaker {
     /// A closed breaker.
     pub fn new() -> Self {
         Self {
-            state: Mutex::new(State::Closed { failures: 0 }),
+            state: Mutex::new(Circuit::Closed { failures: 0 }),
         }
     }
 
@@ -62,10 +62,10 @@ impl Breaker {
     pub fn ask(&self) -> Result<Attempt<'_>, Instant> {
         let mut state = self.state();
         match *state {
-            State::Closed { .. } => {}
-            State::Open { until } if until <= Instant::now() => *state = State::Probing,
-            State::Open { until } => return Err(until),
-            State::Probing => return Err(Instant::now() + PROBE_PATIENCE),
+            Circuit::Closed { .. } => {}
+            Circuit::Open { until } if until <= Instant::now() => *state = Circuit::Probing,
+            Circuit::Open { until } => return Err(until),
+            Circuit::Probing => return Err(Instant::now() + PROBE_PATIENCE),
         }
         Ok(Attempt { breaker: self })
     }
@@ -73,13 +73,13 @@ impl Breaker {
     /// The breaker's state, for metrics and the page.
     pub fn describe(&self) -> BreakerState {
         match *self.state() {
-            State::Closed { .. } => BreakerState::Closed,
-            State::Open { .. } => BreakerState::Open,
-            State::Probing => BreakerState::HalfOpen,
+            Circuit::Closed { .. } => BreakerState::Closed,
+            Circuit::Open { .. } => BreakerState::Open,
+            Circuit::Probing => BreakerState::HalfOpen,
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Circuit> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,18 +89,18 @@ impl Attempt<'_> {
     pub fn report(self, success: bool) -> Change {
         let mut state = self.breaker.state();
         let (next, change) = match (&*state, success) {
-            (State::Closed { .. }, true) => (State::Closed { failures: 0 }, Change::None),
+            (Circuit::Closed { .. }, true) => (Circuit::Closed { failures: 0 }, Change::None),
             // A late success of an operation that began before counts like a probe's.
-            (_, true) => (State::Closed { failures: 0 }, Change::Closed),
-            (State::Closed { failures }, false) if failures + 1 < FAILURES_TO_OPEN => (
-                State::Closed {
+            (_, true) => (Circuit::Closed { failures: 0 }, Change::Closed),
+            (Circuit::Closed { failures }, false) if failures + 1 < FAILURES_TO_OPEN => (
+                Circuit::Closed {
                     failures: failures + 1,
                 },
                 Change::None,
             ),
-            (State::Closed { .. }, false) => (open(), Change::Opened),
-            (State::Open { until }, false) => (State::Open { until: *until }, Change::None),
-            (State::Probing, false) => (open(), Change::None),
+            (Circuit::Closed { .. }, false) => (open(), Change::Opened),
+            (Circuit::Open { until }, false) => (Circuit::Open { until: *until }, Change::None),
+            (Circuit::Probing, false) => (open(), Change::None),
         };
         *state = next;
         change
@@ -110,16 +110,16 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         let mut state = self.breaker.state();
-        if matches!(*state, State::Probing) {
-            *state = State::Open {
+        if matches!(*state, Circuit::Probing) {
+            *state = Circuit::Open {
                 until: Instant::now(),
             };
         }
     }
 }
 
-fn open() -> State {
-    State::Open {
+fn open() -> Circuit {
+    Circuit::Open {
         until: Instant::now() + PAUSE,
     }
 }

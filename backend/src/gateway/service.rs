@@ -26,7 +26,7 @@ use crate::gateway::routes::{embeddings, health, page, passthrough, purge};
 use crate::gateway::status::ErrorKind;
 use crate::http::error::Error;
 use crate::http::paths::EMBEDDINGS;
-use crate::http::server::BeyondBound;
+use crate::http::server::{BeyondBound, TwoLengths};
 use crate::http::{headers, probes};
 use crate::resolver::permits::RequestHold;
 use crate::resolver::request_context::RequestContext;
@@ -75,9 +75,9 @@ impl Gateway {
     + Sync
     + 'static {
         service_fn(move |request: Request<Incoming>| {
-            let answer = match headers::names_one_host(&request) {
-                true => Either::Left(self.answer(request)),
-                false => Either::Right(ready(refused(Error::InvalidHost))),
+            let answer = match misframed(&request) {
+                None => Either::Left(self.answer(request)),
+                Some(error) => Either::Right(ready(refused(error))),
             };
             answer.map(Ok)
         })
@@ -157,6 +157,15 @@ impl Gateway {
             })
         })
     }
+}
+
+/// What is wrong with a request before anything of it counts.
+fn misframed(request: &Request<Incoming>) -> Option<Error> {
+    if !headers::names_one_host(request) {
+        return Some(Error::InvalidHost);
+    }
+    let lengths = request.extensions().get::<TwoLengths>();
+    lengths.map(|_| Error::TwoLengths)
 }
 
 /// What never was a request.

@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 use self::errors::RecentErrors;
 pub use self::errors::{ErrorKind, RecentError};
-pub use self::figures::{Inputs, MemoryStatus, Requests, StoreStatus, Tokens, UpstreamStatus};
+pub use self::figures::{
+    Inputs, MemoryStatus, Requests, StoreStatus, TokenFigures, UpstreamStatus,
+};
 use crate::config::build::VERSION;
 use crate::config::{StatusPage, StorePlace};
 use crate::embeddings::clock;
@@ -46,7 +48,7 @@ pub struct Status<'a> {
     /// In dollars for a million tokens, until the viewer sets another price.
     pub token_price: f64,
     pub inputs: Inputs,
-    pub tokens: Tokens,
+    pub tokens: TokenFigures,
     pub requests: Requests,
     pub memory: MemoryStatus,
     pub store: StoreStatus,
@@ -82,7 +84,7 @@ impl StatusState {
             now_ms: clock::unix_ms(),
             token_price: self.token_price,
             inputs: Inputs::read(metrics),
-            tokens: Tokens::read(metrics),
+            tokens: TokenFigures::read(metrics),
             requests: Requests::read(metrics, gauges),
             memory: MemoryStatus::read(gauges.memory),
             store: StoreStatus::read(metrics, gauges.store, self.store),

@@ -47,6 +47,8 @@ pub enum Error {
     },
     #[error("The request must have one Host header.")]
     InvalidHost,
+    #[error("Content-Length and Transfer-Encoding must not stand in one request.")]
+    TwoLengths,
     #[error("This path does not take this method.")]
     MethodNotAllowed,
     #[error("There is nothing at this path. The API is below /v1/.")]
@@ -109,6 +111,7 @@ impl Error {
             Self::NotJson
             | Self::BodyBroken
             | Self::InvalidHost
+            | Self::TwoLengths
             | Self::TooManyInputs { .. }
             | Self::InputTooLarge { .. }
             | Self::Tag(_)
@@ -146,6 +149,7 @@ impl Error {
             Self::InputRefused { .. } => "input_too_long",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidHost => "invalid_host",
+            Self::TwoLengths => "two_lengths",
             Self::NotFound => "not_found",
             Self::DotSegments => "invalid_path",
             Self::RouteNotAllowed => "route_not_allowed",

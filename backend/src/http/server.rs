@@ -5,6 +5,7 @@
 
 mod activity;
 mod connection;
+mod head;
 mod places;
 mod stall_guard;
 mod streams;
@@ -25,8 +26,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::connection::Connections;
+pub use self::head::TwoLengths;
 pub use self::places::BeyondBound;
-use self::places::{Place, Places};
+use self::places::{ConnectionPlace, Places};
 use crate::config::Limits;
 
 /// Pause after a failed accept: while no file descriptor is free, the next one fails too.
@@ -116,7 +118,7 @@ pub fn stop_signal(
 }
 
 /// Accepts a connection when there is a place for it.
-async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, Place)> {
+async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, ConnectionPlace)> {
     let place = places.next().await.ok()?;
     loop {
         match listener.accept().await {

@@ -13,12 +13,12 @@ use crate::http::error::Error;
 #[derive(Debug)]
 pub struct RequestHold {
     bytes: Reservation,
-    place: OnceLock<Place>,
+    place: OnceLock<HeldPlace>,
 }
 
 /// A place among the requests that run.
 #[derive(Debug)]
-struct Place {
+struct HeldPlace {
     _of_all: OwnedSemaphorePermit,
     _of_streams: Option<OwnedSemaphorePermit>,
 }
@@ -76,7 +76,7 @@ impl RequestHold {
 
     fn take(&self, permits: &Permits, streams: Option<OwnedSemaphorePermit>) -> Result<(), Error> {
         let place = Arc::clone(&permits.free).try_acquire_owned();
-        let place = Place {
+        let place = HeldPlace {
             _of_all: place.map_err(|_| Error::Busy)?,
             _of_streams: streams,
         };

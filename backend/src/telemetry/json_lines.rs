@@ -43,14 +43,14 @@ pub(super) fn write_object(
     line: &mut LogLine,
     level: Level,
     target: &str,
-    write_members: impl FnOnce(&mut Members<'_>),
+    write_members: impl FnOnce(&mut LineMembers<'_>),
 ) {
     line.push("{\"timestamp\":\"");
     line.push_time(SystemTime::now());
     line.push("\",\"level\":\"");
     line.push(level.as_str());
     line.push("\"");
-    write_members(&mut Members(line));
+    write_members(&mut LineMembers(line));
     line.push(",\"target\":\"");
     line.push(target);
     line.push("\"}\n");
@@ -58,9 +58,9 @@ pub(super) fn write_object(
 
 /// Writes further members of an object.
 #[derive(Debug)]
-pub(super) struct Members<'a>(&'a mut LogLine);
+pub(super) struct LineMembers<'a>(&'a mut LogLine);
 
-impl Members<'_> {
+impl LineMembers<'_> {
     /// Writes a name, which the value must follow.
     #[inline(always)]
     pub(super) fn name(&mut self, name: &str) -> &mut LogLine {
@@ -77,7 +77,7 @@ impl Members<'_> {
     }
 }
 
-impl Visit for Members<'_> {
+impl Visit for LineMembers<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let line = self.name(field.name());
         match value.is_finite() {

@@ -36,12 +36,12 @@ pub struct LogWriter(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<Lines>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Lines {
     waiting: Vec<u8>,
     /// Whether the thread is writing lines that it took out.
     writing: bool,
@@ -69,7 +69,7 @@ impl LogWriter {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Lines> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +109,7 @@ impl Shared {
     }
 
     fn wait_until_written(&self, patience: Duration) -> bool {
-        let unwritten = |state: &mut State| state.writing || !state.waiting.is_empty();
+        let unwritten = |state: &mut Lines| state.writing || !state.waiting.is_empty();
         let waited = self
             .changed
             .wait_timeout_while(self.state(), patience, unwritten);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing::Level;
 
-use super::json_lines::{self, Members};
+use super::json_lines::{self, LineMembers};
 use super::labels::{Bypass, Label as _};
 use super::log_line::{LogLine, is_plain};
 use super::log_writer::LogWriter;
@@ -148,7 +148,7 @@ trait Fields {
     }
 }
 
-impl Fields for Members<'_> {
+impl Fields for LineMembers<'_> {
     #[inline(always)]
     fn name(&mut self, name: &'static str) -> &mut LogLine {
         self.name(name)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
 
@@ -73,6 +73,9 @@ impl AnswerRoom {
         }
         let body = self.take(body).await?;
         let body = codings::decode(&parts.headers, body, self.limit()).await;
+        if let (true, Ok(body)) = (parts.headers.contains_key(CONTENT_ENCODING), &body) {
+            self.reservation.count(body.len());
+        }
         match status {
             // Any of them may hold vectors; its body shows it.
             status if status.is_success() => {
@@ -123,4 +126,31 @@ fn unreadable(status: StatusCode) -> Bytes {
     let message = format!("The upstream answered {status} with a body that cannot be decoded.");
     let error = error::object(status, &message, None, error::UPSTREAM_REFUSED.0);
     json!({ "error": error }).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+    use crate::http::byte_budget::ByteBudget;
+
+    #[tokio::test]
+    async fn what_is_unpacked_takes_of_the_budget_too() {
+        let budget = ByteBudget::new(16 << 20);
+        let room = AnswerRoom::new(1, budget.reservation());
+        let text = vec![b' '; 100_000];
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(&text).unwrap();
+        let body = reqwest::Body::from(packed.finish().unwrap());
+        let answer = Response::builder().header(CONTENT_ENCODING, "gzip");
+        let (_, body) = room.read(answer.body(body).unwrap()).await.unwrap();
+        assert_eq!(body, text);
+        assert!(budget.in_use() > text.len());
+        drop(room);
+        assert_eq!(budget.in_use(), 0);
+    }
 }

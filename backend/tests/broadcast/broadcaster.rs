@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use embedding_gateway::broadcaster::config::Config;
+use embedding_gateway::broadcaster::config::BroadcasterConfig;
 use embedding_gateway::broadcaster::{Broadcaster, build_router};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -49,7 +49,7 @@ impl Service {
         let more = more
             .iter()
             .map(|&(name, value)| (name.into(), value.into()));
-        let config = Config::from_variables(own.into_iter().chain(more)).unwrap();
+        let config = BroadcasterConfig::from_variables(own.into_iter().chain(more)).unwrap();
         let broadcaster = Broadcaster::new(config).unwrap();
         Self {
             router: build_router(Arc::clone(&broadcaster)),

@@ -91,7 +91,7 @@ fn every_setting_of_the_broadcaster_is_refused_by_name_or_taken() {
             let others = given.into_iter().filter(|(other, _)| *other != name);
             let variables = others.chain([(name, value)]);
             let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            match broadcaster::config::Config::from_variables(variables) {
+            match broadcaster::config::BroadcasterConfig::from_variables(variables) {
                 Ok(config) => drop(broadcaster::Broadcaster::new(config).unwrap()),
                 // The grace must be longer than other times, and a token is a choice.
                 Err(problems) => assert!(

@@ -155,3 +155,50 @@ async fn http_2_is_spoken_too() {
     assert_eq!(answer.version(), http::Version::HTTP_2);
     assert_eq!(answer.status(), 200);
 }
+
+/// A request hidden behind another one's end.
+const HIDDEN: &str = "GET /v1/hidden HTTP/1.1\r\nhost: x\r\n\r\n";
+
+#[tokio::test]
+async fn two_lengths_in_one_request_are_refused_and_hide_nothing() {
+    let (upstream, gateway) = Setup::new().start().await;
+    let (address, _serving) = gateway.serve().await;
+    let body = r#"{"model":"m","input":"a"}"#;
+    let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let te = "transfer-encoding: chunked\r\n";
+    let cl = &format!("Content-Length: {}\r\n", body.len());
+    let before = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nno";
+    for path in ["/v1/embeddings", "/v1/chat/completions", "/healthz"] {
+        for (earlier, lengths) in [
+            ("", format!("{te}{cl}")),
+            ("", format!("{cl}{te}")),
+            ("", format!("{cl}{te}{cl}")),
+            // Sent together with the request before it.
+            (before, format!("{te}{cl}")),
+        ] {
+            let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{lengths}\r\n");
+            let answer = exchange(address, &format!("{earlier}{head}{chunks}{HIDDEN}")).await;
+            assert!(answer.contains("two_lengths"), "{lengths}: {answer}");
+            let answers = 1 + usize::from(!earlier.is_empty());
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), answers, "{answer}");
+        }
+    }
+    let other = format!("content-length: {}\r\n", body.len() + 1);
+    for lengths in [format!("{cl}{other}"), format!("content-length: 1, 2\r\n")] {
+        let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n{lengths}\r\n");
+        let answer = exchange(address, &format!("{head}{body}{HIDDEN}")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{lengths}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    }
+    assert_eq!(upstream.call_count(), 0);
+    // The same length twice says one thing; and so does a request in chunks whose body names a length.
+    let ended = "connection: close\r\n";
+    for framed in [
+        format!("{cl}{cl}{ended}\r\n{body}"),
+        format!("{te}{ended}\r\n{chunks}"),
+    ] {
+        let head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\n";
+        let answer = exchange(address, &format!("{head}{framed}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}

@@ -127,6 +127,81 @@ async fn either_signal_ends_it_in_order() {
     }
 }
 
+const ANSWER: &str = r#"{"data":[{"index":0,"embedding":[1.5]}]}"#;
+
+/// Asks for one vector.
+async fn ask(address: &str) -> TcpStream {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let body = r#"{"model":"m","input":"a"}"#;
+    let length = body.len();
+    let head =
+        format!("POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    let sent = format!("{head}{body}");
+    client.write_all(sent.as_bytes()).await.unwrap();
+    client
+}
+
+/// Takes the gateway's call.
+async fn called(upstream: &TcpListener) -> TcpStream {
+    let (mut call, _) = timeout(PATIENCE, upstream.accept()).await.unwrap().unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"}") {
+        assert_ne!(call.read_buf(&mut seen).await.unwrap(), 0);
+    }
+    call
+}
+
+async fn answer(call: &mut TcpStream) {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+        ANSWER.len()
+    );
+    let text = format!("{head}{ANSWER}");
+    call.write_all(text.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_does_not_keep_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", directory.path().display());
+    for hangs in [false, true] {
+        if hangs {
+            replace_by_pipes(directory.path());
+        }
+        let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", upstream.local_addr().unwrap());
+        let variables = [
+            ("OPENAI_BASE_URL", &*base),
+            ("STORE", &store),
+            ("SHUTDOWN_GRACE", "3s"),
+        ];
+        let (mut child, address) = start(&variables).await;
+        let mut client = ask(&address).await;
+        answer(&mut called(&upstream).await).await;
+        let mut seen = [0; 12];
+        let read = timeout(PATIENCE, client.read_exact(&mut seen)).await;
+        read.unwrap().unwrap();
+        assert_eq!(&seen, b"HTTP/1.1 200", "{hangs}");
+        signal(&child, "TERM");
+        let status = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(0), "{hangs}");
+    }
+}
+
+/// Whatever opens one of these pipes waits for a writer for ever.
+fn replace_by_pipes(directory: &std::path::Path) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            replace_by_pipes(&path);
+            continue;
+        }
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+    }
+}
+
 #[tokio::test]
 async fn a_running_request_is_finished_and_its_vector_written() {
     let directory = tempfile::tempdir().unwrap();
@@ -135,35 +210,15 @@ async fn a_running_request_is_finished_and_its_vector_written() {
     let base = format!("http://{}", upstream.local_addr().unwrap());
     let (mut child, address) = start(&[("OPENAI_BASE_URL", &base), ("STORE", &store)]).await;
 
-    let mut client = TcpStream::connect(&address).await.unwrap();
-    let body = r#"{"model":"m","input":"a"}"#;
-    let head = format!(
-        "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    client
-        .write_all(format!("{head}{body}").as_bytes())
-        .await
-        .unwrap();
-    let (mut call, _) = timeout(PATIENCE, upstream.accept()).await.unwrap().unwrap();
-    let mut seen = Vec::new();
-    while !seen.ends_with(b"}") {
-        assert_ne!(call.read_buf(&mut seen).await.unwrap(), 0);
-    }
+    let mut client = ask(&address).await;
+    let mut call = called(&upstream).await;
 
     signal(&child, "TERM");
     // A refused connection shows that the signal arrived.
     while TcpStream::connect(&address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let answer = r#"{"data":[{"index":0,"embedding":[1.5]}]}"#;
-    let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
-        answer.len()
-    );
-    call.write_all(format!("{head}{answer}").as_bytes())
-        .await
-        .unwrap();
+    answer(&mut call).await;
 
     let mut text = String::new();
     timeout(PATIENCE, client.read_to_string(&mut text))

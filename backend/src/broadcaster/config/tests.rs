@@ -35,7 +35,9 @@ fn the_backend_and_varnish_are_two() {
             ("BACKEND_SERVICE", "backend:8080"),
             ("ALLOW_ANONYMOUS_PURGE", "true"),
         ];
-        Config::from_variables(variables.map(|(name, value)| (name.into(), value.into())))
+        BroadcasterConfig::from_variables(
+            variables.map(|(name, value)| (name.into(), value.into())),
+        )
     };
     assert!(read("varnish:8080").is_ok());
     let problems = read("Backend:8080").unwrap_err();

@@ -125,9 +125,38 @@ fn marker(object: &ObjectMeta) -> Option<Marker> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::UNIX_EPOCH;
 
+    use object_store::memory::InMemory;
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::telemetry::Metrics;
+
+    #[tokio::test(start_paused = true)]
+    async fn any_number_of_markers_is_read_however_long_that_takes() {
+        const MARKERS: u64 = 25_000;
+        let patience = Duration::from_secs(2);
+        let objects = InMemory::new();
+        for time in 0..MARKERS {
+            let path = Marker::new(Tag::model("m"), time).path;
+            objects.put(&path, PutPayload::new()).await.unwrap();
+        }
+        let slow = ThrottleConfig {
+            wait_list_per_entry: Duration::from_millis(1),
+            ..ThrottleConfig::default()
+        };
+        let objects = Box::new(ThrottledStore::new(objects, slow));
+        let metrics = Arc::new(Metrics::new());
+        let store = Store::on(objects, Path::default(), patience, 1, metrics);
+        let (mut read, mut after, began) = (0, None, Instant::now());
+        let listed = store.read_markers(&mut after, patience, |_| read += 1);
+        listed.await.unwrap();
+        assert_eq!((read, after), (MARKERS, None));
+        assert!(began.elapsed() > 10 * patience);
+    }
 
     fn object(location: Path, written_ms: u64) -> ObjectMeta {
         ObjectMeta {

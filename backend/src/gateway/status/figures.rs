@@ -24,7 +24,7 @@ pub struct Inputs {
 /// Tokens of embeddings calls, of all models together.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
-pub struct Tokens {
+pub struct TokenFigures {
     pub nominal: u64,
     pub billed: u64,
     pub saved: u64,
@@ -97,7 +97,7 @@ impl Inputs {
     }
 }
 
-impl Tokens {
+impl TokenFigures {
     pub(super) fn read(metrics: &Metrics) -> Self {
         let totals = metrics.token_totals();
         Self {

@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep_until};
 
 /// The requests of one connection.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<State>);
+pub(super) struct Activity(Mutex<RunningRequests>);
 
 #[derive(Debug)]
-struct State {
+struct RunningRequests {
     running: usize,
     /// When the last one began or ended.
     changed: Instant,
@@ -23,7 +23,7 @@ pub(super) struct Running(Arc<Activity>);
 impl Default for Activity {
     fn default() -> Self {
         let changed = Instant::now();
-        Self(Mutex::new(State {
+        Self(Mutex::new(RunningRequests {
             running: 0,
             changed,
         }))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryFutureExt;
+use http::header::TRANSFER_ENCODING;
 use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -20,10 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::ConnectionLimits;
 use super::activity::Activity;
-use super::places::{BeyondBound, Place};
+use super::head::{HeadBytes, TwoLengths};
+use super::places::{BeyondBound, ConnectionPlace};
 use super::stall_guard::{Read, StallGuard};
 use super::streams::{self, Streams};
 use super::timer::ReusedTimer;
+use crate::http::headers;
 
 /// Most headers of an HTTP/1 request, as many as Varnish takes (`http_max_hdr`): behind it stand
 /// 200 of a client and what the proxies add. hyper's own limit is 100.
@@ -55,6 +58,7 @@ struct Watch {
     begun: Arc<SetOnce<bool>>,
     reader: Arc<StallGuard>,
     activity: Arc<Activity>,
+    head: Arc<HeadBytes>,
 }
 
 impl<S> Connections<S> {
@@ -72,7 +76,7 @@ impl<S> Connections<S> {
         self.stopping.cancel();
     }
 
-    fn builder(&self, place: &Place) -> Builder<Streams> {
+    fn builder(&self, place: &ConnectionPlace) -> Builder<Streams> {
         let mut builder = self.builder.clone();
         let mut http1 = builder.http1();
         http1.timer(ReusedTimer::default());
@@ -91,14 +95,14 @@ where
     S::Future: Send,
     B: Body<Data = Bytes, Error = axum::Error> + Send + Unpin + 'static,
 {
-    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, place: Place) {
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, place: ConnectionPlace) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "small answers may be late");
         }
         let (watch, patience) = (Watch::default(), place.patience(self.patience));
         let service = watch.over(self.service.clone(), place.is_reserve);
         let builder = self.builder(&place);
-        let stream = TokioIo::new(watch.reader.at(stream));
+        let stream = TokioIo::new(watch.reader.at(stream, Arc::clone(&watch.head)));
         let mut connection = pin!(builder.serve_connection(stream, service));
         let ended = tokio::select! {
             biased;
@@ -139,22 +143,24 @@ impl Watch {
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>,
         B: Body + Unpin,
     {
-        let Self {
-            begun,
-            reader,
-            activity,
-        } = self.clone();
+        let watch = self.clone();
         service_fn(move |mut request: Request<Incoming>| {
             let is_http_2 = request.version() == Version::HTTP_2;
             // Fails for all but the first request, which is the one that counts.
-            let _known = begun.set(is_http_2);
+            let _known = watch.begun.set(is_http_2);
             if is_reserve {
                 request.extensions_mut().insert(BeyondBound);
             }
-            let reader = Arc::clone(&reader);
-            let running = is_http_2.then(|| activity.begin());
+            if heard(&watch.head, &request) {
+                request.extensions_mut().insert(TwoLengths);
+            }
+            let (reader, head) = (Arc::clone(&watch.reader), Arc::clone(&watch.head));
+            let running = is_http_2.then(|| watch.activity.begin());
             let answer = service.call(request);
             answer.map_ok(move |answer| {
+                if !is_http_2 {
+                    head.begin();
+                }
                 let reader = streams::current().unwrap_or(reader);
                 answer.map(|body| reader.reads(body, running))
             })
@@ -177,6 +183,14 @@ impl Watch {
             false => std::future::pending().await,
         }
     }
+}
+
+/// Ends the head of a request. Returns whether two headers of it say how long its body is.
+fn heard(head: &HeadBytes, request: &Request<Incoming>) -> bool {
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let length = headers::content_length(request.headers()).unwrap_or(0);
+    let has_length = head.end((!is_chunked).then_some(length));
+    is_chunked && has_length
 }
 
 fn connection_builder(limits: ConnectionLimits) -> Builder<Streams> {

@@ -25,7 +25,7 @@ pub(super) struct Places {
 
 /// One connection's.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPlace {
     _permit: OwnedSemaphorePermit,
     pub(super) is_reserve: bool,
 }
@@ -39,21 +39,21 @@ impl Places {
     }
 
     /// A place for the next connection. While there is none, clients wait to be accepted.
-    pub(super) async fn next(&self) -> Result<Place, AcquireError> {
+    pub(super) async fn next(&self) -> Result<ConnectionPlace, AcquireError> {
         let (ordinary, reserve) = (Arc::clone(&self.ordinary), Arc::clone(&self.reserve));
         let (permit, is_reserve) = tokio::select! {
             biased;
             permit = ordinary.acquire_owned() => (permit?, false),
             permit = reserve.acquire_owned() => (permit?, true),
         };
-        Ok(Place {
+        Ok(ConnectionPlace {
             _permit: permit,
             is_reserve,
         })
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     /// How long its client may take to send a request, and to read its answer.
     pub(super) fn patience(&self, usual: Duration) -> Duration {
         match self.is_reserve {

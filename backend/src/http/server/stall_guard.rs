@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
 
 use super::activity::Running;
+use super::head::HeadBytes;
 
 /// What one client reads.
 #[derive(Debug, Default)]
@@ -41,6 +42,7 @@ pub(super) struct Read<B> {
 pub(super) struct Written<S> {
     stream: S,
     reader: Arc<StallGuard>,
+    head: Arc<HeadBytes>,
 }
 
 impl StallGuard {
@@ -72,9 +74,13 @@ impl StallGuard {
     }
 
     /// Watches the client's stream.
-    pub(super) fn at<S>(self: &Arc<Self>, stream: S) -> Written<S> {
+    pub(super) fn at<S>(self: &Arc<Self>, stream: S, head: Arc<HeadBytes>) -> Written<S> {
         let reader = Arc::clone(self);
-        Written { stream, reader }
+        Written {
+            stream,
+            reader,
+            head,
+        }
     }
 }
 
@@ -136,7 +142,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Written<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.head.note(&buffer.filled()[before..]);
+        read
     }
 }
 
