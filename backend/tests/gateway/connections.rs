@@ -94,13 +94,17 @@ async fn a_request_names_its_host_once() {
 type Client = (SendRequest<Full<Bytes>>, JoinSet<()>);
 
 async fn http_2(gateway: &Gateway) -> (Client, JoinSet<()>, String) {
+    // One answer that is not read must not fill the window of all.
+    with_window(gateway, 16 << 20).await
+}
+
+async fn with_window(gateway: &Gateway, window: u32) -> (Client, JoinSet<()>, String) {
     let (address, serving) = gateway.serve().await;
     let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let mut client = Builder::new(TokioExecutor::new());
-    // One answer that is not read must not fill the window of all.
     client
         .initial_stream_window_size(64 << 10)
-        .initial_connection_window_size(16 << 20);
+        .initial_connection_window_size(window);
     let (sender, connection) = client.handshake(stream).await.unwrap();
     let mut connected = JoinSet::new();
     connected.spawn(async { connection.await.map_or_else(drop, drop) });
@@ -137,6 +141,36 @@ async fn an_answer_that_is_not_read_ends_alone() {
         .unwrap();
     assert_eq!(events.unwrap().to_bytes(), "eventevent");
     assert!(unread.into_body().collect().await.is_err());
+}
+
+#[tokio::test]
+async fn an_answer_that_fills_the_window_of_all_ends_before_its_neighbours() {
+    let upstream = Upstream::start().await;
+    let setup = Setup::new().with("HEADER_TIMEOUT", "2s");
+    let gateway = setup.before(&upstream).await;
+    let ((sender, _connected), _serving, url) = with_window(&gateway, 65_535).await;
+    let ask = async |inputs: Vec<String>| {
+        let body = json!({"model": "m", "input": inputs, "dimensions": 1536}).to_string();
+        let request = Request::post(format!("{url}/v1/embeddings")).header("authorization", KEY);
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        sender.clone().send_request(request).await.unwrap()
+    };
+    let texts = |from: usize, count: usize| (from..from + count).map(|n| n.to_string()).collect();
+    gateway.warm_up().await;
+    let unread = ask(texts(0, 100)).await;
+    let neighbours = [ask(texts(100, 3)).await, ask(texts(200, 3)).await];
+    assert_eq!(gateway.app.permits.in_use(), 3);
+    let waiting = async {
+        while gateway.app.permits.in_use() == 3 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.unwrap();
+    drop(unread);
+    for neighbour in neighbours {
+        let answer = timeout(PATIENCE, neighbour.into_body().collect()).await;
+        assert!(answer.unwrap().is_ok());
+    }
 }
 
 #[tokio::test]

@@ -184,7 +184,10 @@ async fn two_lengths_in_one_request_are_refused_and_hide_nothing() {
         }
     }
     let other = format!("content-length: {}\r\n", body.len() + 1);
-    for lengths in [format!("{cl}{other}"), format!("content-length: 1, 2\r\n")] {
+    for lengths in [
+        format!("{cl}{other}"),
+        "content-length: 1, 2\r\n".to_owned(),
+    ] {
         let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n{lengths}\r\n");
         let answer = exchange(address, &format!("{head}{body}{HIDDEN}")).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{lengths}: {answer}");

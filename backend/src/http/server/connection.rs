@@ -45,7 +45,7 @@ const SEND_BUFFER: usize = 128 << 10;
 
 /// What all connections share.
 pub(super) struct Connections<S> {
-    builder: Builder<Streams>,
+    limits: ConnectionLimits,
     service: S,
     patience: Duration,
     stopping: CancellationToken,
@@ -64,7 +64,7 @@ struct Watch {
 impl<S> Connections<S> {
     pub(super) fn new(service: S, limits: ConnectionLimits) -> Self {
         Self {
-            builder: connection_builder(limits),
+            limits,
             service,
             patience: limits.header_timeout,
             stopping: CancellationToken::new(),
@@ -77,7 +77,7 @@ impl<S> Connections<S> {
     }
 
     fn builder(&self, place: &ConnectionPlace) -> Builder<Streams> {
-        let mut builder = self.builder.clone();
+        let mut builder = connection_builder(self.limits);
         let mut http1 = builder.http1();
         http1.timer(ReusedTimer::default());
         if place.is_reserve {

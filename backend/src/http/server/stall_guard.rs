@@ -5,14 +5,16 @@
 //! window, while the connection itself may be busy: there each stream has a guard of its own.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
 
 use super::activity::Running;
 use super::head::HeadBytes;
@@ -26,6 +28,11 @@ pub(super) struct StallGuard {
     unread: AtomicUsize,
     /// Whether the socket is full.
     full: AtomicBool,
+    /// Bytes of answers that the client's connection took.
+    taken: AtomicUsize,
+    moved: Mutex<Option<Instant>>,
+    /// Ends the stream, for its neighbours' sake.
+    cut: Notify,
 }
 
 /// An answer's body, watched.
@@ -59,6 +66,31 @@ impl StallGuard {
             before = waits.then_some(steps);
             sleep(patience).await;
         }
+    }
+
+    /// Whether something has waited for the client for so long.
+    pub(super) fn is_idle(&self, patience: Duration) -> bool {
+        let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unread.load(Relaxed) > 0 && moved.is_some_and(|moved| moved.elapsed() >= patience)
+    }
+
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Relaxed)
+    }
+
+    /// Ends what waits for [`Self::is_cut`].
+    pub(super) fn cut(&self) {
+        self.cut.notify_one();
+    }
+
+    pub(super) async fn is_cut(&self) {
+        self.cut.notified().await;
+    }
+
+    fn step(&self, bytes: usize) {
+        self.steps.fetch_add(1, Relaxed);
+        self.taken.fetch_add(bytes, Relaxed);
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Watches an answer to the client.
@@ -110,7 +142,7 @@ impl<B: Body + Unpin> Body for Read<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        self.reader.steps.fetch_add(1, Relaxed);
+        self.reader.step(length(&frame));
         // While the body has no frame, the answer does not wait for the client. Its last frame may
         // still wait in hyper: an answer counts as read when hyper drops it.
         self.set_unread(frame.is_ready());
@@ -123,6 +155,13 @@ impl<B: Body + Unpin> Body for Read<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+fn length<D: Buf, E>(frame: &Poll<Option<Result<Frame<D>, E>>>) -> usize {
+    match frame {
+        Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, Buf::remaining),
+        _ => 0,
     }
 }
 

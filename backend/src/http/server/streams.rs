@@ -1,7 +1,11 @@
 //! The streams of HTTP/2 connections: a client that does not read one of its answers loses that
 //! stream, and not its neighbours.
+//!
+//! What is not read of one answer may fill the window of the whole connection, and then the others
+//! stand still, too. So of those that do, the one that took most ends first; it gives back what it
+//! took, and the others have their time again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use hyper::rt::Executor;
@@ -15,30 +19,67 @@ tokio::task_local! {
     static STREAM: Arc<StallGuard>;
 }
 
-/// Runs each stream as a task of its own, until it ends or its client stops reading.
+/// Runs each stream of one connection as a task of its own, until it ends or its client stops
+/// reading.
 #[derive(Clone, Debug)]
 pub(super) struct Streams {
     patience: Duration,
     tasks: TaskTracker,
+    guards: Arc<Mutex<Vec<Weak<StallGuard>>>>,
 }
 
 impl Streams {
     pub(super) fn new(patience: Duration) -> Self {
-        let tasks = TaskTracker::new();
-        Self { patience, tasks }
+        Self {
+            patience,
+            tasks: TaskTracker::new(),
+            guards: Arc::default(),
+        }
+    }
+
+    fn begin(&self) -> Arc<StallGuard> {
+        let guard = Arc::new(StallGuard::default());
+        let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        guards.retain(|guard| guard.strong_count() > 0);
+        guards.push(Arc::downgrade(&guard));
+        guard
+    }
+
+    /// Returns when this stream must end.
+    async fn stalls(&self, guard: &StallGuard) {
+        loop {
+            tokio::select! {
+                () = guard.stalls(self.patience) => {}
+                () = guard.is_cut() => return,
+            }
+            match self.greediest() {
+                Some(other) if !std::ptr::eq(&*other, guard) => other.cut(),
+                _ => return,
+            }
+        }
+    }
+
+    /// Of the streams that stand still, the one that took most.
+    fn greediest(&self) -> Option<Arc<StallGuard>> {
+        let guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = guards
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|guard| guard.is_idle(self.patience / 2));
+        idle.max_by_key(|guard| guard.taken())
     }
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let (guard, patience) = (Arc::new(StallGuard::default()), self.patience);
+        let (guard, streams) = (self.begin(), self.clone());
         let stream: TaskLocalFuture<_, F> = STREAM.scope(Arc::clone(&guard), stream);
         // hyper tells a stream's end to nothing but the client: dropped, it is reset.
         self.tasks.spawn(async move {
             tokio::select! {
                 biased;
                 _ended = stream => {}
-                () = guard.stalls(patience) => {
+                () = streams.stalls(&guard) => {
                     tracing::debug!("a client does not read an answer");
                 }
             }
