@@ -212,7 +212,12 @@ impl Stored {
     ) -> Result<Self, Unopenable> {
         let store = Store::open(configured, clock, Arc::clone(metrics))?;
         let store = Arc::new(store);
-        let writer = Writer::start(Arc::clone(&store), configured.queue, Arc::clone(metrics));
+        let writer = Writer::start(
+            Arc::clone(&store),
+            configured.queue,
+            configured.queue_bytes,
+            Arc::clone(metrics),
+        );
         let admission = Admission::new(configured.admission, configured.min_tokens);
         Ok(Self {
             store,

@@ -26,10 +26,15 @@ struct TrueWeight;
 
 impl Weighter<Key, Arc<Entry>> for TrueWeight {
     fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
-        let vector = entry.vector.kept_bytes() as u64;
-        // Allocators round up to size classes and have overhead: an eighth covers both.
-        FIXED_BYTES + vector + vector / 8
+        weight(entry)
     }
+}
+
+/// What an entry takes in memory.
+pub(super) fn weight(entry: &Entry) -> u64 {
+    let vector = entry.vector.kept_bytes() as u64;
+    // Allocators round up to size classes and have overhead: an eighth covers both.
+    FIXED_BYTES + vector + vector / 8
 }
 
 impl Memory {

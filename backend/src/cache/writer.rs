@@ -1,13 +1,14 @@
 //! Writes to the store in the background, bounded, and drained at shutdown.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::memory::weight;
 use super::store::Store;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
@@ -25,17 +26,48 @@ pub struct Writer {
     queue: mpsc::Sender<Write>,
     closing: CancellationToken,
     running: TaskTracker,
-    pending: Arc<AtomicUsize>,
+    pending: Arc<Pending>,
+    max_bytes: u64,
     metrics: Arc<Metrics>,
 }
 
+/// What is queued or being written.
+#[derive(Debug, Default)]
+struct Pending {
+    writes: AtomicUsize,
+    bytes: AtomicU64,
+}
+
+impl Pending {
+    /// Whether an entry is no more than may still wait.
+    fn add(&self, entry: &Entry, max_bytes: u64) -> bool {
+        let more = |bytes: u64| Some(bytes + weight(entry)).filter(|&bytes| bytes <= max_bytes);
+        let added = self
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        self.writes
+            .fetch_add(added.is_ok().into(), Ordering::Relaxed);
+        added.is_ok()
+    }
+
+    fn remove(&self, entry: &Entry) {
+        self.bytes.fetch_sub(weight(entry), Ordering::Relaxed);
+        self.writes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Writer {
-    /// Starts writing to `store`. At most `capacity` writes wait.
-    pub fn start(store: Arc<Store>, capacity: usize, metrics: Arc<Metrics>) -> Self {
+    /// Starts writing to `store`. At most `capacity` writes wait, and no more than `max_bytes`.
+    pub fn start(
+        store: Arc<Store>,
+        capacity: usize,
+        max_bytes: u64,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(capacity);
         let closing = CancellationToken::new();
         let running = TaskTracker::new();
-        let pending = Arc::default();
+        let pending = Arc::<Pending>::default();
         let writing = write_all(store, waiting, closing.clone(), Arc::clone(&pending));
         running.spawn(writing);
         running.close();
@@ -44,22 +76,25 @@ impl Writer {
             closing,
             running,
             pending,
+            max_bytes,
             metrics,
         }
     }
 
     /// Queues an entry, or counts it as dropped. `span` ends with the write.
     pub fn put(&self, key: Key, entry: Arc<Entry>, span: Option<Arc<Span>>) {
-        self.pending.fetch_add(1, Ordering::Relaxed);
-        if self.queue.try_send((key, entry, span)).is_err() {
-            self.pending.fetch_sub(1, Ordering::Relaxed);
+        if !self.pending.add(&entry, self.max_bytes) {
+            self.metrics.writes_dropped.inc();
+        } else if let Err(refused) = self.queue.try_send((key, entry, span)) {
+            let (_, entry, _) = refused.into_inner();
+            self.pending.remove(&entry);
             self.metrics.writes_dropped.inc();
         }
     }
 
     /// How many writes are queued or running.
     pub fn pending(&self) -> usize {
-        self.pending.load(Ordering::Relaxed)
+        self.pending.writes.load(Ordering::Relaxed)
     }
 
     /// Closes the queue, and returns when all queued writes have ended.
@@ -73,7 +108,7 @@ async fn write_all(
     store: Arc<Store>,
     waiting: mpsc::Receiver<Write>,
     closing: CancellationToken,
-    pending: Arc<AtomicUsize>,
+    pending: Arc<Pending>,
 ) {
     let (hurry, pending) = (&closing, &pending);
     let entries = stream::unfold((waiting, closing.clone()), |(mut waiting, closing)| async {
@@ -92,7 +127,7 @@ async fn write_all(
             let store = &store;
             async move {
                 store.put(&key, &entry, hurry).await;
-                pending.fetch_sub(1, Ordering::Relaxed);
+                pending.remove(&entry);
                 drop(span);
             }
         })

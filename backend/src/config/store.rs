@@ -26,6 +26,8 @@ pub struct StoreConfig {
     pub connections: usize,
     /// How many writes may wait.
     pub queue: usize,
+    /// How many bytes of them.
+    pub queue_bytes: u64,
     /// Which vectors are written.
     pub admission: StoreAdmission,
     /// Vectors that cost fewer tokens are not written.
@@ -92,6 +94,7 @@ impl StoreConfig {
         let timeout = reader.read(&var::STORE_TIMEOUT, value::patience);
         let connections = reader.read(&var::STORE_CONNECTIONS, connections);
         let queue = reader.read(&var::STORE_QUEUE, value::count);
+        let queue_bytes = reader.read(&var::STORE_QUEUE_BYTES, value::bytes);
         let admission = reader.read(&var::STORE_ADMISSION, value::admission);
         let min_tokens = reader.read(&var::STORE_MIN_TOKENS, value::parsed);
 
@@ -105,13 +108,15 @@ impl StoreConfig {
             *to_fill = endpoint;
             *settings = aws_settings(reader);
         }
-        let (timeout, connections, queue) = (timeout?, connections?, queue?);
+        let (timeout, connections) = (timeout?, connections?);
+        let (queue, queue_bytes) = (queue?, queue_bytes?);
         let (admission, min_tokens) = (admission?, min_tokens?);
         Some(place.map(|place| Self {
             place,
             timeout,
             connections,
             queue,
+            queue_bytes,
             admission,
             min_tokens,
         }))

@@ -110,6 +110,7 @@ variables! {
         STORE_TIMEOUT = "500ms", "for one look-up in the store; all of a batch together have that and 2 ms more for each input; longer counts as a miss";
         STORE_CONNECTIONS = "256", "look-ups of all requests together that run side by side; others wait, which counts as their time";
         STORE_QUEUE = "16384", "writes that may wait for the store; more are dropped and counted";
+        STORE_QUEUE_BYTES = "128MiB", "what these writes may hold in memory; more are dropped and counted, too";
         STORE_ADMISSION = "always", "what is written to the store: always (all that is paid for) or second-use (what is asked for twice)";
         STORE_MIN_TOKENS = "0", "vectors that cost fewer tokens are not written to the store";
     }

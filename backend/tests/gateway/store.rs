@@ -276,6 +276,21 @@ async fn more_than_may_wait_is_dropped_and_counted() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_slow_store_is_bounded_in_bytes() {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    bucket.set(Mood::Slow);
+    let mut variables = bucket.variables();
+    variables.push(("STORE_QUEUE_BYTES", "16KiB"));
+    let gateway = Setup::new().with_all(&variables).before(&upstream).await;
+    let inputs: Vec<String> = (0..200).map(|n| format!("text {n}")).collect();
+    let answer = gateway.embed(json!({"model": "m", "input": inputs})).await;
+    assert_eq!(answer.vectors().len(), 200);
+    // However small its vector is, an entry takes some hundred bytes.
+    assert!(gateway.metric("embedding_gateway_store_writes_dropped_total") >= 100);
+    assert!(gateway.metric("embedding_gateway_store_writes_pending") > 0);
+}
+
+#[tokio::test]
 async fn object_names_and_objects_hold_no_input_and_no_key() {
     let (_upstream, bucket, _gateway) = stocked().await;
     for (name, object) in bucket.objects() {
