@@ -52,6 +52,11 @@ fn writes_what_it_reads(key: &Key, vector: &[u8], described: &[u8]) {
         created_ms: number,
         vector: Vector::new(vector.to_vec()),
     };
+    let mut kept = Vec::new();
+    entry
+        .vector
+        .each_chunk(|chunk| kept.extend_from_slice(chunk));
+    assert_eq!(kept, vector, "every bit of it");
     let mut object = entry.to_object(key);
     assert_eq!(Entry::from_object(key, &object), Ok(entry));
     let place = number as usize % object.len();
