@@ -46,6 +46,6 @@ fn is_safe_to_hold(config: &Config, head: &Lines<'_>, ends_here: bool) {
     assert!(!ends_here && head.get("upgrade").is_none() && head.get(":protocol").is_none());
     assert_ne!(head.get(":method"), Some(&b"CONNECT"[..]));
     let length = head.get("content-length").map(String::from_utf8_lossy);
-    let length = length.and_then(|text| text.trim().parse::<u128>().ok());
+    let length = length.and_then(|text| text.trim_ascii().parse::<u128>().ok());
     assert!(length.is_none_or(|length| (1..=config.max_body_bytes.into()).contains(&length)));
 }
