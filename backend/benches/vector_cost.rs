@@ -57,7 +57,7 @@ fn write(floats: &[u8], encoding: Encoding) -> f64 {
         vector: Vector::new(floats.to_vec()),
     })];
     time(|| {
-        black_box(write_answer(black_box(&entries), &[0], encoding));
+        black_box(write_answer(black_box(&entries), &[0], encoding, None));
     })
 }
 

@@ -9,6 +9,7 @@ pub mod in_flight;
 pub mod memory;
 pub mod purges;
 pub mod store;
+pub mod texts;
 pub mod writer;
 
 use std::convert::Infallible;
@@ -24,6 +25,7 @@ use self::writer::Writer;
 use crate::config;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
+use crate::embeddings::response::FloatLists;
 use crate::telemetry::{MemoryGauges, Metrics, Span, StoreGauges};
 
 /// All tiers.
@@ -134,6 +136,12 @@ impl Cache {
             Some(entry)
         };
         keys.into_iter().zip(fresh).map(remember).collect()
+    }
+
+    /// The texts of vectors that are often asked for as floats, if there is memory for any.
+    pub fn float_lists(&self) -> Option<&dyn FloatLists> {
+        let memory = self.memory.as_ref()?;
+        Some(memory.texts())
     }
 
     /// Whether there is a store.

@@ -1,10 +1,12 @@
-//! The memory tier: bounded in bytes, each entry weighed with its overhead.
+//! The memory tier: bounded in bytes, each entry weighed with its overhead. A part of the bound is
+//! for the texts of vectors that are often asked for as floats.
 
 use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::texts::Texts;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 use crate::telemetry::MemoryGauges;
@@ -15,10 +17,15 @@ const FIXED_BYTES: u64 = 320;
 /// The entry size that the table's capacity assumes: 1,536 float16s and the fixed part.
 const USUAL_BYTES: u64 = 3 * 1024 + FIXED_BYTES;
 
+/// One part of so many of the bound is for texts. A text takes three to six times the memory of its
+/// vector, and saves a fraction of what a vector saves.
+const TEXTS_SHARE: u64 = 16;
+
 /// The memory tier.
 #[derive(Debug)]
 pub struct Memory {
     entries: Cache<Key, Arc<Entry>, TrueWeight>,
+    texts: Texts,
 }
 
 #[derive(Clone, Debug)]
@@ -32,17 +39,24 @@ impl Weighter<Key, Arc<Entry>> for TrueWeight {
 
 /// What an entry takes in memory.
 pub(super) fn weight(entry: &Entry) -> u64 {
-    let vector = entry.vector.kept_bytes() as u64;
+    weight_of(entry.vector.kept_bytes())
+}
+
+/// What so many bytes take with all around them.
+pub(super) fn weight_of(bytes: usize) -> u64 {
+    let bytes = bytes as u64;
     // Allocators round up to size classes and have overhead: an eighth covers both.
-    FIXED_BYTES + vector + vector / 8
+    FIXED_BYTES + bytes + bytes / 8
 }
 
 impl Memory {
     /// A tier of at most `bytes`; `None` if `bytes` is 0.
     pub fn new(bytes: u64) -> Option<Self> {
         let usual_count = usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX);
-        let entries = Cache::with_weighter(usual_count.max(1), bytes, TrueWeight);
-        (bytes > 0).then_some(Self { entries })
+        let for_texts = bytes / TEXTS_SHARE;
+        let entries = Cache::with_weighter(usual_count.max(1), bytes - for_texts, TrueWeight);
+        let texts = Texts::new(for_texts);
+        (bytes > 0).then_some(Self { entries, texts })
     }
 
     /// The entry of a key.
@@ -55,16 +69,21 @@ impl Memory {
         self.entries.insert(key, entry);
     }
 
-    /// The bytes that all entries take.
+    /// The texts of vectors.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
+    }
+
+    /// The bytes that all entries and texts take.
     pub fn bytes(&self) -> u64 {
-        self.entries.weight()
+        self.entries.weight() + self.texts.bytes()
     }
 
     /// How full it is.
     pub fn gauges(&self) -> MemoryGauges {
         MemoryGauges {
             bytes: self.bytes(),
-            limit_bytes: self.entries.capacity(),
+            limit_bytes: self.entries.capacity() + self.texts.limit_bytes(),
             entries: self.entries.len(),
         }
     }

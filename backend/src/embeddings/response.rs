@@ -43,14 +43,33 @@ pub fn is_written_whole(entries: &[Arc<Entry>], places: &[usize], encoding: Enco
     capacity(entries, places, encoding) <= limit
 }
 
+/// Writes vectors as lists of decimals, and may have the lists of some at hand.
+pub trait FloatLists {
+    /// Appends what [`push_list`] would.
+    fn push_list(&self, body: &mut Vec<u8>, entry: &Arc<Entry>);
+}
+
 /// The body of a 200: one item for each of `places`, which point into `entries`.
 ///
 /// The model's name is that of the first place; tokens are the nominal sum over all places.
-pub fn write_answer(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> Vec<u8> {
+pub fn write_answer(
+    entries: &[Arc<Entry>],
+    places: &[usize],
+    encoding: Encoding,
+    lists: Option<&dyn FloatLists>,
+) -> Vec<u8> {
     let mut body = Vec::with_capacity(capacity(entries, places, encoding));
     push_head(&mut body);
     for (index, &place) in places.iter().enumerate() {
-        push_item(&mut body, index, &entries[place].vector, encoding);
+        let entry = &entries[place];
+        match (encoding, lists) {
+            (Encoding::Float, Some(lists)) => {
+                push_item_head(&mut body, index);
+                lists.push_list(&mut body, entry);
+                body.push(b'}');
+            }
+            _ => push_item(&mut body, index, &entry.vector, encoding),
+        }
     }
     push_tail(&mut body, entries, places);
     body
@@ -103,14 +122,18 @@ fn push_head(body: &mut Vec<u8>) {
 }
 
 fn push_item(body: &mut Vec<u8>, index: usize, vector: &Vector, encoding: Encoding) {
+    push_item_head(body, index);
+    push_vector(body, vector, encoding);
+    body.push(b'}');
+}
+
+fn push_item_head(body: &mut Vec<u8>, index: usize) {
     if index > 0 {
         body.push(b',');
     }
     body.extend_from_slice(br#"{"object":"embedding","index":"#);
     push_integer(body, index as u64);
     body.extend_from_slice(br#","embedding":"#);
-    push_vector(body, vector, encoding);
-    body.push(b'}');
 }
 
 fn push_tail(body: &mut Vec<u8>, entries: &[Arc<Entry>], places: &[usize]) {
@@ -153,6 +176,11 @@ fn push_vector(body: &mut Vec<u8>, vector: &Vector, encoding: Encoding) {
         }
         Encoding::Float => decimal::push_list(body, vector),
     }
+}
+
+/// Appends the vector of an entry as a list of decimals.
+pub fn push_list(body: &mut Vec<u8>, entry: &Entry) {
+    decimal::push_list(body, &entry.vector);
 }
 
 fn push_integer(body: &mut Vec<u8>, number: u64) {

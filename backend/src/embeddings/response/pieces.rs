@@ -123,7 +123,7 @@ mod tests {
 
     fn pieces(places: &[usize], encoding: Encoding) -> (Vec<Vec<u8>>, Vec<u8>) {
         let entries = vec![entry(1536), entry(3), entry(40_000)];
-        let whole = write_answer(&entries, places, encoding);
+        let whole = write_answer(&entries, places, encoding, None);
         let pieces = Pieces::new(entries, places.to_vec(), encoding);
         (pieces.collect(), whole)
     }

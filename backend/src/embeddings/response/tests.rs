@@ -21,7 +21,7 @@ fn entry(numbers: &[f32], tokens: u32) -> Arc<Entry> {
 }
 
 fn written(entries: &[Arc<Entry>], places: &[usize], encoding: Encoding) -> Value {
-    serde_json::from_slice(&write_answer(entries, places, encoding)).unwrap()
+    serde_json::from_slice(&write_answer(entries, places, encoding, None)).unwrap()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn the_buffer_is_not_outgrown() {
     let numbers: Vec<f32> = (1..=1536).map(|n| (n as f32).sin() / 27.7).collect();
     let entries = [entry(&numbers, 1)];
     for encoding in [Encoding::Float, Encoding::Base64] {
-        let body = write_answer(&entries, &[0], encoding);
+        let body = write_answer(&entries, &[0], encoding, None);
         assert!(
             body.len() <= capacity(&entries, &[0], encoding),
             "{encoding:?}"

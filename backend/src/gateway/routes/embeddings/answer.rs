@@ -8,7 +8,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use super::Answered;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::request::Encoding;
-use crate::embeddings::response::{self, Pieces};
+use crate::embeddings::response::{self, FloatLists, Pieces, write_answer};
 use crate::gateway::app::App;
 use crate::gateway::observed_body::ResponseBody;
 use crate::http::error::{Error, NO_STORE, UpstreamRefusal};
@@ -65,7 +65,8 @@ impl ResponsePlan {
         let scope = call.scope.as_ref().unwrap_or(&self.scope);
         let cache_control = self.cache_control(app, scope, &entries);
         let tags = tags::of_answer(&self.model, scope, &self.own);
-        let mut response = Response::new(content(entries, self.places, self.encoding));
+        let lists = app.resolver.cache().float_lists();
+        let mut response = Response::new(content(entries, self.places, self.encoding, lists));
         let headers = response.headers_mut();
         *headers = call.headers;
         headers.reserve(OWN_HEADERS);
@@ -108,9 +109,14 @@ impl ResponsePlan {
     }
 }
 
-fn content(entries: Vec<Arc<Entry>>, places: Vec<usize>, encoding: Encoding) -> ResponseBody {
+fn content(
+    entries: Vec<Arc<Entry>>,
+    places: Vec<usize>,
+    encoding: Encoding,
+    lists: Option<&dyn FloatLists>,
+) -> ResponseBody {
     match response::is_written_whole(&entries, &places, encoding) {
-        true => ResponseBody::Whole(response::write_answer(&entries, &places, encoding).into()),
+        true => ResponseBody::Whole(write_answer(&entries, &places, encoding, lists).into()),
         false => ResponseBody::Pieces(Box::new(Pieces::new(entries, places, encoding))),
     }
 }
