@@ -12,7 +12,7 @@ from harness.client import Answer, send
 from harness.gateway import Gateway
 from harness.standin import Standin
 from measuring import MEASURED_CORES, OTHER_CORES, on_cores
-from peers_gateways import HEADERS, PATH, QUIET
+from peers_gateways import HEADERS, PATH, QUIET, vectors
 from varnish.varnish import start
 from wrk import Numbers
 
@@ -110,7 +110,7 @@ class Curves:
             file = self.folder / f"{contender.name}-{len(body)}"
             file.write_bytes(body)
         answers = [send(url, "POST", PATH, body, HEADERS) for url in (self.standin.url, contender.url)]
-        upstream, own = ([item["embedding"] for item in answer.json["data"]] for answer in answers)
+        upstream, own = (vectors(answer) for answer in answers)
         if upstream != own:
             raise RuntimeError(f"{contender.name}: other vectors than the upstream's")
         self._right[body] = answers[1].body

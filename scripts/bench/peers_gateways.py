@@ -96,7 +96,7 @@ class Peers:
 
     folder: Path
     standin: Standin
-    _right: dict[bytes, array] = field(default_factory=dict)
+    _right: dict[bytes, list[array]] = field(default_factory=dict)
 
     def start(self) -> list[Contender]:
         """All of them; the first is this gateway."""
@@ -105,11 +105,11 @@ class Peers:
 
     def learn(self, body: bytes) -> None:
         """The vector that a request for it must bring, from the upstream itself."""
-        self._right[body] = vector(send(self.standin.url, "POST", PATH, body, HEADERS))
+        self._right[body] = vectors(send(self.standin.url, "POST", PATH, body, HEADERS))
 
     def check(self, contender: Contender, body: bytes) -> Answer:
         answer = send(contender.url, "POST", PATH, body, contender.headers, timeout=30)
-        if answer.status != 200 or vector(answer) != self._right[body]:
+        if answer.status != 200 or vectors(answer) != self._right[body]:
             raise RuntimeError(f"{contender.name}: {answer.status}, or another vector than the upstream's: {answer.body[:300]}")
         return answer
 
@@ -161,8 +161,7 @@ class Peers:
         return Contender(name, [process], port, self.check, PATH, dict(HEADERS))
 
 
-def vector(answer: Answer) -> array:
-    """Whatever way it was written."""
-    (item,) = answer.json["data"]
-    found = item["embedding"]
-    return array("f", b64decode(found) if isinstance(found, str) else found)
+def vectors(answer: Answer) -> list[array]:
+    """Whatever way they were written."""
+    found = (item["embedding"] for item in answer.json["data"])
+    return [array("f", b64decode(one) if isinstance(one, str) else one) for one in found]

@@ -103,7 +103,7 @@ fn reads_back(entries: &[Entry]) {
     let shared: Vec<_> = entries.iter().cloned().map(Arc::new).collect();
     let places: Vec<_> = (0..entries.len()).collect();
     for encoding in [Encoding::Float, Encoding::Base64] {
-        let body = write_answer(&shared, &places, encoding);
+        let body = write_answer(&shared, &places, encoding, None);
         let pieces = Pieces::new(shared.clone(), places.clone(), encoding);
         assert_eq!(pieces.collect::<Vec<_>>().concat(), body);
         let again = answer::check(&body, &question(&inputs, None)).unwrap();
