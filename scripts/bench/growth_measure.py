@@ -1,5 +1,7 @@
 """Measures how time and memory grow; prints Markdown with a curve for each, and the exponent that fits it."""
 
+import sys
+
 import figures
 import plot
 from contender import Sample, measure
@@ -71,7 +73,10 @@ def main() -> None:
             "bodies": curves.bodies,
             "replicas": curves.replicas,
         }
-        cases: dict[tuple[str, int], Case] = {(curve, x): case for curve in CURVES for x, case in starts[curve]().items()}
+        cases: dict[tuple[str, int], Case] = {}
+        for curve in CURVES:
+            print(f"  {curve}: starting and filling", file=sys.stderr)
+            cases |= {(curve, x): case for x, case in starts[curve]().items()}
 
         def one(curve: str, x: int) -> Sample:
             case = cases[curve, x]
