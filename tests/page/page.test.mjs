@@ -49,8 +49,8 @@ const figures = (parts = {}) => ({
   inputs: { memory: 0, store: 0, collapsed: 0, repeat: 0, miss: 0 },
   tokens: { nominal: 0, billed: 0, saved: 0 },
   requests: { embeddings: 0, passthrough: 0, bypassed: { query: 0, encoding: 0, field: 0, shape: 0 }, in_flight: 0 },
-  memory: { bytes: 0, limit_bytes: 0, entries: 0 },
-  store: { kind: "s3", reads: "closed", writes: "closed", refused: [], purges_age_seconds: 2, operations: 0, failed: 0, writes_pending: 0, writes_dropped: 0 },
+  memory: { bytes: 0, limit_bytes: 0, entries: 0, saved_bytes: 0 },
+  store: { kind: "s3", reads: "closed", writes: "closed", refused: [], purges_age_seconds: 2, operations: 0, failed: 0, writes_pending: 0, writes_dropped: 0, saved_bytes: 0 },
   upstream: { calls: 0, failed: 0, faulty: 0, seconds: 0 },
   errors: [],
   ...parts,
@@ -62,8 +62,8 @@ const busy = () =>
     inputs: { memory: 825_575, store: 105_461, collapsed: 1_230, repeat: 20_411, miss: 61_112 },
     requests: { embeddings: 20_000, passthrough: 3, bypassed: { query: 0, encoding: 0, field: 1_000, shape: 200 }, in_flight: 2 },
     tokens: { nominal: 912_345_678, billed: 51_234_567, saved: 861_111_111 },
-    memory: { bytes: 187_654_321, limit_bytes: 268_435_456, entries: 30_211 },
-    store: { kind: "s3", reads: "open", writes: "closed", refused: [], purges_age_seconds: 2, operations: 164_233, failed: 12, writes_pending: 3, writes_dropped: 7 },
+    memory: { bytes: 187_654_321, limit_bytes: 268_435_456, entries: 30_211, saved_bytes: 92_808_192 },
+    store: { kind: "s3", reads: "open", writes: "closed", refused: [], purges_age_seconds: 2, operations: 164_233, failed: 12, writes_pending: 3, writes_dropped: 7, saved_bytes: 252_280_832 },
     upstream: { calls: 100, failed: 14, faulty: 14, seconds: 20 },
     errors: [{ code: "upstream_unreachable", status: 502, count: 12, last_ms: 9_960_000 }],
   });
@@ -160,7 +160,7 @@ test("the keyboard reaches everything that can be used, in order, and sees where
 test("a screen reader hears headings, figures with their names, and the state", async (t) => {
   const { page } = await open(t, { figures: busy });
   const heard = await page.locator("body").ariaSnapshot();
-  for (const line of ['heading "embedding-gateway" [level=1]', "status: Live", 'button "Pause"', 'heading "Hit rate" [level=2]', 'spinbutton "Price of a million tokens, in dollars"', "term: Writes dropped", 'definition: "7"', 'region "Store: S3"', 'columnheader "Kind"', "Left alone: it keeps failing"]) {
+  for (const line of ['heading "embedding-gateway" [level=1]', "status: Live", 'button "Pause"', 'heading "Hit rate" [level=2]', 'spinbutton "Price of a million tokens, in dollars"', "term: Writes dropped", 'definition: "7"', "term: Saved by float16", "definition: 88.5 MiB", "definition: 241 MiB", 'region "Store: S3"', 'columnheader "Kind"', "Left alone: it keeps failing"]) {
     assert.ok(heard.includes(line), `${line}\n${heard}`);
   }
 });

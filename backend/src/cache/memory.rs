@@ -2,9 +2,10 @@
 //! for the texts of vectors that are often asked for as floats.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 
 use super::texts::Texts;
 use crate::embeddings::entry::Entry;
@@ -24,8 +25,25 @@ const TEXTS_SHARE: u64 = 16;
 /// The memory tier.
 #[derive(Debug)]
 pub struct Memory {
-    entries: Cache<Key, Arc<Entry>, TrueWeight>,
+    entries: Cache<Key, Arc<Entry>, TrueWeight, DefaultHashBuilder, Saved>,
+    saved: Saved,
     texts: Texts,
+}
+
+/// The bytes that the vectors of all entries would take more as `f32`s.
+#[derive(Clone, Debug, Default)]
+struct Saved(Arc<AtomicU64>);
+
+impl Lifecycle<Key, Arc<Entry>> for Saved {
+    /// The first that are evicted: dropped when the cache is no longer locked.
+    type RequestState = [Option<Arc<Entry>>; 2];
+
+    fn on_evict(&self, evicted: &mut Self::RequestState, _: Key, entry: Arc<Entry>) {
+        self.0.fetch_sub(saved(&entry), Ordering::Relaxed);
+        if let Some(place) = evicted.iter_mut().find(|place| place.is_none()) {
+            *place = Some(entry);
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -54,9 +72,20 @@ impl Memory {
     pub fn new(bytes: u64) -> Option<Self> {
         let usual_count = usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX);
         let for_texts = bytes / TEXTS_SHARE;
-        let entries = Cache::with_weighter(usual_count.max(1), bytes - for_texts, TrueWeight);
+        let saved = Saved::default();
+        let entries = Cache::with(
+            usual_count.max(1),
+            bytes - for_texts,
+            TrueWeight,
+            DefaultHashBuilder::default(),
+            saved.clone(),
+        );
         let texts = Texts::new(for_texts);
-        (bytes > 0).then_some(Self { entries, texts })
+        (bytes > 0).then_some(Self {
+            entries,
+            saved,
+            texts,
+        })
     }
 
     /// The entry of a key.
@@ -66,6 +95,7 @@ impl Memory {
 
     /// Inserts an entry, and evicts others if they do not fit together.
     pub fn put(&self, key: Key, entry: Arc<Entry>) {
+        self.saved.0.fetch_add(saved(&entry), Ordering::Relaxed);
         self.entries.insert(key, entry);
     }
 
@@ -85,8 +115,13 @@ impl Memory {
             bytes: self.bytes(),
             limit_bytes: self.entries.capacity() + self.texts.limit_bytes(),
             entries: self.entries.len(),
+            saved_bytes: self.saved.0.load(Ordering::Relaxed),
         }
     }
+}
+
+fn saved(entry: &Entry) -> u64 {
+    entry.vector.saved_bytes() as u64
 }
 
 #[cfg(test)]
@@ -125,6 +160,20 @@ mod tests {
         memory.put(key(1), entry(100_000));
         assert!(memory.get(&key(1)).is_none());
         assert!(memory.bytes() <= 4096);
+    }
+
+    #[test]
+    fn what_half_precision_saves_is_that_of_the_entries_it_holds() {
+        let memory = Memory::new(1 << 20).unwrap();
+        let (usual, too_large) = (entry(6144), entry(4 << 20));
+        for n in 0..2000 {
+            // Some are replaced, some are evicted, and one is never kept.
+            memory.put(key(n % 900), Arc::clone(&usual));
+            memory.put(key(n % 3), Arc::clone(&too_large));
+        }
+        let gauges = memory.gauges();
+        assert!(gauges.entries > 100);
+        assert_eq!(gauges.saved_bytes, gauges.entries as u64 * 3072);
     }
 
     #[test]

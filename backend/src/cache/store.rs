@@ -57,23 +57,18 @@ pub struct Store {
 impl Store {
     /// Writes one entry, as soon as the breaker lets it; dropped if `hurry` comes first.
     pub async fn put(&self, key: &Key, entry: &Entry, hurry: &CancellationToken) {
-        let attempt = loop {
-            match self.writes.ask() {
-                Ok(attempt) => break attempt,
-                Err(_) if hurry.is_cancelled() => {
-                    self.metrics.writes_dropped.inc();
-                    return;
-                }
-                Err(until) => tokio::select! {
-                    () = sleep_until(until) => {}
-                    () = hurry.cancelled() => {}
-                },
-            }
+        let Some(attempt) = self.may_write(hurry).await else {
+            self.metrics.writes_dropped.inc();
+            return;
         };
         let began = Instant::now();
         let (path, object) = (self.path(key), entry.to_object(key));
+        let bytes = object.len();
         let result = match timeout(WRITE_TIMEOUT, self.objects.put(&path, object.into())).await {
-            Ok(Ok(_)) => StoreResult::Ok,
+            Ok(Ok(_)) => {
+                self.count_object(StoreOperation::Put, bytes, entry);
+                StoreResult::Ok
+            }
             Ok(Err(error)) => {
                 complain(&self.failed_writes, "writes", &reason(&error));
                 StoreResult::Failed
@@ -84,6 +79,25 @@ impl Store {
             }
         };
         self.report(attempt, StoreOperation::Put, result, began);
+    }
+
+    /// Waits until the breaker lets a write through; `None` if `hurry` comes first.
+    async fn may_write(&self, hurry: &CancellationToken) -> Option<Attempt<'_>> {
+        loop {
+            match self.writes.ask() {
+                Ok(attempt) => return Some(attempt),
+                Err(_) if hurry.is_cancelled() => return None,
+                Err(until) => tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = hurry.cancelled() => {}
+                },
+            }
+        }
+    }
+
+    fn count_object(&self, operation: StoreOperation, bytes: usize, entry: &Entry) {
+        let saved = entry.float_object_bytes().saturating_sub(bytes);
+        self.metrics.count_object(operation, bytes, saved);
     }
 
     /// Whether it is read.

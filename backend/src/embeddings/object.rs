@@ -27,6 +27,10 @@ use super::vector::{Halves, Scale, Vector};
 const FLOATS: [u8; 4] = *b"EGV1";
 const HALVES: [u8; 4] = *b"EGV2";
 const CHECKSUM_BYTES: usize = 32;
+/// What stands before the model's name.
+const HEAD_BYTES: usize = 54;
+/// What stands before float16s: how they are scaled.
+const SCALE_BYTES: usize = 9;
 
 /// Float16s are divided by an `f32`.
 const DIVIDE: u8 = 1;
@@ -50,7 +54,8 @@ impl Entry {
     /// The object that a store keeps under `key`.
     pub fn to_object(&self, key: &Key) -> Vec<u8> {
         let (model, halves) = (self.model.as_bytes(), self.vector.halves());
-        let room = 63 + model.len() + self.vector.kept_bytes() + CHECKSUM_BYTES;
+        let numbers = SCALE_BYTES + self.vector.kept_bytes();
+        let room = HEAD_BYTES + model.len() + numbers + CHECKSUM_BYTES;
         let mut object = Vec::with_capacity(room);
         object.extend_from_slice(&halves.map_or(FLOATS, |_| HALVES));
         object.extend_from_slice(key.as_bytes());
@@ -68,6 +73,11 @@ impl Entry {
         let checksum = checksum(&object, halves.map(|_| &self.vector));
         object.extend_from_slice(&checksum);
         object
+    }
+
+    /// How long its object is, or would be, in format 1.
+    pub fn float_object_bytes(&self) -> usize {
+        HEAD_BYTES + self.model.len() + self.vector.float_bytes() + CHECKSUM_BYTES
     }
 
     /// Reads back what [`Self::to_object`] wrote for the same key.

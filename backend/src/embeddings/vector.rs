@@ -68,6 +68,11 @@ impl Vector {
         }
     }
 
+    /// The bytes that it would take more as `f32`s.
+    pub fn saved_bytes(&self) -> usize {
+        self.float_bytes() - self.kept_bytes()
+    }
+
     /// Calls `take` with its little-endian `f32`s, some at a time. All times but the last there
     /// are as many as fill whole groups of base64.
     pub fn each_chunk(&self, mut take: impl FnMut(&[u8])) {

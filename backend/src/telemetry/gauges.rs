@@ -30,6 +30,8 @@ pub struct MemoryGauges {
     pub limit_bytes: u64,
     /// The number of entries.
     pub entries: usize,
+    /// The bytes that its vectors would take more without half precision.
+    pub saved_bytes: u64,
 }
 
 /// The state of the store.
@@ -123,6 +125,9 @@ impl Gauges {
         registry.register_with_unit("memory", help, Unit::Bytes, gauge(bytes));
         let (help, limit) = ("Bound of the memory tier", self.memory.limit_bytes);
         registry.register_with_unit("memory_limit", help, Unit::Bytes, gauge(limit));
+        let help = "What the memory tier's vectors would take more as 32-bit floats";
+        let saved = gauge(self.memory.saved_bytes);
+        registry.register_with_unit("memory_saved", help, Unit::Bytes, saved);
         let entries = gauge(self.memory.entries as u64);
         registry.register("memory_entries", "Entries of the memory tier", entries);
         if let Some(store) = self.store {

@@ -60,6 +60,10 @@ pub struct Metrics {
     pub(super) upstream_durations: Timings,
     store: Family<StoreLabels, Counter>,
     store_durations: TimingsBy<StoreOperation>,
+    /// Bytes of objects that were read and written.
+    pub(super) store_bytes: Counts<StoreOperation>,
+    /// Bytes that these objects would have more without half precision.
+    pub(super) store_saved: Counts<StoreOperation>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,6 +103,8 @@ impl Metrics {
             upstream_durations: Timings::default(),
             store: Family::default(),
             store_durations: TimingsBy::new(),
+            store_bytes: Counts::new(),
+            store_saved: Counts::new(),
         };
         metrics.begin_series();
         metrics.register_requests();
@@ -149,6 +155,12 @@ impl Metrics {
         if let Some(duration) = duration {
             self.store_durations.observe(operation, duration);
         }
+    }
+
+    /// Counts an object that was read or written, and the bytes that half precision saved of it.
+    pub fn count_object(&self, operation: StoreOperation, bytes: usize, saved: usize) {
+        self.store_bytes.add(operation, bytes as u64);
+        self.store_saved.add(operation, saved as u64);
     }
 
     fn count_by(&self, operation: StoreOperation, result: StoreResult, count: u64) {

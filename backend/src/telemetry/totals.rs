@@ -55,6 +55,12 @@ impl Metrics {
             .sum()
     }
 
+    /// Bytes that objects of the store would have more without half precision, read and written.
+    pub fn store_saved_bytes(&self) -> u64 {
+        let operations = StoreOperation::ALL.iter();
+        operations.map(|&each| self.store_saved.get(each)).sum()
+    }
+
     /// Embeddings calls to the upstream.
     pub fn upstream_totals(&self) -> UpstreamTotals {
         let calls = self.upstream_durations.count();

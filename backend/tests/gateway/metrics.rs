@@ -263,3 +263,28 @@ async fn a_browser_gets_a_format_that_it_shows() {
         assert_eq!(answer.header("content-type"), expected, "{accept}");
     }
 }
+
+#[tokio::test]
+async fn what_half_precision_saves_is_told() {
+    let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
+    let numbers: Vec<f64> = (0..64).map(|n| f64::from(n - 31) / 64.0).collect();
+    let body = json!({"data": [{"index": 0, "embedding": numbers}], "model": "m-v2"});
+    upstream.answers_json(StatusCode::OK, body);
+    let gateway = Setup::new()
+        .with_all(&bucket.variables())
+        .before(&upstream)
+        .await;
+    gateway.embed(json!({"model": "m", "input": "a"})).await;
+    gateway.app.finish().await;
+    assert_eq!(count(&gateway, "memory_saved_bytes"), 2 * 64);
+    // Head, name of the model, numbers, checksum; format 2 has a scale besides.
+    let (as_floats, as_halves) = (54 + 4 + 4 * 64 + 32, 54 + 4 + 9 + 2 * 64 + 32);
+    let put = |name: &str| {
+        count(
+            &gateway,
+            &format!("store_{name}_total{{operation=\"put\"}}"),
+        )
+    };
+    assert_eq!(put("bytes"), as_halves);
+    assert_eq!(put("saved_bytes"), as_floats - as_halves);
+}

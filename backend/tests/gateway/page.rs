@@ -96,6 +96,8 @@ async fn its_figures_are_those_of_the_metrics() {
     assert_eq!(status["upstream"]["calls"], 2);
     assert_eq!(status["upstream"]["failed"], 0);
     assert_eq!(status["memory"]["entries"], 3);
+    let saved = gateway.metric("embedding_gateway_memory_saved_bytes");
+    assert_eq!(status["memory"]["saved_bytes"], saved);
     assert_eq!(status["store"]["kind"], "memory");
     assert_eq!(status["store"]["reads"], "closed");
     assert_eq!(status["store"]["writes"], "closed");

@@ -77,6 +77,7 @@ impl Store {
                 // No vector was asked for after it was written: its gateway's clock was ahead.
                 let latest = written_ms + millis(WRITTEN_PRECISION);
                 entry.created_ms = entry.created_ms.min(latest);
+                self.count_object(StoreOperation::Get, object.len(), &entry);
                 (StoreResult::Ok, Some(entry))
             }
             Err(reason) => {

@@ -115,6 +115,15 @@ fn half_precision_takes_half_the_bytes() {
     let numbers: Vec<f32> = (1_i16..=1536).map(|n| f32::from(n - 700) / 812.6).collect();
     let object = entry(&numbers).to_object(&KEY.into());
     assert_eq!(object.len(), 54 + 25 + 9 + 2 * 1536 + 32);
+    assert_eq!(
+        entry(&numbers).float_object_bytes(),
+        54 + 25 + 4 * 1536 + 32
+    );
+    let [_, floats] = both();
+    assert_eq!(
+        floats.float_object_bytes(),
+        floats.to_object(&KEY.into()).len()
+    );
 }
 
 #[test]

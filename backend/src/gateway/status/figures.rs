@@ -48,6 +48,8 @@ pub struct MemoryStatus {
     pub bytes: u64,
     pub limit_bytes: u64,
     pub entries: u64,
+    /// What its vectors would take more without half precision.
+    pub saved_bytes: u64,
 }
 
 /// The store.
@@ -69,6 +71,8 @@ pub struct StoreStatus {
     pub failed: u64,
     pub writes_pending: u64,
     pub writes_dropped: u64,
+    /// What the objects that were read and written would have more without half precision.
+    pub saved_bytes: u64,
 }
 
 /// Embeddings calls to the upstream.
@@ -126,6 +130,7 @@ impl MemoryStatus {
             bytes: gauges.bytes,
             limit_bytes: gauges.limit_bytes,
             entries: gauges.entries as u64,
+            saved_bytes: gauges.saved_bytes,
         }
     }
 }
@@ -151,6 +156,7 @@ impl StoreStatus {
             failed: operations(StoreResult::Timeout) + operations(StoreResult::Failed),
             writes_pending: gauges.map_or(0, |gauges| gauges.writes_pending as u64),
             writes_dropped: metrics.writes_dropped.get(),
+            saved_bytes: metrics.store_saved_bytes(),
         }
     }
 }

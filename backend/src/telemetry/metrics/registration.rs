@@ -63,6 +63,10 @@ impl Metrics {
         let help = "Time that operations of the store took";
         let durations = self.store_durations.clone();
         registry.register_with_unit("store_operation_duration", help, Unit::Seconds, durations);
+        let help = "Bytes of the objects that were read from the store and written to it";
+        registry.register_with_unit("store", help, Unit::Bytes, self.store_bytes.clone());
+        let help = "Bytes that these objects would have more without half precision";
+        registry.register_with_unit("store_saved", help, Unit::Bytes, self.store_saved.clone());
         let help = "Writes to the store that were given up, because too many waited or at the end";
         registry.register("store_writes_dropped", help, self.writes_dropped.clone());
     }

@@ -66,6 +66,7 @@ function showMemory({ memory }) {
   show("memory-bytes", bytes(memory.bytes));
   show("memory-limit", bytes(memory.limit_bytes));
   show("memory-entries", whole.format(memory.entries));
+  show("memory-saved", bytes(memory.saved_bytes));
 }
 
 const BREAKER = { closed: "In use", open: "Left alone: it keeps failing", half_open: "Being tried again" };
@@ -81,6 +82,7 @@ function showStore({ store }) {
   show("store-failed", whole.format(store.failed));
   show("store-pending", whole.format(store.writes_pending));
   show("store-dropped", whole.format(store.writes_dropped));
+  show("store-saved", bytes(store.saved_bytes));
 }
 
 function storeHealth({ reads, writes, refused }) {
