@@ -5,6 +5,7 @@ pub mod admission;
 pub mod breaker;
 pub mod clock;
 mod complaint;
+mod freshness;
 pub mod in_flight;
 pub mod memory;
 pub mod purges;
@@ -14,10 +15,12 @@ pub mod writer;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::admission::Admission;
 use self::clock::{Clock, TOLERANCE, millis};
+pub use self::freshness::Freshness;
 use self::memory::Memory;
 use self::purges::Purges;
 use self::store::{Store, Unopenable};
@@ -36,6 +39,8 @@ pub struct Cache {
     purges: Arc<Purges>,
     max_age: Option<Duration>,
     clock: Arc<Clock>,
+    /// The corrections of the clock that memory has followed.
+    corrections: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -43,21 +48,6 @@ struct Stored {
     store: Arc<Store>,
     writer: Writer,
     admission: Admission,
-}
-
-/// The condition for serving an entry: not too old, and not purged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Freshness {
-    created_after_ms: u64,
-    /// No purge of today could end what comes from later.
-    created_until_ms: u64,
-}
-
-impl Freshness {
-    /// Whether an entry may be served.
-    pub fn allows(self, entry: &Entry) -> bool {
-        entry.created_ms > self.created_after_ms && entry.created_ms <= self.created_until_ms
-    }
 }
 
 impl Cache {
@@ -81,11 +71,13 @@ impl Cache {
             )),
             max_age: cache.entry_max_age,
             clock,
+            corrections: AtomicU64::new(0),
         })
     }
 
     /// The condition for entries of a model and a scope, as of now.
     pub fn freshness(&self, model: &str, scope: &str) -> Freshness {
+        self.follow_corrections();
         let now = self.now_ms();
         let expired = self
             .max_age
@@ -152,6 +144,10 @@ impl Cache {
     /// Puts a new vector into memory and queues its write to the store. `span` lasts until it is
     /// written.
     pub fn insert(&self, key: Key, entry: &Arc<Entry>, span: &Arc<Span>) {
+        // Asked for before the clock was set back: no purge of the next time could end it.
+        if self.clock.is_ahead(entry.created_ms) {
+            return;
+        }
         self.remember(key, entry);
         if let Some(stored) = &self.stored
             && stored.admission.admits_new(&key, entry)
@@ -202,6 +198,16 @@ impl Cache {
     pub async fn finish(&self) {
         if let Some(stored) = &self.stored {
             stored.writer.finish().await;
+        }
+    }
+
+    /// Forgets the entries in memory when the clock was set right: purges that came since would not
+    /// count for those that an older time calls younger.
+    fn follow_corrections(&self) {
+        let corrections = self.clock.corrections();
+        if self.corrections.load(Ordering::Relaxed) != corrections {
+            self.corrections.store(corrections, Ordering::Relaxed);
+            self.memory.iter().for_each(Memory::clear);
         }
     }
 

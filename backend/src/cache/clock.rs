@@ -27,6 +27,8 @@ pub struct Clock {
     difference_ms: AtomicI64,
     /// The latest time that was told.
     latest_ms: AtomicU64,
+    /// How often the store showed that this gateway's time was wrong.
+    corrections: AtomicU64,
 }
 
 /// A time that the store told, and when: between these two moments.
@@ -56,6 +58,7 @@ impl Clock {
             bounds: Mutex::new(None),
             difference_ms: AtomicI64::new(0),
             latest_ms: AtomicU64::new(0),
+            corrections: AtomicU64::new(0),
         }
     }
 
@@ -84,13 +87,23 @@ impl Clock {
         self.bounds().is_some()
     }
 
+    /// How often this gateway's time was set right by more than [`TOLERANCE`]. Times from before
+    /// such a correction say nothing about their order with times from after it.
+    pub fn corrections(&self) -> u64 {
+        self.corrections.load(Ordering::Relaxed)
+    }
+
     /// How far the store's time is ahead of this process's, as far as it is known.
     pub fn difference_ms(&self) -> i64 {
         self.difference_ms.load(Ordering::Relaxed)
     }
 
-    /// Takes note of the store's time.
+    /// Takes note of the store's time. An answer that took long leaves open when it was told, and
+    /// is no measure.
     pub fn hear(&self, heard: Heard) {
+        if heard.received.duration_since(heard.sent) > TOLERANCE {
+            return;
+        }
         let time = heard.time_ms.cast_signed();
         let precision = millis(heard.precision).cast_signed();
         let told = (
@@ -108,6 +121,7 @@ impl Clock {
         self.difference_ms.store(now, Ordering::Relaxed);
         let moved_ms = now - before;
         if moved_ms.unsigned_abs() > millis(TOLERANCE) {
+            self.corrections.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(moved_ms, "the store's clock differs, and counts");
         }
     }
@@ -170,6 +184,30 @@ mod tests {
             hear(&clock, NOW);
             assert!(clock.now_ms().abs_diff(NOW) <= 1000, "{}", clock.now_ms());
             assert!(!clock.is_ahead(NOW + 2000) && clock.is_ahead(NOW + 4000));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_took_long_is_no_measure() {
+        let clock = Clock::starting_at(NOW);
+        let sent = Instant::now();
+        tokio::time::advance(9 * SECOND).await;
+        clock.hear(Heard {
+            sent,
+            received: Instant::now(),
+            time_ms: NOW - 3_600_000,
+            precision: SECOND,
+        });
+        assert!(!clock.is_compared());
+        assert_eq!((clock.now_ms(), clock.corrections()), (NOW + 9000, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn corrections_are_counted_where_they_exceed_the_tolerance() {
+        let clock = Clock::starting_at(NOW);
+        for (told, corrections) in [(NOW - 1500, 0), (NOW - 3_600_000, 1), (NOW, 2)] {
+            hear(&clock, told);
+            assert_eq!(clock.corrections(), corrections, "{told}");
         }
     }
 

@@ -99,6 +99,13 @@ impl Memory {
         self.entries.insert(key, entry);
     }
 
+    /// Forgets all entries.
+    pub fn clear(&self) {
+        for (_, entry) in self.entries.drain() {
+            self.saved.0.fetch_sub(saved(&entry), Ordering::Relaxed);
+        }
+    }
+
     /// The texts of vectors.
     pub fn texts(&self) -> &Texts {
         &self.texts
@@ -174,6 +181,9 @@ mod tests {
         let gauges = memory.gauges();
         assert!(gauges.entries > 100);
         assert_eq!(gauges.saved_bytes, gauges.entries as u64 * 3072);
+        memory.clear();
+        let gauges = memory.gauges();
+        assert_eq!((gauges.entries, gauges.saved_bytes), (0, 0));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use self::fault::reason;
 pub use self::markers::{Marker, Unmarked};
 pub use self::open::Unopenable;
 use super::breaker::{Attempt, Breaker, Change};
+use super::clock::Clock;
 use super::complaint::Complaint;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
@@ -51,6 +52,8 @@ pub struct Store {
     rights: Rights,
     failed_reads: Complaint,
     failed_writes: Complaint,
+    /// What the store's answers set; `None` where they tell no time.
+    clock: Option<Arc<Clock>>,
     metrics: Arc<Metrics>,
 }
 
@@ -61,6 +64,10 @@ impl Store {
             self.metrics.writes_dropped.inc();
             return;
         };
+        if !self.is_from_the_past(entry).await {
+            self.metrics.writes_dropped.inc();
+            return;
+        }
         let began = Instant::now();
         let (path, object) = (self.path(key), entry.to_object(key));
         let bytes = object.len();
@@ -93,6 +100,19 @@ impl Store {
                 },
             }
         }
+    }
+
+    /// Whether the store's time knows of the moment when a vector was asked for. A gateway whose
+    /// clock was ahead cannot tell which purges came since, and the object would seem to be as
+    /// young as its writing.
+    async fn is_from_the_past(&self, entry: &Entry) -> bool {
+        let Some(clock) = &self.clock else {
+            return true;
+        };
+        if !clock.is_compared() {
+            self.tell_time().await;
+        }
+        !clock.is_ahead(entry.created_ms)
     }
 
     fn count_object(&self, operation: StoreOperation, bytes: usize, entry: &Entry) {
@@ -150,5 +170,63 @@ impl Store {
 fn complain(complaint: &Complaint, what: &'static str, reason: &str) {
     if let Some(failures) = complaint.due() {
         tracing::warn!(what, failures, reason, "the store fails");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use object_store::memory::InMemory;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::cache::clock::Heard;
+    use crate::embeddings::vector::Vector;
+
+    const NOW: u64 = 1_800_000_000_000;
+    const HOUR: u64 = 3_600_000;
+
+    fn asked_for_at(created_ms: u64) -> Entry {
+        Entry {
+            model: "m".into(),
+            tokens: 1,
+            created_ms,
+            vector: Vector::new(vec![1; 16]),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_clock_that_was_ahead_has_dated_is_not_written() {
+        let clock = Arc::new(Clock::starting_at(NOW + HOUR));
+        let (objects, metrics) = (Box::new(InMemory::new()), Arc::new(Metrics::new()));
+        let store = Store {
+            clock: Some(Arc::clone(&clock)),
+            ..Store::on(
+                objects,
+                Path::default(),
+                Duration::from_secs(1),
+                1,
+                Arc::clone(&metrics),
+            )
+        };
+        let early = asked_for_at(clock.now_ms());
+        let moment = Instant::now();
+        clock.hear(Heard {
+            sent: moment,
+            received: moment,
+            time_ms: NOW,
+            precision: Duration::from_secs(1),
+        });
+        let late = asked_for_at(clock.now_ms());
+        let written = async |key: [u8; 32], entry: &Entry| {
+            store
+                .put(&key.into(), entry, &CancellationToken::new())
+                .await;
+            store.get_all(vec![key.into()]).await[0].is_some()
+        };
+        assert!(!written([1; 32], &early).await);
+        assert!(written([2; 32], &late).await);
+        assert_eq!(metrics.writes_dropped.get(), 1);
     }
 }

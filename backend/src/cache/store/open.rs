@@ -65,9 +65,11 @@ impl Store {
             ),
         };
         let lists_in_order = !matches!(configured.place, StorePlace::Directory(_));
+        let tells_time = matches!(configured.place, StorePlace::S3 { .. });
         let (timeout, connections) = (configured.timeout, configured.connections);
         Ok(Self {
             lists_in_order,
+            clock: tells_time.then(|| Arc::clone(clock)),
             ..Self::on(objects, prefix, timeout, connections, metrics)
         })
     }
@@ -91,6 +93,7 @@ impl Store {
             rights: Rights::default(),
             failed_reads: Complaint::default(),
             failed_writes: Complaint::default(),
+            clock: None,
             metrics,
         }
     }
