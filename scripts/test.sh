@@ -4,7 +4,7 @@
 # usage: [TEST_JOBS=2] [CHAOS_SECONDS=40] [MESH_KIT=FOLDER] scripts/test.sh [PART...]          (no part: all of them)
 #   TEST_JOBS   parts at a time, once everything is built; with 1 their output comes as it is written
 #   CHAOS_SECONDS  how long parts of the chain fail at random; 40 if not set
-#   CHAOS_SEED  what fails when: the number that an earlier run has printed
+#   CHAOS_SEED  what fails when: a number that an earlier run has printed, or `random`; a kept number if not set
 #   MESH_KIT    a folder with a control plane, for the part mesh: see tests/mesh/README.md
 #
 #   lint     rustfmt, clippy with warnings as errors (native and wasm), shellcheck, actionlint, cargo-deny

@@ -1,6 +1,7 @@
 """Everything at once for some time: whatever happens, no wrong vector, no other tenant's, none from before a purge; and an end.
 
-CHAOS_SECONDS is how long it lasts, CHAOS_SEED what happens: the seed is printed, and a run with it makes the same choices.
+CHAOS_SECONDS is how long it lasts, CHAOS_SEED what happens: a number, or `random`. The seed is printed, and a run with
+it makes the same choices. Without one it is a seed that once found a fault.
 """
 
 import http.client
@@ -22,7 +23,10 @@ from parts import Parts
 from tenants import TEXTS, Asked, Seen, Truth, bearer, body
 
 SECONDS = int(os.environ.get("CHAOS_SECONDS", "40"))
-SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**9))
+# A gateway that starts with a wrong clock while its store is gone: the vectors of that time outlived a purge.
+FOUND_SOMETHING = "544512246"
+CHOSEN = os.environ.get("CHAOS_SEED") or FOUND_SOMETHING
+SEED = random.SystemRandom().randrange(10**9) if CHOSEN == "random" else int(CHOSEN)
 CLIENTS = 6
 # The backend's container in kustomize/overlays/dev.
 MEMORY_BYTES = 768 << 20
