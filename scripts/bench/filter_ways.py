@@ -6,6 +6,7 @@ forwarded. It answers 200 only where the hash has its form, and says in a header
 
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ HASHER = BUILDS.parent / "release/ext-proc-hasher"
 # Says which hash came; without one it is not there.
 SEEN = "x-seen-hash"
 PLAIN = "/plain"
+# So often a refusal is asked again after a load, a second apart.
+REFUSALS = 5
 # For all ways alike: room for a body that is held whole.
 BUFFER_BYTES = 4 * MIB
 READ_ALL = http_filter("buffer.v3.Buffer", max_request_bytes=BUFFER_BYTES)
@@ -76,10 +79,20 @@ def ways() -> dict[str, list[dict]]:
     return {NONE: [], **attached, REPLACED: replaced()}
 
 
+def _answer(contender: Contender, body: bytes, headers: dict[str, str]) -> Answer:
+    """The first that is no refusal: a way may still be at work on requests that the load has left behind."""
+    for _ in range(REFUSALS):
+        answer = send(contender.url, "POST", contender.path, body, headers)
+        if answer.status < 500:
+            return answer
+        time.sleep(1)
+    return answer
+
+
 def check(contender: Contender, body: bytes) -> Answer:
     """The origin got the right hash, or none where there is none to be had."""
     wanted = None if contender.name == NONE else hashlib.sha256(body).hexdigest()
-    answer = send(contender.url, "POST", contender.path, body, {HEADER: "0" * 64} if wanted else {})
+    answer = _answer(contender, body, {HEADER: "0" * 64} if wanted else {})
     found = answer.headers.get(SEEN)
     if answer.status != 200 or found != wanted:
         raise RuntimeError(f"{contender.name}: {answer.status}, hash {found} and not {wanted}")
