@@ -39,6 +39,8 @@ class Contender:
     check: Callable[["Contender", bytes], Answer]
     path: str = "/"
     headers: dict[str, str] = field(default_factory=dict)
+    # The share of requests that it may fail under load: no way of this repository may fail any.
+    may_fail: float = 0.0
 
     @property
     def url(self) -> str:
@@ -92,7 +94,7 @@ def measure(contender: Contender, body: bytes, file: Path | None, connections: i
     expected = contender.check(contender, body)
     before = contender.processor_seconds()
     memory = _Halfway(contender, SECONDS)
-    measured = wrk.post(contender.port, file, connections, SECONDS, OTHER_CORES, contender.path, contender.headers, numbers)
+    measured = wrk.post(contender.port, file, connections, SECONDS, OTHER_CORES, contender.path, contender.headers, numbers, contender.may_fail)
     spent = contender.processor_seconds() - before
     if not measured.requests:
         raise RuntimeError(f"{contender.name}: {SECONDS} s are too few for one request: set BENCH_SECONDS")

@@ -22,7 +22,7 @@ HEADING = f"""## Body-hash filter
 
 Envoy {ENVOY_VERSION} with one worker, and on the same core all that a way needs besides; wrk and the origin have the other. The origin is a second
 Envoy that reads the whole body before it answers, and refuses a request without a hash. *ext_proc chain* is what the filter replaces: Lua that rewrites
-`Host`, `ext_proc` (`BUFFERED`) to a gRPC server in Rust over one HTTP/2 connection, `socat` in front of the origin. Medians of {ROUNDS} interleaved rounds
+`Host`, `ext_proc` (`BUFFERED`) to a gRPC server in Rust over one HTTP/2 connection, `socat` in front of the origin; it alone may fail up to 2 % of its requests, and does fail some. Medians of {ROUNDS} interleaved rounds
 of {SECONDS} s; *added* is the difference to *none* in the same round, CPU is that of all programs of a way for one request. Memory is of all of them under load.
 """
 TITLES = ("body", "connections", "way", "p50 µs", "added", "p99 µs", "requests/s (spread)", "of none", "CPU µs", "added", "memory MiB")
