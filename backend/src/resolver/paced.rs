@@ -38,6 +38,7 @@ impl Resolver {
     ) -> Result<Replied<'a>, Error> {
         let turn = self.turn(lookup, size);
         let query = lookup.query.as_deref();
+        let mut refused = 0;
         loop {
             let going = self.wait_for_turn(lookup, &turn).await?;
             let sent = Instant::now();
@@ -51,11 +52,12 @@ impl Resolver {
             };
             match answer {
                 Err(Error::Refused(refusal)) if refusal.status == StatusCode::TOO_MANY_REQUESTS => {
-                    if !self.upstream.may_ask_again(&turn, &refusal, going) {
+                    if !self.upstream.may_ask_again(&turn, &refusal, refused, going) {
                         return Ok(replied(None, Err(Error::Refused(refusal))));
                     }
                     let result = Cow::Owned(refusal.status.as_str().to_owned());
                     self.metrics.count_upstream(result, sent.elapsed());
+                    refused += 1;
                 }
                 answer => return Ok(replied(Some(going), answer)),
             }

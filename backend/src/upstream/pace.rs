@@ -31,6 +31,13 @@ const MAX_PACES: usize = 4096;
 /// quota may have been raised.
 const LONGEST_SHUT: Duration = Duration::from_secs(60);
 
+/// A call is asked again no sooner than this, and each time after twice as long, whatever the
+/// upstream says: `Retry-After: 0` is no order to ask without a pause.
+const SHORTEST_SHUT: Duration = Duration::from_millis(10);
+
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// The paces of all credentials and models.
 #[derive(Debug)]
 pub(super) struct Paces {
@@ -78,10 +85,16 @@ impl Client {
         self.paces.answered(turn, headers, tokens, going);
     }
 
-    /// Whether a call whose rate was refused may be asked again: it was not charged, and there is
-    /// time.
-    pub fn may_ask_again(&self, turn: &Turn<'_>, refusal: &UpstreamRefusal, going: Going) -> bool {
-        self.paces.refused(turn, refusal, going)
+    /// Whether a call whose rate was refused, after so many refusals before, may be asked again: it
+    /// was not charged, and there is time.
+    pub fn may_ask_again(
+        &self,
+        turn: &Turn<'_>,
+        refusal: &UpstreamRefusal,
+        before: u32,
+        going: Going,
+    ) -> bool {
+        self.paces.refused(turn, refusal, before, going)
     }
 }
 
@@ -131,7 +144,13 @@ impl Paces {
         state.let_go(now, None);
     }
 
-    fn refused(&self, turn: &Turn<'_>, refusal: &UpstreamRefusal, going: Going) -> bool {
+    fn refused(
+        &self,
+        turn: &Turn<'_>,
+        refusal: &UpstreamRefusal,
+        before: u32,
+        going: Going,
+    ) -> bool {
         let Some(after) = told::retry_after(refusal).filter(|_| self.learns()) else {
             return false;
         };
@@ -140,7 +159,8 @@ impl Paces {
             None => self.begin(turn),
         };
         drop(going);
-        let until = Instant::now() + after;
+        let pause = SHORTEST_SHUT.saturating_mul(1_u32.checked_shl(before).unwrap_or(u32::MAX));
+        let until = Instant::now() + after.max(pause.min(LONGEST_PAUSE));
         pace.state().shut(until.min(Instant::now() + LONGEST_SHUT));
         until <= turn.deadline
     }

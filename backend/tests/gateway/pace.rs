@@ -84,6 +84,23 @@ async fn a_refused_rate_is_waited_for_and_no_client_hears_of_it() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_says_at_once_is_not_asked_without_a_pause() {
+    for (header, value) in [
+        ("retry-after", "0"),
+        ("retry-after-ms", "0"),
+        ("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"),
+    ] {
+        let setup = Setup::new().with("RATE_WAIT", "1s");
+        let (upstream, gateway) = setup.start().await;
+        let headers: &'static [_] = Box::leak(Box::new([(header, value)]));
+        refuses(&upstream, usize::MAX, headers, "at once");
+        let answer = ask(&gateway, "a").await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{value}");
+        assert!((2..12).contains(&upstream.call_count()), "{value}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_that_lasts_too_long_is_passed_on_and_remembered_for_its_credential() {
     let (upstream, gateway) = Setup::new().start().await;
     refuses(&upstream, 1, &[("retry-after", "30")], "in half a minute");
