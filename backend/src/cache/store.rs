@@ -10,6 +10,7 @@ mod markers;
 mod open;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use object_store::path::Path;
@@ -54,6 +55,8 @@ pub struct Store {
     failed_writes: Complaint,
     /// What the store's answers set; `None` where they tell no time.
     clock: Option<Arc<Clock>>,
+    /// It has answered, and told no time by which clocks can be compared.
+    tells_no_time: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -109,8 +112,11 @@ impl Store {
         let Some(clock) = &self.clock else {
             return true;
         };
-        if !clock.is_compared() {
-            self.tell_time().await;
+        if !clock.is_compared() && !self.tells_no_time.load(Ordering::Relaxed) {
+            let answered = self.tell_time().await;
+            let told = clock.is_compared();
+            self.tells_no_time
+                .store(answered && !told, Ordering::Relaxed);
         }
         !clock.is_ahead(entry.created_ms)
     }

@@ -40,12 +40,14 @@ impl Store {
         }
     }
 
-    /// Asks for an answer that tells the store's time.
-    pub async fn tell_time(&self) {
+    /// Asks for an answer that tells the store's time. Whether one came.
+    pub async fn tell_time(&self) -> bool {
         let probe = self.prefix.clone().join(PROBE_PREFIX);
-        if let Err(reason) = self.try_reading(&probe).await {
+        let read = self.try_reading(&probe).await;
+        if let Err(reason) = &read {
             tracing::debug!(reason, "the store did not tell its time");
         }
+        read.is_ok()
     }
 
     /// Tries everything that the gateway ever does, and logs what has changed.

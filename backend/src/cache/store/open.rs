@@ -1,6 +1,7 @@
 //! Opens a store: its client, time-outs and retries.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -94,6 +95,7 @@ impl Store {
             failed_reads: Complaint::default(),
             failed_writes: Complaint::default(),
             clock: None,
+            tells_no_time: AtomicBool::new(false),
             metrics,
         }
     }
