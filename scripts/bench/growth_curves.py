@@ -46,7 +46,7 @@ class Curves:
     folder: Path
     standin: Standin
     stack: ExitStack
-    _right: dict[bytes, bytes] = field(default_factory=dict)
+    _right: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
 
     def inputs(self, encoding: str) -> dict[int, Case]:
         """Hits in memory, so many inputs in one request."""
@@ -89,7 +89,7 @@ class Curves:
             varnish = start(folder, 1, backend_vcl=balanced([gateway.port for gateway in gateways]))
         self.stack.callback(varnish.process.stop)
         processes = [varnish.process, *(process for gateway in gateways for process in gateway.processes)]
-        return self._numbered(Contender("replicas", processes, varnish.port, self.check, PATH, HEADERS), USUAL_KEYS)
+        return self._numbered(Contender(f"replicas-{count}", processes, varnish.port, self.check, PATH, HEADERS), USUAL_KEYS)
 
     def _numbered(self, contender: Contender, keys: int) -> Case:
         """One short input, of a number by chance."""
@@ -113,12 +113,12 @@ class Curves:
         upstream, own = (vectors(answer) for answer in answers)
         if upstream != own:
             raise RuntimeError(f"{contender.name}: other vectors than the upstream's")
-        self._right[body] = answers[1].body
+        self._right[contender.name, body] = answers[1].body
         return Case(contender, body, file, **more)
 
     def check(self, contender: Contender, body: bytes) -> Answer:
         answer = send(contender.url, "POST", PATH, body, HEADERS)
-        if answer.status != 200 or answer.body != self._right[body]:
+        if answer.status != 200 or answer.body != self._right[contender.name, body]:
             raise RuntimeError(f"{contender.name}: {answer.status}, or another answer than before: {answer.body[:300]}")
         return answer
 

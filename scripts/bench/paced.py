@@ -34,7 +34,8 @@ def post(port: int, path: str, body: Path, headers: dict[str, str], rate: int, c
     if len(lines) < rate * seconds or any(line[1] != "200" for line in lines):
         raise RuntimeError(f"{len(lines)} of {rate * seconds} answers, statuses {sorted({line[1] for line in lines})}")
     if (max(begun) - min(begun)) / 1e6 > seconds * 1.1:
-        raise RuntimeError(f"{rate} requests a second were not reached")
+        reached = len(begun) * 1e6 / (max(begun) - min(begun))
+        raise RuntimeError(f"{rate} requests a second were not reached: {reached:,.0f}")
     return _paced([int(line[2]) for line in lines])
 
 

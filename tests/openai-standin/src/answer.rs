@@ -94,6 +94,13 @@ pub(crate) struct Pace {
     pub(crate) drop_connection: bool,
 }
 
+/// Sleeps. A sleep of no time would take the timer's whole millisecond.
+pub(crate) async fn pause(wait: Duration) {
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+}
+
 /// The body that sends `pieces`; `in_flight` ends with its last byte, or as a hang-up.
 pub(crate) fn body(mut pieces: Vec<Bytes>, pace: Pace, in_flight: RequestInFlight) -> Body {
     if pace.drop_connection {
@@ -103,7 +110,7 @@ pub(crate) fn body(mut pieces: Vec<Bytes>, pace: Pace, in_flight: RequestInFligh
     Body::from_stream(stream::unfold(
         state,
         move |(mut pieces, wait, mut in_flight)| async move {
-            tokio::time::sleep(wait).await;
+            pause(wait).await;
             let piece = pieces.next();
             let last = pieces.len() == 0;
             if last {

@@ -76,7 +76,7 @@ pub(crate) async fn serve(State(standin): State<Arc<Standin>>, request: Request)
     let fault = standin.fault(&call);
     // A model computes as it is when it is asked, however long the answer takes.
     let variant = standin.variant_of(&call);
-    tokio::time::sleep(fault.delay()).await;
+    answer::pause(fault.delay()).await;
     let mut answer = standin
         .answer(&call, &fault, &variant)
         .unwrap_or_else(Answer::from);

@@ -28,6 +28,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,6 +83,10 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     let address = listener.local_addr()?;
     println!("listening on http://{address} (for demos and tests only: the vectors mean nothing)");
     io::stdout().flush()?;
+    // Or an answer in two writes waits 40 ms for the client to acknowledge the first.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
     tokio::select! {
         served = async { axum::serve(listener, build_router(&arguments)).await } => served,
         interrupted = tokio::signal::ctrl_c() => interrupted,
