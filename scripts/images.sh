@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Builds the images, pushes them, and writes kustomize/overlays/pinned: an overlay with their digests, which git ignores.
 #
-# usage: REGISTRY=registry.example.com/team [TAG=...] [...] scripts/images.sh [backend] [filter] [native]
-#                                       no name: backend and filter. native: the filter's native module
+# usage: REGISTRY=registry.example.com/team [TAG=...] [...] scripts/images.sh [backend] [filter] [native] [exporter]
+#            no name: backend and filter. native: the filter's native module; exporter: for the component varnish-exporter
 #        scripts/images.sh file         no image: the module for the component body-hash-file
 #        scripts/images.sh native-file  no image: the native module for the component body-hash-native-file
-#   REGISTRY   what stands before embedding-gateway, body-hash-filter and body-hash-filter-native. A registry of this
-#              machine needs no TLS
+#   REGISTRY   what stands before embedding-gateway, body-hash-filter, body-hash-filter-native and varnish-exporter. A
+#              registry of this machine needs no TLS
 #   CLUSTER_REGISTRY  the same registry as pods call it, where that differs: the filter's module is fetched from within a pod
 #   TAG        the commit by default, with -dirty if what is built differs from it
-#   PLATFORMS  of backend and native: "amd64 arm64" makes one index of both; this machine's own by default. The filter's is
+#   PLATFORMS  of all but filter: "amd64 arm64" makes one index of both; this machine's own by default. The filter's is
 #              for all
 #   OVERLAY    what kustomize/overlays/pinned pins: dev (default), production, or another of kustomize/overlays
 #   TOOL       docker, podman or buildah; the first that is there by default
@@ -25,6 +25,7 @@ readonly PINNED="$ROOT/kustomize/overlays/pinned"
 readonly BACKEND_NAME=embedding-gateway
 readonly FILTER_NAME=unset://run-scripts-images.sh-first/body-hash-filter
 readonly NATIVE_NAME=body-hash-filter-native
+readonly EXPORTER_NAME=varnish-exporter
 # The oldest glibc that the native module runs with: Debian 10's, and that of every proxy with dynamic modules.
 readonly GLIBC=2.28
 # What the images are built from. skaffold.yaml follows the same.
@@ -109,11 +110,15 @@ build_native() {
 # build_image PART PLATFORM IMAGE: from a folder that holds what it needs and no more.
 build_image() {
   local part=$1 platform=$2 image=$3 context="$WORK/$1-$2" build=(build) folder=$1 target=()
-  [ "$part" != native ] || { folder=filter; target=(--target native); }
+  case $part in
+    native) folder=filter target=(--target native) ;;
+    exporter) folder=kustomize/components/varnish-exporter ;;
+  esac
   mkdir -p "$context"
-  "build_$part" "$context" "$platform"
+  # The exporter comes from a package: its Containerfile.
+  [ "$part" = exporter ] || "build_$part" "$context" "$platform"
   [ "$tool" != buildah ] || build=(build --format docker)
-  # Nothing runs while it is built, so any processor's image can be.
+  # Nothing runs while it is built, so any processor's image can be; but for the exporter's.
   "$tool" "${build[@]}" "${target[@]}" --platform "linux/$platform" --file "$ROOT/$folder/Containerfile" --tag "$image" "$context"
 }
 
@@ -150,7 +155,10 @@ set_pin() {
   local file="$PINNED/kustomization.yaml" edited
   [ -e "$file" ] || new_pins >"$file"
   edited=$(awk -v name="$1" -v new="$2" -v digest="$3" '
-    /^- name: / { ours = ($3 == name); print; if (ours) { print "  newName: " new; print "  digest: " digest } next }
+    function pin() { print "  newName: " new; print "  digest: " digest; pinned = 1 }
+    /^- name: / { ours = ($3 == name); print; if (ours) pin(); next }
+    # A file that an older script wrote may not have the name.
+    /^configurations:/ && !pinned { print "- name: " name; pin() }
     ours && /^  (newName|newTag|digest): / { next }
     /^- \.\.\// { print "- ../" overlay; next }
     { ours = ours && /^  /; print }' overlay="${OVERLAY:-dev}" "$file")
@@ -168,6 +176,7 @@ images:
 - name: $BACKEND_NAME
 - name: $FILTER_NAME
 - name: $NATIVE_NAME
+- name: $EXPORTER_NAME
 configurations:
 - image_fields.yaml
 END
@@ -183,6 +192,7 @@ pin() {
     backend) set_pin "$BACKEND_NAME" "$2" "$digest" ;;
     filter) set_pin "$FILTER_NAME" "oci://${CLUSTER_REGISTRY:-$REGISTRY}/${2#"$REGISTRY"/}" "$digest" ;;
     native) set_pin "$NATIVE_NAME" "$2" "$digest" ;;
+    exporter) set_pin "$EXPORTER_NAME" "$2" "$digest" ;;
   esac
   echo "$2@$digest"
 }
@@ -224,14 +234,15 @@ main() {
   trap 'rm -rf "$WORK"' EXIT
   for part in "$@"; do
     case $part in
-      backend | filter | native) tool=$(find_tool) ;;&
-      backend | native) read -ra wanted <<<"$(platforms)" ;;&
+      backend | filter | native | exporter) tool=$(find_tool) ;;&
+      backend | native | exporter) read -ra wanted <<<"$(platforms)" ;;&
       backend) make_and_pin backend embedding-gateway "${wanted[@]}" ;;
       native) make_and_pin native body-hash-filter-native "${wanted[@]}" ;;
+      exporter) make_and_pin exporter varnish-exporter "${wanted[@]}" ;;
       filter) make_and_pin filter body-hash-filter amd64 ;;
       file) build_filter "$ROOT/kustomize/components/body-hash-file" ;;
       native-file) build_native "$ROOT/kustomize/components/body-hash-native-file" "$(platforms)" ;;
-      *) fail "there is no '$part'; there are: backend filter native file native-file" ;;
+      *) fail "there is no '$part'; there are: backend filter native exporter file native-file" ;;
     esac
   done
 }

@@ -68,7 +68,7 @@ VARIANTS = [
     Variant("purge-oauth2", add=("purge-oauth2",)),
     Variant("in-mesh-clients", add=("in-mesh-clients",)),
     Variant("restricted", add=("restricted",)),
-    Variant("monitoring", add=("monitoring",)),
+    Variant("monitoring", add=("monitoring", "varnish-exporter")),
     Variant("tracing", add=("tracing",)),
     Variant("pull-secret", add=("in-mesh-clients", "traffic-extension", "pull-secret")),
     Variant("openshift", add=("openshift",)),
@@ -77,7 +77,7 @@ VARIANTS = [
     Variant("on a bucket", add=("purge-oauth2", "in-mesh-clients", "restricted", "monitoring", "s3"), remove=("minio",)),
     Variant("all in one", add=("body-hash-single", "purge-oauth2", "in-mesh-clients", "restricted", "monitoring"), s3_server="seaweedfs"),
     Variant("production", overlay="production"),
-    Variant("production, more", add=("in-mesh-clients", "external-secrets", "private-endpoints", "traffic-extension"), overlay="production"),
+    Variant("production, more", add=("varnish-exporter", "in-mesh-clients", "external-secrets", "private-endpoints", "traffic-extension"), overlay="production"),
 ]
 
 

@@ -308,6 +308,25 @@ def test_the_native_module_is_one_image_for_both_processors_and_is_pinned(checko
     assert f"r/body-hash-filter-native@{DIGEST}" in named(checkout.rendered(), "native")
 
 
+def test_the_exporter_is_built_from_its_containerfile_and_pinned(checkout):
+    assert checkout.run("exporter", REGISTRY="r", TAG="1.0.0").returncode == 0
+    (build,) = [line for line in checkout.asked() if " build --" in line]
+    (containerfile,) = re.findall(r"--file (\S+)", build)
+    assert Path(containerfile).is_relative_to(checkout.root) and Path(containerfile).exists()
+    dev = checkout.root / "kustomize/overlays/dev/kustomization.yaml"
+    dev.write_text(dev.read_text().replace("components:\n", "components:\n- ../../components/varnish-exporter\n"))
+    assert named(checkout.rendered(), "exporter") == {f"r/varnish-exporter@{DIGEST}"}
+
+
+def test_pins_that_an_older_script_wrote_take_a_name_that_it_did_not_know(checkout):
+    assert checkout.run("filter", REGISTRY="r", TAG="1.0.0").returncode == 0
+    pins = checkout.root / "kustomize/overlays/pinned/kustomization.yaml"
+    pins.write_text(pins.read_text().replace("- name: varnish-exporter\n", ""))
+    for _ in range(2):
+        assert checkout.run("exporter", REGISTRY="r", TAG="1.0.0").returncode == 0
+        assert pins.read_text().count("- name: varnish-exporter\n  newName: r/varnish-exporter\n") == 1
+
+
 @pytest.mark.parametrize(("platforms", "processor"), [("amd64", "x86_64"), ("arm64", "aarch64")])
 def test_the_native_module_for_a_config_map_is_of_the_processor_that_is_named(checkout, platforms, processor):
     assert checkout.run("native-file", PLATFORMS=platforms).returncode == 0

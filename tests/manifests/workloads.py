@@ -117,9 +117,10 @@ def ends_too_early(manifests: Manifests) -> list[str]:
         if pod.workload["kind"] == "Job":
             continue
         grace = pod.spec.get("terminationGracePeriodSeconds", 30)
-        for container in pod.containers:
+        # One that runs to its end before the rest is not asked.
+        for container in pod.spec["containers"]:
             before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-            if "http" in pod.ports and before < 5:
+            if any(port["name"] == "http" for port in container.get("ports", [])) and before < 5:
                 problems.append(f"{title(pod.workload)}: ends while it is still asked")
             drain = container_environment(manifests, container).get("SHUTDOWN_GRACE") or defaults(container["name"]).get("SHUTDOWN_GRACE", "0s")
             if before + seconds(drain) + 10 > grace:
