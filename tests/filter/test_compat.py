@@ -55,6 +55,11 @@ from .test_twins import (
     test_a_tap_alone_lets_everything_go,
     test_a_twin_of_another_module_is_no_twin,
 )
+from .test_upstream_window import (
+    test_trailers_alone_arrive_but_for_envoys_that_refuse_them_without_the_filter_too,
+    test_with_envoys_other_codec_they_arrive,
+    upstream,
+)
 from .test_updates import test_a_filter_alone_is_changed_and_replaced_under_traffic, test_the_pair_is_changed_and_replaced_under_traffic
 from .test_updates_midway import step, test_a_request_held_during_an_update_ends_right
 from .transports import TRANSPORTS

@@ -151,7 +151,8 @@ class Client:
             return self._leave(bodies)
         for stream, body in bodies.items():
             self._send_part(stream, body[len(body) // 2 :])
-            if self._random.random() < 0.5:
+            # Trailers alone go wrong in some Envoys: test_upstream_window.py.
+            if self._random.random() < 0.5 or not body:
                 self._connection.data(stream, b"", end=True)
             else:
                 self._connection.trailers(stream, [TRAILER])

@@ -60,9 +60,17 @@ class Connection:
         self._socket.sendall(self._state.data_to_send())
 
     def open(
-        self, method: str, path: str = "/", headers: Iterable = (), *, end: bool = False, authority: str = AUTHORITY, protocol: str | None = None
+        self,
+        method: str,
+        path: str = "/",
+        headers: Iterable = (),
+        *,
+        end: bool = False,
+        authority: str = AUTHORITY,
+        protocol: str | None = None,
+        trailers: Iterable | None = None,
     ) -> int:
-        """A new stream with its headers; its number."""
+        """A new stream with its headers, and with trailers a whole request in one write; its number."""
         pseudo = [(":method", method), (":authority", authority)]
         if method != "CONNECT" or protocol:
             pseudo += [(":scheme", "http"), (":path", path)]
@@ -71,6 +79,8 @@ class Connection:
         number = self._state.get_next_available_stream_id()
         self._streams[number] = _Stream()
         self._state.send_headers(number, _encode([*pseudo, *headers]), end_stream=end)
+        if trailers is not None:
+            self._state.send_headers(number, _encode(trailers), end_stream=True)
         self.flush()
         return number
 
