@@ -49,7 +49,8 @@ class BreakingBackend:
 
     def _read(self, reader) -> str:
         method, path, _ = (reader.readline().decode() or "- - -").split()
-        fields = [line.decode().lower() for line in iter(reader.readline, b"\r\n") if line.strip()]
+        # Of a connection that has ended every further line is empty.
+        fields = [line.decode().lower() for line in itertools.takewhile(lambda line: line.strip(), reader)]
         reader.read(sum(int(field.split(":")[1]) for field in fields if field.startswith("content-length:")))
         if path not in ("-", "/readyz"):
             self.arrived[f"{method} {path}"] += 1
