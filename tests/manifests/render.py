@@ -65,6 +65,7 @@ VARIANTS = [
     Variant("body-hash-single", add=("body-hash-single",)),
     Variant("body-hash-native", add=("body-hash-native",)),
     Variant("body-hash-native-file", add=("body-hash-native", "body-hash-native-file")),
+    Variant("body-hash-native-init", add=("body-hash-native", "body-hash-native-init")),
     Variant("purge-oauth2", add=("purge-oauth2",)),
     Variant("in-mesh-clients", add=("in-mesh-clients",)),
     Variant("restricted", add=("restricted",)),

@@ -74,17 +74,23 @@ def test_the_filter_knows_every_field_that_it_is_given(variant: Manifests):
     assert [field for each in configurations for field in each if field not in names] == []
 
 
-@pytest.mark.parametrize("added", [("body-hash-native",), ("body-hash-native", "body-hash-native-file")])
-def test_the_sidecar_finds_the_native_module_where_its_volume_is(tmp_path, added):
-    manifests = render.dev(render.Variant("native", add=added), tmp_path)
+@pytest.mark.parametrize(("added", "source"), [(None, "image"), ("file", "configMap"), ("init", "emptyDir")])
+def test_the_sidecar_finds_the_native_module_where_its_volume_is(tmp_path, added, source):
+    more = (f"body-hash-native-{added}",) if added else ()
+    manifests = render.dev(render.Variant("native", add=("body-hash-native", *more)), tmp_path)
     template = manifests.get("StatefulSet", "embedding-gateway-varnish")["spec"]["template"]
     (mount,) = json.loads(template["metadata"]["annotations"]["sidecar.istio.io/userVolumeMount"])
     (volume,) = [each for each in template["spec"]["volumes"] if each["name"] == mount["name"]]
-    if "image" in volume:
-        copied = re.search(r"AS native\nCOPY (\S+) /\1$", (ROOT / "filter/Containerfile").read_text(), re.MULTILINE)[1]
-    else:
-        (copied,) = manifests.get("ConfigMap", volume["configMap"]["name"])["binaryData"]
-    assert volume.keys() == {"name", "image" if len(added) == 1 else "configMap"}
+    copied = re.search(r"AS native\nCOPY (\S+) /\1$", (ROOT / "filter/Containerfile").read_text(), re.MULTILINE)[1]
+    if source == "configMap":
+        assert list(manifests.get("ConfigMap", volume["configMap"]["name"])["binaryData"]) == [copied]
+    if source == "emptyDir":
+        (init,) = template["spec"]["initContainers"]
+        (target,) = init["volumeMounts"]
+        assert target["name"] == volume["name"] and init["command"] == ["cp", f"/{copied}", f"{target['mountPath']}/"]
+        # A native sidecar would start before it.
+        assert template["metadata"]["annotations"]["sidecar.istio.io/nativeSidecar"] == "false"
+    assert volume.keys() == {"name", source}
     (patch,) = manifests.get("EnvoyFilter", "body-hash-native")["spec"]["configPatches"]
     module = patch["patch"]["value"]["typed_config"]["dynamic_module_config"]
     assert module["module"]["local"]["filename"] == f"{mount['mountPath']}/{copied}"

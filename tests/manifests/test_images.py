@@ -377,3 +377,18 @@ def test_skaffold_builds_what_the_overlay_names(dev: Manifests):
     for forward in config["portForward"]:
         service = dev.get("Service", forward["resourceName"])
         assert service is None or forward["port"] in {port["port"] for port in service["spec"]["ports"]}
+
+
+def test_skaffolds_native_profile_follows_the_native_module(tmp_path):
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    (profile,) = config["profiles"]
+    added, replaced = profile["patches"]
+    assert (added["op"], added["path"]) == ("add", "/build/artifacts/-")
+    assert (replaced["op"], replaced["path"]) == ("replace", "/manifests/kustomize/paths/0")
+    rendered = render.build(ROOT / replaced["value"])
+    followed = {image for _, image in workloads.images(rendered) if image.startswith(f"{added['value']['image']}:")}
+    assert followed and not any("reference" in volume.get("image", {}) for pod in rendered.pods() for volume in pod.spec.get("volumes", []))
+    assert (ROOT / added["value"]["custom"]["buildCommand"].split()[0]).exists()
+    for path in added["value"]["custom"]["dependencies"]["paths"]:
+        assert list(ROOT.glob(path)), path
+    assert rendered.get("EnvoyFilter", "body-hash-native", "embedding-gateway")

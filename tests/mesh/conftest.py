@@ -13,7 +13,10 @@ _HERE = Path(__file__).parent
 # The end of a log tells why; more would hide it.
 _LOG_LINES = 40
 # What changes the cluster comes after what asks it, and what takes it away last.
-_ORDER = ["kubelet", "deploy", "filter_origin", "egress", "sdk", "http", "purge", "policies", "affinity", "updates", "delete", "production", "rejection"]
+_ORDER = [
+    *("kubelet", "native_init", "deploy", "filter_origin", "egress", "sdk", "http", "purge", "policies", "affinity", "updates", "delete", "production"),
+    *("rejection", "ambient"),
+]
 _meshes: list[Mesh] = []
 
 
