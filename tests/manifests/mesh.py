@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .objects import GATEWAY_API, OUR_NAMESPACE, Manifests, Object, namespace, plugins, targets, title
+from .objects import GATEWAY_API, OUR_NAMESPACE, WAYPOINT_CLASS, Manifests, Object, namespace, plugins, targets, title
 
 
 def _ports(service: Object) -> set[int]:
@@ -101,6 +101,12 @@ def services_that_are_asked_twice(manifests: Manifests) -> list[str]:
     return [f"Service {service}: no VirtualService turns repeating off" for service in sorted(called - told)]
 
 
+def _on_a_gateway(manifests: Manifests, plugin: Object) -> bool:
+    """That clients meet: a waypoint stands where a sidecar would."""
+    named = [manifests.get("Gateway", each["name"]) for each in targets(plugin)]
+    return any(each and each["spec"].get("gatewayClassName") != WAYPOINT_CLASS for each in named)
+
+
 def _strategy(space: str, on_a_gateway: bool) -> str:
     """Where the hash is the authority the filter fails closed. On a gateway and on a client it is a hint, and fails open."""
     return "FAIL_RELOAD" if space == OUR_NAMESPACE and not on_a_gateway else "FAIL_OPEN"
@@ -111,7 +117,7 @@ def plugins_that_differ(manifests: Manifests) -> list[str]:
     pairs: dict[tuple[str, str], dict[str, Object]] = {}
     for plugin, spec in plugins(manifests):
         kind, _, role = plugin["metadata"]["name"].rpartition("-")
-        pairs.setdefault((namespace(plugin), kind), {})[role] = spec | {"strategy": _strategy(namespace(plugin), bool(targets(plugin)))}
+        pairs.setdefault((namespace(plugin), kind), {})[role] = spec | {"strategy": _strategy(namespace(plugin), _on_a_gateway(manifests, plugin))}
     problems = []
     for (_, kind), pair in pairs.items():
         if set(pair) != {"tap", "gate"}:

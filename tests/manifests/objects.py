@@ -15,6 +15,8 @@ GATEWAY_PRINCIPAL = "cluster.local/ns/istio-system/sa/istio-ingressgateway-servi
 # What istiod makes of a Gateway of Gateway API: its pods' label, and the kind's group.
 GATEWAY_API = "gateway.networking.k8s.io"
 GATEWAY_NAME_LABEL = f"{GATEWAY_API}/gateway-name"
+# The class of Gateways that no client meets: of ambient mode.
+WAYPOINT_CLASS = "istio-waypoint"
 
 
 def name(each: Object) -> str:
@@ -122,7 +124,7 @@ class Ingress:
 
 def ingress(manifests: Manifests) -> Ingress:
     for gateway in manifests.of("Gateway"):
-        if gateway["apiVersion"].startswith(GATEWAY_API):
+        if gateway["apiVersion"].startswith(GATEWAY_API) and gateway["spec"]["gatewayClassName"] != WAYPOINT_CLASS:
             labels = gateway["spec"]["infrastructure"]["labels"] | {GATEWAY_NAME_LABEL: name(gateway)}
             account = f"{name(gateway)}-{gateway['spec']['gatewayClassName']}"
             return Ingress(OUR_NAMESPACE, labels, f"cluster.local/ns/{OUR_NAMESPACE}/sa/{account}")

@@ -43,6 +43,7 @@ class ControlPlane:
         self.api = Api("127.0.0.1", API_PORT, TOKEN)
         self.kubeconfig = folder / "kubeconfig"
         self._processes: list[Process] = []
+        self._istiod: Process | None = None
         self._start_kubernetes()
         self._start_istio()
 
@@ -68,9 +69,10 @@ class ControlPlane:
         for process in reversed(self._processes):
             process.kill()
 
-    def _start(self, name: str, *command, environment: dict[str, str] | None = None) -> None:
+    def _start(self, name: str, *command, environment: dict[str, str] | None = None) -> Process:
         process = Process(command, self._folder / f"{name}.log", env=os.environ | (environment or {}))
         self._processes.append(process)
+        return process
 
     def _start_kubernetes(self) -> None:
         folder, binaries = self._folder, self._kit / "bin"
@@ -118,6 +120,13 @@ class ControlPlane:
             self.kubectl("create", "namespace", ISTIO_NAMESPACE)
         self.kubectl("apply", "--server-side", "-f", str(self._kit / "istio.yaml"))
         self._define(gateway_api.definitions())
+        self.start_istiod()
+        self._trust_istiod()
+
+    def start_istiod(self, **variables: str) -> None:
+        """With variables of its own; in place of the one that runs."""
+        if self._istiod is not None:
+            self._istiod.kill()
         mesh = self._folder / "mesh.json"
         mesh.write_text(json.dumps(self._mesh_configuration()))
         own = dict.fromkeys(_NEEDS_ISTIOS_ENVOY, "false") | {
@@ -128,9 +137,8 @@ class ControlPlane:
             "VALIDATION_WEBHOOK_CONFIG_NAME": _WEBHOOKS[1][1],
         }
         command = [self._kit / "bin/pilot-discovery", "discovery", "--kubeconfig", self.kubeconfig, "--meshConfig", mesh]
-        self._start("istiod", *command, "-n", ISTIO_NAMESPACE, environment=own)
+        self._istiod = self._start("istiod", *command, "-n", ISTIO_NAMESPACE, environment=own | variables)
         until(lambda: answers(ISTIOD, "/ready"), START_SECONDS, "a ready istiod")
-        self._trust_istiod()
 
     def _define(self, definitions: list[dict]) -> None:
         path = self._folder / "definitions.json"

@@ -1,0 +1,123 @@
+"""Ambient mode, as far as istiod goes: it takes the objects, makes a waypoint of the Gateway, and writes its configuration.
+
+Upstream Envoys have not the filters of Istio's own that every waypoint needs, and there is no ztunnel here: nothing is served.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from cluster.control_plane import ISTIOD_MONITORING
+from cluster.gateway import NAMESPACE, WAVE_SECONDS
+from cluster.waiting import until
+from harness.client import send
+from harness.paths import ROOT
+
+WAYPOINT = "embedding-gateway-waypoint"
+PODS = f"gateway.networking.k8s.io/gateway-name={WAYPOINT}"
+VARNISH = f"embedding-gateway-varnish.{NAMESPACE}.svc.cluster.local"
+# No pod of these is needed, and none would run without ztunnel.
+WORKLOADS = ("Deployment", "HorizontalPodAutoscaler", "Job", "StatefulSet")
+# cluster/programs.py.
+IMAGE = "docker.io/istio/proxyv2-waypoint:1"
+_PINS = [{"name": "unset://run-scripts-images.sh-first/body-hash-filter", "newName": "oci://registry.test:5000/body-hash-filter", "digest": f"sha256:{0:064d}"}]
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory) -> list[dict]:
+    """All of dev in ambient mode, but for its workloads."""
+    tree = tmp_path_factory.mktemp("ambient") / "kustomize"
+    shutil.copytree(ROOT / "kustomize", tree, ignore=shutil.ignore_patterns("pinned"))
+    file = tree / "overlays/dev/kustomization.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["components"].append("../../components/ambient")
+    file.write_text(yaml.safe_dump(content))
+    layer = tree / "overlays/ambient"
+    layer.mkdir()
+    shutil.copy(tree / "components/images/image_fields.yaml", layer)
+    (layer / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["../dev"], "images": _PINS, "configurations": ["image_fields.yaml"]}))
+    built = subprocess.run(["kubectl", "kustomize", layer], capture_output=True, text=True, check=True).stdout
+    kept = [each for each in yaml.safe_load_all(built) if each["kind"] not in WORKLOADS]
+    (waypoint,) = [each["metadata"] for each in kept if each["metadata"]["name"] == WAYPOINT and each["kind"] == "Gateway"]
+    waypoint["annotations"]["sidecar.istio.io/proxyImage"] = IMAGE
+    return kept
+
+
+@pytest.fixture(scope="module")
+def waypoint(mesh, objects) -> dict[str, Any]:
+    """The configuration that istiod has for one of its pods."""
+    if mesh.found(f"/api/v1/namespaces/{NAMESPACE}"):
+        mesh.kubectl("-n", NAMESPACE, "delete", "pods", "--all", "--force", "--grace-period=0")
+        mesh.kubectl("delete", "namespace", NAMESPACE)
+    mesh.control_plane.start_istiod(PILOT_ENABLE_AMBIENT="true")
+    mesh.apply(objects)
+    until(lambda: len(mesh.pods(NAMESPACE, PODS)) >= 2, WAVE_SECONDS, "istiod makes two pods of the waypoint")
+    return until(lambda: configuration(mesh), WAVE_SECONDS, "istiod knows the waypoint")
+
+
+def configuration(mesh) -> dict[str, Any] | None:
+    """Once it has a chain for Varnish's Service."""
+    for pod in mesh.pods(NAMESPACE, PODS):
+        answer = send(ISTIOD_MONITORING, "GET", f"/debug/config_dump?proxyID={pod['metadata']['name']}.{NAMESPACE}")
+        if answer.status == 200 and f"inbound-vip|6081|http|{VARNISH}" in answer.body.decode():
+            return json.loads(answer.body)
+    return None
+
+
+def found(tree: Any, *keys: str) -> Iterator[Any]:
+    """The values below these keys, wherever they stand."""
+    if isinstance(tree, list):
+        for each in tree:
+            yield from found(each, *keys)
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key in keys:
+                yield value
+            yield from found(value, *keys)
+
+
+@pytest.fixture(scope="module")
+def chain(waypoint) -> dict[str, Any]:
+    """What a request for Varnish's Service meets there."""
+    chains = [each for chains in found(waypoint, "filterChains", "filter_chains") for each in chains]
+    (one,) = [each for each in chains if each.get("name") == f"inbound-vip|6081|http|{VARNISH}"]
+    return one
+
+
+def manager(chain: dict[str, Any]) -> dict[str, Any]:
+    (one,) = [each for each in chain["filters"] if each["name"] == "envoy.filters.network.http_connection_manager"]
+    return one.get("typedConfig") or one["typed_config"]
+
+
+def test_the_filter_stands_behind_authorization_the_tap_first(chain):
+    (filters,) = found(manager(chain), "httpFilters", "http_filters")
+    names = [each["name"] for each in filters]
+    ours = [name for name in names if ".body-hash-" in name]
+    assert [re.search(r"body-hash-(\w+)", name)[1] for name in ours] == ["tap", "gate"]
+    assert names.index("envoy.filters.http.rbac") < names.index(ours[0]) and names.index(ours[1]) < names.index("envoy.filters.http.router")
+    assert json.dumps(filters).count("PURGE") >= 2, "who may purge is decided here"
+
+
+def test_one_body_reaches_one_varnish(chain):
+    policies = list(found(manager(chain), "hashPolicy", "hash_policy"))
+    assert "x-body-hash" in json.dumps(policies)
+    assert list(found(manager(chain), "retryPolicy", "retry_policy")) == [], "a repetition pays twice"
+
+
+def test_what_the_sidecars_were_told_the_waypoint_is_told(chain):
+    written = json.dumps(manager(chain))
+    assert '"remove": "x-body-hash"' in written
+    assert "%REQ(X-BODY-HASH)%" in written and "invalid_request_error" in written
+    (size,) = found(manager(chain), "maxRequestHeadersKb", "max_request_headers_kb")
+    assert size == 96
+
+
+def test_the_tunnel_has_no_limit_of_time(waypoint):
+    names = ("requestTimeout", "request_timeout")
+    listeners = [each for each in found(waypoint, "listener") if each.get("name") == "connect_terminate"]
+    assert listeners and list(found(listeners, *names)) == []
