@@ -72,6 +72,8 @@ pub struct CacheConfig {
     pub response_max_age: Duration,
     /// Request fields that are known to act on each input by itself, beside the usual ones.
     pub fields: Vec<String>,
+    /// Models whose shorter vectors are made of their full ones.
+    pub derived_models: Vec<String>,
     /// How old an entry may become; `None` is for ever.
     pub entry_max_age: Option<Duration>,
     /// Which operators may purge; `None` turns purging off.

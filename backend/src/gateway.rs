@@ -4,6 +4,7 @@ pub mod app;
 mod azure;
 pub mod body_hash;
 pub mod cors;
+pub mod derivations;
 mod memory_limit;
 pub mod observed_body;
 pub mod routes;

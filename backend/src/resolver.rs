@@ -38,7 +38,7 @@ use crate::cache::Cache;
 use crate::cache::in_flight::InFlight;
 use crate::embeddings::answer::Unsound;
 use crate::http::error::Error;
-use crate::telemetry::{Metrics, Outcome, Tally};
+use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::Client;
 
 /// How often a look-up waits for other requests. If those fail for reasons of their own, it calls
@@ -105,14 +105,12 @@ impl Resolver {
         }
         if found.is_complete() && found.is_uniform() {
             self.renew(&lookup);
-            self.count(&found.tally);
             return Either::Left(ready(Ok(found.into())));
         }
         let resolver = Arc::clone(self);
         // Boxed, so that a request that finds all in memory does not carry this future's size.
         Either::Right(Box::pin(async move {
             let found = resolver.complete(lookup, found).await?;
-            resolver.count(&found.tally);
             Ok(found.into())
         }))
     }
@@ -219,13 +217,5 @@ impl Resolver {
         let waves = u32::try_from(calls.len().div_ceil(CALLS_AT_ONCE)).unwrap_or(u32::MAX);
         let largest = calls.into_iter().max().unwrap_or_default();
         self.upstream.patience(largest) * waves.max(1)
-    }
-
-    fn count(&self, tally: &Tally) {
-        let inputs = &self.metrics.inputs;
-        inputs.add(Outcome::Memory, tally.memory as u64);
-        inputs.add(Outcome::Store, tally.store as u64);
-        inputs.add(Outcome::Collapsed, tally.collapsed as u64);
-        inputs.add(Outcome::Miss, tally.miss as u64);
     }
 }

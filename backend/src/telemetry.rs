@@ -4,6 +4,7 @@
 mod captured;
 pub mod classic;
 pub mod counts;
+pub mod derived;
 pub mod exposition;
 pub mod gauges;
 mod json_lines;
@@ -25,7 +26,8 @@ pub mod trace_id;
 
 pub use self::gauges::{Gauges, MemoryGauges, StoreGauges, StoreRights};
 pub use self::labels::{
-    BreakerState, Bypass, HashVerdict, Outcome, Route, StoreOperation, StoreResult, StoreRight,
+    BreakerState, Bypass, HashVerdict, Outcome, Route, SelfTest, StoreOperation, StoreResult,
+    StoreRight,
 };
 pub use self::logging::start_logging;
 pub use self::metrics::Metrics;

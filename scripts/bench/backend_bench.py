@@ -110,11 +110,12 @@ def _executables() -> dict[str, Path]:
     return {message["target"]["name"]: Path(message["executable"]) for message in messages if message.get("executable")}
 
 
-def request(count: int, first: int = 0, encoding: str = "base64", model: str = MODEL) -> bytes:
-    """The body of a request for that many different inputs, in vectors of 1,536 dimensions."""
+def request(count: int, first: int = 0, encoding: str = "base64", model: str = MODEL, dimensions: int = DIMENSIONS) -> bytes:
+    """The body of a request for that many different inputs, in vectors of 1,536 dimensions unless it says another number."""
     texts = [TEXT.format(number) for number in range(first, first + count)]
     body = {"model": model, "input": texts if count > 1 else texts[0], "encoding_format": encoding}
-    return json.dumps(body if model == MODEL else body | {"dimensions": DIMENSIONS}).encode()
+    is_usual = model == MODEL and dimensions == DIMENSIONS
+    return json.dumps(body if is_usual else body | {"dimensions": dimensions}).encode()
 
 
 def ratio(samples: list[Sample], others: list[Sample], value: str) -> float:

@@ -49,6 +49,7 @@ const figures = (parts = {}) => ({
   inputs: { memory: 0, store: 0, collapsed: 0, repeat: 0, miss: 0 },
   tokens: { nominal: 0, billed: 0, saved: 0 },
   requests: { embeddings: 0, passthrough: 0, bypassed: { query: 0, encoding: 0, field: 0, shape: 0 }, in_flight: 0 },
+  derived: { vectors: 0, models_off: 0 },
   memory: { bytes: 0, limit_bytes: 0, entries: 0, saved_bytes: 0 },
   store: { kind: "s3", reads: "closed", writes: "closed", refused: [], purges_age_seconds: 2, operations: 0, failed: 0, writes_pending: 0, writes_dropped: 0, saved_bytes: 0 },
   upstream: { calls: 0, failed: 0, faulty: 0, seconds: 0 },
@@ -62,6 +63,7 @@ const busy = () =>
     inputs: { memory: 825_575, store: 105_461, collapsed: 1_230, repeat: 20_411, miss: 61_112 },
     requests: { embeddings: 20_000, passthrough: 3, bypassed: { query: 0, encoding: 0, field: 1_000, shape: 200 }, in_flight: 2 },
     tokens: { nominal: 912_345_678, billed: 51_234_567, saved: 861_111_111 },
+    derived: { vectors: 4_321, models_off: 1 },
     memory: { bytes: 187_654_321, limit_bytes: 268_435_456, entries: 30_211, saved_bytes: 92_808_192 },
     store: { kind: "s3", reads: "open", writes: "closed", refused: [], purges_age_seconds: 2, operations: 164_233, failed: 12, writes_pending: 3, writes_dropped: 7, saved_bytes: 252_280_832 },
     upstream: { calls: 100, failed: 14, faulty: 14, seconds: 20 },
@@ -103,6 +105,15 @@ test("the upstream is well although it refuses clients, and ill when it fails", 
     const { page } = await open(t, { figures: () => figures({ upstream: { calls: 100, failed: 50, faulty, seconds: 1 } }) });
     assert.equal(await page.locator("#upstream-health").getAttribute("data-health"), health);
     assert.equal(await page.textContent("#upstream-health"), "50% succeeded");
+  }
+});
+
+test("vectors made of full ones are counted, and a model that is left to the upstream stands out", async (t) => {
+  for (const [models_off, words] of [[0, undefined], [1, "1 model."], [2, "2 models."]]) {
+    const { page } = await open(t, { figures: () => figures({ derived: { vectors: 4_321, models_off } }) });
+    assert.equal(await page.textContent("#derived-vectors"), "4,321");
+    assert.equal(await page.isVisible("#derived-health"), Boolean(words));
+    if (words) assert.ok((await page.textContent("#derived-health")).includes(words));
   }
 });
 

@@ -21,6 +21,9 @@ impl CacheConfig {
         let fields = reader
             .optional(&var::CACHEABLE_FIELDS, value::list)
             .unwrap_or_default();
+        let derived_models = reader
+            .optional(&var::DERIVE_DIMENSIONS, value::list)
+            .unwrap_or_default();
         let memory_bytes = reader.read(&var::MEMORY_CACHE_BYTES, value::bytes);
         let response_max_age = reader.read(&var::RESPONSE_MAX_AGE, value::duration);
         let entry_max_age = reader.optional(&var::ENTRY_MAX_AGE, value::patience);
@@ -28,6 +31,7 @@ impl CacheConfig {
         Some(Self {
             namespace,
             fields,
+            derived_models,
             memory_bytes: memory_bytes?,
             response_max_age: response_max_age?,
             entry_max_age,

@@ -94,6 +94,7 @@ variables! {
         CACHEABLE_FIELDS = "", "further request fields, with commas, that act on each input by itself and leave the format of vectors alone; a request with any other unknown field bypasses the cache";
         MEMORY_CACHE_BYTES = "256MiB", "bound of the memory tier; 0 turns it off";
         RESPONSE_MAX_AGE = "1h", "max-age of answers that an HTTP cache in front may store";
+        DERIVE_DIMENSIONS = "", "models, with commas, as in text-embedding-3-small: a request of them for vectors of fewer dimensions is answered from the full vectors, cut off and scaled to length 1; the gateway compares with the upstream first";
         ENTRY_MAX_AGE = "", "how old a vector may become before it is paid for again; for ever if absent";
     }
 

@@ -25,4 +25,14 @@ impl Entry {
     pub fn dimensions(&self) -> usize {
         self.vector.dimensions()
     }
+
+    /// The same with fewer numbers, if its vector [can be shortened](Vector::shortened).
+    pub fn shortened(&self, dimensions: usize) -> Option<Self> {
+        Some(Self {
+            model: Arc::clone(&self.model),
+            tokens: self.tokens,
+            created_ms: self.created_ms,
+            vector: self.vector.shortened(dimensions)?,
+        })
+    }
 }

@@ -7,8 +7,10 @@
 
 mod grid;
 mod halves;
+mod shortened;
 
 pub(super) use self::halves::{Halves, Scale};
+pub use self::shortened::Likeness;
 
 /// The numbers of one embedding.
 #[derive(Clone, Debug, Default)]

@@ -18,6 +18,7 @@ use crate::config::{Config, CorsOrigins, Limits, PurgeRule};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::KeyScope;
 use crate::embeddings::request::Rules;
+use crate::gateway::derivations::Derivations;
 use crate::gateway::memory_limit;
 use crate::gateway::status::StatusState;
 use crate::http::byte_budget::ByteBudget;
@@ -48,6 +49,8 @@ pub struct App {
     pub limits: Limits,
     /// What of a request for embeddings is understood.
     pub request_rules: Rules,
+    /// The models whose shorter vectors are made of their full ones.
+    pub derivations: Derivations,
     /// Permits for running requests.
     pub permits: Permits,
     /// Bytes that requests may hold.
@@ -97,12 +100,8 @@ impl App {
             Arc::clone(&metrics),
             tracker.clone(),
         ));
-        let place = config.store.as_ref().map(|store| &store.place);
-        let status = config
-            .status_page
-            .map(|page| StatusState::new(&page, place));
         Ok(Arc::new(Self {
-            status,
+            status: status(&config),
             access,
             upstream,
             resolver,
@@ -110,6 +109,7 @@ impl App {
             upstream_id: config.upstream.id.as_str().into(),
             cache_control: max_age(config.cache.response_max_age),
             response_max_age: config.cache.response_max_age,
+            derivations: Derivations::new(config.cache.derived_models, Arc::clone(&metrics)),
             permits: Permits::new(config.limits.concurrent_requests),
             request_rules: request_rules(&config.limits, config.cache.fields),
             budget: ByteBudget::new(request_memory(&config.limits)),
@@ -201,6 +201,12 @@ impl App {
             Err(error) => tracing::warn!(%error, "the last spans were not exported"),
         }
     }
+}
+
+fn status(config: &Config) -> Option<StatusState> {
+    let place = config.store.as_ref().map(|store| &store.place);
+    let page = config.status_page.as_ref()?;
+    Some(StatusState::new(page, place))
 }
 
 fn request_rules(limits: &Limits, cacheable_fields: Vec<String>) -> Rules {

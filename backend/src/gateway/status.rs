@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use self::errors::RecentErrors;
 pub use self::errors::{ErrorKind, RecentError};
 pub use self::figures::{
-    Inputs, MemoryStatus, Requests, StoreStatus, TokenFigures, UpstreamStatus,
+    Derived, Inputs, MemoryStatus, Requests, StoreStatus, TokenFigures, UpstreamStatus,
 };
 use crate::config::build::VERSION;
 use crate::config::{StatusPage, StorePlace};
@@ -50,6 +50,7 @@ pub struct Status<'a> {
     pub inputs: Inputs,
     pub tokens: TokenFigures,
     pub requests: Requests,
+    pub derived: Derived,
     pub memory: MemoryStatus,
     pub store: StoreStatus,
     pub upstream: UpstreamStatus,
@@ -86,6 +87,7 @@ impl StatusState {
             inputs: Inputs::read(metrics),
             tokens: TokenFigures::read(metrics),
             requests: Requests::read(metrics, gauges),
+            derived: Derived::read(metrics),
             memory: MemoryStatus::read(gauges.memory),
             store: StoreStatus::read(metrics, gauges.store, self.store),
             upstream: UpstreamStatus::read(metrics),

@@ -118,9 +118,21 @@ impl EmbeddingLookup {
     }
 
     /// Moves the look-up into another scope.
-    pub(super) fn enter(&mut self, scope: &Arc<str>) {
+    pub fn enter(&mut self, scope: &Arc<str>) {
         self.key_scope = self.key_scope.with_scope(scope);
         self.caller.scope = Arc::clone(scope);
+        self.name_anew();
+    }
+
+    /// The look-up of the same inputs' vectors of another length.
+    #[must_use]
+    pub fn of_length(mut self, dimensions: Option<u32>) -> Self {
+        self.request.dimensions = dimensions;
+        self.name_anew();
+        self
+    }
+
+    fn name_anew(&mut self) {
         let keys = KeyBuilder::new(&self.key_scope, &self.request);
         self.family = keys.family();
         for (key, input) in &mut self.distinct {
@@ -131,7 +143,7 @@ impl EmbeddingLookup {
 
 impl CallNotes {
     /// Adds the notes of a later call. Where both have a value, the later one counts.
-    pub(super) fn add(&mut self, later: Self) {
+    pub fn add(&mut self, later: Self) {
         self.billed_tokens += later.billed_tokens;
         self.waits.extend(later.waits);
         self.scope = later.scope.or_else(|| self.scope.take());

@@ -109,6 +109,18 @@ label! {
 }
 
 label! {
+    /// How a comparison of shortened vectors with the upstream's own ended.
+    "result" pub SelfTest {
+        /// They are the same: the gateway shortens vectors of this model.
+        Same = "same",
+        /// They differ: the upstream's own are served.
+        Differs = "differs",
+        /// The upstream did not give both.
+        Undecided = "undecided",
+    }
+}
+
+label! {
     /// The operations of a store.
     "operation" pub StoreOperation {
         /// Looks up one entry.
@@ -179,6 +191,7 @@ mod tests {
         check::<Route>();
         check::<Outcome>();
         check::<HashVerdict>();
+        check::<SelfTest>();
         check::<StoreOperation>();
         check::<StoreResult>();
         check::<StoreRight>();

@@ -13,8 +13,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::counts::{Counts, Timings, TimingsBy};
+use super::derived::DerivationsOff;
 use super::gauges::Gauges;
-use super::labels::{Bypass, HashVerdict, Label, Outcome, Route, StoreOperation, StoreResult};
+use super::labels::{
+    Bypass, HashVerdict, Label, Outcome, Route, SelfTest, StoreOperation, StoreResult,
+};
 use super::models::Models;
 use super::totals::is_fault;
 use crate::http::error::Error;
@@ -40,6 +43,12 @@ pub struct Metrics {
     pub inputs: Counts<Outcome>,
     /// Embeddings requests that went past the cache, by reason.
     pub bypassed: Counts<Bypass>,
+    /// Vectors that were made of longer ones.
+    pub derived: Counter,
+    /// Comparisons of such vectors with the upstream's own.
+    pub self_tests: Counts<SelfTest>,
+    /// Models whose shorter vectors are not made, although the operator lists them.
+    pub derivations_off: DerivationsOff,
     /// Embeddings requests by what their `X-Body-Hash` was worth.
     pub body_hashes: Counts<HashVerdict>,
     /// Tokens by model.
@@ -90,6 +99,9 @@ impl Metrics {
             registry: Registry::with_prefix(PREFIX),
             inputs: Counts::new(),
             bypassed: Counts::new(),
+            derived: Counter::default(),
+            self_tests: Counts::new(),
+            derivations_off: DerivationsOff::default(),
             body_hashes: Counts::new(),
             models: Arc::default(),
             added_latency: Timings::default(),
@@ -108,6 +120,7 @@ impl Metrics {
         };
         metrics.begin_series();
         metrics.register_requests();
+        metrics.register_derivations();
         metrics.register_tokens();
         metrics.register_neighbours();
         metrics

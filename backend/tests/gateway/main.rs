@@ -20,6 +20,8 @@ mod connections;
 mod cors;
 mod credentials;
 mod crowd;
+mod derived;
+mod derived_doubts;
 mod documents;
 mod encodings;
 mod families;

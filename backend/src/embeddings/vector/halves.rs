@@ -86,9 +86,14 @@ impl Halves {
     }
 
     /// Calls `take` with the little-endian `f32`s, some at a time.
-    pub(super) fn each_chunk(&self, mut take: impl FnMut(&[u8])) {
+    pub(super) fn each_chunk(&self, take: impl FnMut(&[u8])) {
+        self.each_chunk_of(self.numbers.len(), take);
+    }
+
+    /// The same of the first numbers, of which there must be so many.
+    pub(super) fn each_chunk_of(&self, count: usize, mut take: impl FnMut(&[u8])) {
         let mut chunk = [[0; 4]; CHUNK];
-        for some in self.numbers.chunks(CHUNK) {
+        for some in self.numbers[..count].chunks(CHUNK) {
             let floats = &mut chunk[..some.len()];
             self.scale.decode(some, floats);
             take(floats.as_flattened());

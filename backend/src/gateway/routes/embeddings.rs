@@ -10,6 +10,7 @@
 //! boxed: a hit allocates no future.
 
 mod answer;
+mod derive;
 mod look_up;
 mod receive;
 mod understand;

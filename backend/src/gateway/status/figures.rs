@@ -41,6 +41,15 @@ pub struct Requests {
     pub in_flight: u64,
 }
 
+/// Vectors of fewer dimensions that were made of full ones.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Derived {
+    pub vectors: u64,
+    /// Models that are listed and left to the upstream, because its own vectors differ.
+    pub models_off: u64,
+}
+
 /// The memory tier.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -120,6 +129,15 @@ impl Requests {
             embeddings: metrics.ended_requests(Route::Embeddings),
             passthrough: metrics.ended_requests(Route::Passthrough),
             in_flight: gauges.in_flight_requests as u64,
+        }
+    }
+}
+
+impl Derived {
+    pub(super) fn read(metrics: &Metrics) -> Self {
+        Self {
+            vectors: metrics.derived.get(),
+            models_off: metrics.derivations_off.count() as u64,
         }
     }
 }

@@ -34,6 +34,16 @@ impl Metrics {
         registry.register("build", "The program that answers", build);
     }
 
+    pub(super) fn register_derivations(&mut self) {
+        let registry = &mut self.registry;
+        let help = "Vectors that were made of longer ones, by DERIVE_DIMENSIONS";
+        registry.register("derived_vectors", help, self.derived.clone());
+        let help = "Comparisons of such vectors with the upstream's own by how they ended";
+        registry.register("derivation_tests", help, self.self_tests.clone());
+        let help = "1 if a comparison has ended the derivation of this model's vectors";
+        registry.register("derivation_off", help, self.derivations_off.clone());
+    }
+
     pub(super) fn register_tokens(&mut self) {
         let models = &self.models;
         let mut register = |name: &str, help: &str, read| {

@@ -108,6 +108,11 @@ pub fn embeddings(call: &Call) -> Response {
 }
 
 pub fn embeddings_body(call: &Call) -> Value {
+    embeddings_body_of(call, vector)
+}
+
+/// The same with other vectors.
+pub fn embeddings_body_of(call: &Call, vector: fn(&str, &Value, usize) -> Vec<f32>) -> Value {
     let question = call.json();
     let model = question["model"].as_str().unwrap().to_owned();
     let dimensions = question["dimensions"]
@@ -146,6 +151,15 @@ pub fn vector(model: &str, input: &Value, dimensions: usize) -> Vec<f32> {
         f32::from(i16::from_le_bytes([digest[0], digest[1]])) / 32768.0 + 1e-6
     };
     (0..dimensions).map(number).collect()
+}
+
+/// What a Matryoshka model says of an input: the beginning of the full vector, of length 1.
+pub fn matryoshka(model: &str, input: &Value, dimensions: usize) -> Vec<f32> {
+    let numbers = vector(model, input, dimensions);
+    let square = |number: &f32| f64::from(*number).powi(2);
+    let norm = numbers.iter().map(square).sum::<f64>().sqrt();
+    let scaled = numbers.iter().map(|&number| f64::from(number) / norm);
+    scaled.map(|number| number as f32).collect()
 }
 
 /// The right vectors of `inputs` in the upstream's usual size.

@@ -6,6 +6,7 @@ use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
 use super::Answered;
+use super::derive::Found;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::request::Encoding;
 use crate::embeddings::response::{self, FloatLists, Pieces, write_answer};
@@ -22,6 +23,7 @@ use crate::telemetry::request_record::EmbeddingOutcome;
 /// The gateway's name in `Cache-Status`.
 const CACHE: &str = "embedding-gateway";
 const HIT: HeaderValue = HeaderValue::from_static("embedding-gateway; hit");
+const DERIVED_HIT: HeaderValue = HeaderValue::from_static("embedding-gateway; hit; detail=derived");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -48,12 +50,13 @@ pub(super) struct ResponsePlan {
 
 impl ResponsePlan {
     /// Writes the answer, and counts its outcome.
-    pub(super) fn answer(self, app: &App, resolved: Resolved) -> Answered {
+    pub(super) fn answer(self, app: &App, found: Found) -> Answered {
+        let is_derived = found.is_derived;
         let Resolved {
             entries,
             tally,
             call,
-        } = resolved;
+        } = found.resolved;
         let outcome = EmbeddingOutcome {
             tally,
             repeats: self.repeats,
@@ -66,13 +69,16 @@ impl ResponsePlan {
         let cache_control = self.cache_control(app, scope, &entries);
         let tags = tags::of_answer(&self.model, scope, &self.own);
         let lists = app.resolver.cache().float_lists();
+        // Derived vectors end with their request, and so would their lists.
+        let lists = lists.filter(|_| !is_derived);
         let mut response = Response::new(content(entries, self.places, self.encoding, lists));
         let headers = response.headers_mut();
         *headers = call.headers;
         headers.reserve(OWN_HEADERS);
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(CACHE_CONTROL, cache_control);
-        headers.append(headers::CACHE_STATUS, status(&tally, self.directives));
+        let status = status(&tally, self.directives, is_derived);
+        headers.append(headers::CACHE_STATUS, status);
         headers.insert(
             headers::X_EMBEDDING_BILLED_TOKENS,
             number(outcome.billed_tokens),
@@ -92,7 +98,13 @@ impl ResponsePlan {
 
     fn count(&self, app: &App, outcome: &EmbeddingOutcome) {
         let (nominal, billed) = (outcome.nominal_tokens, outcome.billed_tokens);
-        app.metrics.inputs.add(Outcome::Repeat, self.repeats as u64);
+        let inputs = &app.metrics.inputs;
+        let tally = &outcome.tally;
+        inputs.add(Outcome::Memory, tally.memory as u64);
+        inputs.add(Outcome::Store, tally.store as u64);
+        inputs.add(Outcome::Collapsed, tally.collapsed as u64);
+        inputs.add(Outcome::Miss, tally.miss as u64);
+        inputs.add(Outcome::Repeat, self.repeats as u64);
         app.metrics
             .models
             .count_answer(&self.model, nominal, billed);
@@ -130,10 +142,10 @@ fn number(number: u64) -> HeaderValue {
 }
 
 /// The gateway's member of `Cache-Status` (RFC 9211).
-fn status(tally: &Tally, directives: Directives) -> HeaderValue {
+fn status(tally: &Tally, directives: Directives, is_derived: bool) -> HeaderValue {
     let hits = tally.hits();
     if tally.miss == 0 && tally.collapsed == 0 {
-        return HIT;
+        return if is_derived { DERIVED_HIT } else { HIT };
     }
     let reason = match hits {
         _ if directives.no_store => "bypass",
@@ -149,11 +161,22 @@ fn status(tally: &Tally, directives: Directives) -> HeaderValue {
     if tally.miss == 0 {
         status += "; collapsed";
     }
-    let kinds = [hits, tally.collapsed, tally.miss];
-    if kinds.iter().filter(|&&count| count > 0).count() > 1 {
-        let [hits, collapsed, misses] = kinds;
-        status += &format!("; detail=\"hits={hits} collapsed={collapsed} misses={misses}\"");
-    }
+    status += &detail(tally, is_derived);
     // A valid header value: words and numbers only. The bare name would be a valid member too.
     HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static(CACHE))
+}
+
+/// `detail`: whether vectors are derived, and how many are of which kind if there are several.
+fn detail(tally: &Tally, is_derived: bool) -> String {
+    let kinds = [tally.hits(), tally.collapsed, tally.miss];
+    let [hits, collapsed, misses] = kinds;
+    let are_mixed = kinds.iter().filter(|&&count| count > 0).count() > 1;
+    match (are_mixed, is_derived) {
+        (false, false) => String::new(),
+        (false, true) => "; detail=derived".to_owned(),
+        (true, _) => {
+            let derived = if is_derived { "derived " } else { "" };
+            format!("; detail=\"{derived}hits={hits} collapsed={collapsed} misses={misses}\"")
+        }
+    }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::{Either, ready};
+use futures_util::{FutureExt, TryFutureExt};
 
 use super::answer::ResponsePlan;
+use super::derive::{Derivation, Found};
 use super::untouched::OwnRequest;
 use super::{Answered, EmbeddingsRequest};
 use crate::access::Caller;
@@ -19,6 +20,15 @@ use crate::resolver::EmbeddingLookup;
 use crate::resolver::request_context::RequestContext;
 use crate::telemetry::{HashVerdict, semantics};
 
+/// The request itself if it is kept, what is looked up, how it is answered, and whether its vectors
+/// may be derived.
+type Divided = (
+    Option<EmbeddingsRequest>,
+    EmbeddingLookup,
+    ResponsePlan,
+    Option<Derivation>,
+);
+
 impl EmbeddingsRequest {
     /// Looks up the vectors, and answers with them.
     pub(super) fn look_up(
@@ -29,13 +39,16 @@ impl EmbeddingsRequest {
     ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
         let inputs = request.inputs.len();
         let app = Arc::clone(&self.app);
-        let (own, lookup, plan) = self.divide(request, verdict);
+        let (own, lookup, plan, derivation) = self.divide(request, verdict);
         let own = own.map(|request| OwnRequest {
             request,
             body,
             inputs,
         });
-        let resolved = app.resolver.resolve(lookup);
+        let resolved = match derivation {
+            None => Either::Left(app.resolver.resolve(lookup).map_ok(Found::as_it_is)),
+            Some(derivation) => Either::Right(Box::pin(derivation.resolve(&app, lookup))),
+        };
         resolved.then(move |resolved| match (resolved, own) {
             (Err(Error::Refused(refusal)), Some(own)) if own.is_misplaced(&refusal) => {
                 Either::Left(Box::pin(own.repeat()))
@@ -53,11 +66,7 @@ impl EmbeddingsRequest {
 
     /// Divides the request into what is looked up and how it is answered. What asks for several
     /// inputs is kept beside: the upstream may see it in parts only.
-    fn divide(
-        self,
-        mut request: EmbeddingRequest,
-        verdict: HashVerdict,
-    ) -> (Option<Self>, EmbeddingLookup, ResponsePlan) {
+    fn divide(self, mut request: EmbeddingRequest, verdict: HashVerdict) -> Divided {
         self.context
             .trace
             .describe(|| semantics::embeddings(&request));
@@ -66,9 +75,10 @@ impl EmbeddingsRequest {
         let query = query.map(Into::into);
         let inputs = std::mem::take(&mut request.inputs);
         let is_batch = inputs.len() > 1;
+        let directives = Directives::of(&self.parts.headers);
+        let derivation = Derivation::of(&self.app, &key_scope, &mut request, directives);
         let keys = KeyBuilder::new(&key_scope, &request);
         let (family, batch) = (keys.family(), Batch::new(&keys, inputs));
-        let directives = Directives::of(&self.parts.headers);
         let may_be_stored = verdict == HashVerdict::Match && !directives.no_store;
         let repeats = batch.repeats();
         let plan = self.plan(&request, directives, (batch.places, repeats), may_be_stored);
@@ -85,7 +95,7 @@ impl EmbeddingsRequest {
             query,
             context,
         };
-        (own, lookup, plan)
+        (own, lookup, plan, derivation)
     }
 
     fn plan(

@@ -32,6 +32,7 @@ export function totals() {
     inputs: sums("inputs"),
     tokens: sums("tokens"),
     requests: { ...sums("requests"), bypassed: reasonsOf(all.map((status) => status.requests.bypassed)) },
+    derived: derivedOf(all.map((status) => status.derived ?? { vectors: 0, models_off: 0 })),
     memory: sums("memory"),
     upstream: sums("upstream"),
     store: storeOf(all.map((status) => status.store), sums("store")),
@@ -48,6 +49,14 @@ function reasonsOf(replicas) {
   const reasons = {};
   for (const [reason, count] of replicas.flatMap((bypassed) => Object.entries(bypassed ?? {}))) reasons[reason] = (reasons[reason] ?? 0) + count;
   return reasons;
+}
+
+/** Replicas list the same models, and each tests for itself. */
+function derivedOf(replicas) {
+  return {
+    vectors: replicas.reduce((total, { vectors }) => total + vectors, 0),
+    models_off: Math.max(...replicas.map(({ models_off }) => models_off)),
+  };
 }
 
 function storeOf(stores, sums) {

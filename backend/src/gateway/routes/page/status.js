@@ -90,7 +90,7 @@ function storeHealth({ reads, writes, refused }) {
   return reads === "closed" && writes !== "closed" ? WRITES[writes] : BREAKER[reads];
 }
 
-function showCalls({ upstream, requests, ready }) {
+function showCalls({ upstream, requests, derived, ready }) {
   // A client without a right key is no illness of the upstream.
   health("upstream-health", upstream.faulty * 20 <= upstream.calls, upstream.calls ? `${share(upstream.calls - upstream.failed, upstream.calls)} succeeded` : "Not asked yet");
   show("upstream-calls", whole.format(upstream.calls));
@@ -99,8 +99,16 @@ function showCalls({ upstream, requests, ready }) {
   health("requests-health", ready, ready ? "Taking requests" : "Shutting down");
   show("requests-embeddings", whole.format(requests.embeddings));
   showBypasses(requests);
+  showDerived(derived);
   show("requests-passthrough", whole.format(requests.passthrough));
   show("requests-in-flight", whole.format(requests.in_flight));
+}
+
+/** Vectors of fewer dimensions, made of full ones. */
+function showDerived({ vectors, models_off }) {
+  show("derived-vectors", whole.format(vectors));
+  by("derived-health").hidden = models_off === 0;
+  show("derived-health", `Not shortened, though listed: ${whole.format(models_off)} ${models_off === 1 ? "model" : "models"}. The upstream's own vectors differ`);
 }
 
 /** Why requests go past the cache, in the words of the page. */
