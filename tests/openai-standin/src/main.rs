@@ -85,7 +85,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     io::stdout().flush()?;
     // Or an answer in two writes waits 40 ms for the client to acknowledge the first.
     let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
+        let _late = connection.set_nodelay(true);
     });
     tokio::select! {
         served = async { axum::serve(listener, build_router(&arguments)).await } => served,
