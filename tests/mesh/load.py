@@ -1,4 +1,4 @@
-"""What clients ask of the mesh without a pause: honest ones, whose every answer is checked, and hostile ones, who claim another body's hash."""
+"""What clients ask of the mesh all the time: honest ones, whose every answer is checked, and hostile ones, who claim another body's hash."""
 
 import json
 import random
@@ -10,6 +10,8 @@ from harness.client import TIMEOUT_SECONDS
 from harness.load import Question, Tally
 
 HONEST, HOSTILE = 4, 2
+# Of all clients of a kind together. As fast as they can they would take the processors from what is to be replaced.
+HONEST_PER_SECOND, HOSTILE_PER_SECOND = 100, 25
 TEXTS = 40
 REQUESTS_SECONDS = 120
 
@@ -24,9 +26,9 @@ class Load:
         self.victims = [fresh("victim") for _ in range(TEXTS)]
         right = {text: [vector_of(embed(text, self.key).body)] for text in self.texts}
         self._honest = [Question.of(body_of(text), self.key, vectors) for text, vectors in right.items()]
-        self._loads = [_clients(self._ask_honestly, HONEST)]
+        self._loads = [_clients(self._ask_honestly, HONEST, HONEST_PER_SECOND)]
         if hostile:
-            self._loads.append(_clients(self._claim_a_hash, HOSTILE))
+            self._loads.append(_clients(self._claim_a_hash, HOSTILE, HOSTILE_PER_SECOND))
 
     @property
     def tally(self) -> Tally:
@@ -54,9 +56,9 @@ class Load:
         return Question.of(body_of(fresh("hostile")), self.key, None, x_body_hash=hash_of(body_of(victim)))
 
 
-def _clients(choose, count: int) -> load.Load:
+def _clients(choose, count: int, per_second: int) -> load.Load:
     # A new connection meets what was just configured.
-    return load.Load(f"http://{HOST}", choose, clients=count, keep_alive=False)
+    return load.Load(f"http://{HOST}", choose, clients=count, per_second=per_second, keep_alive=False)
 
 
 def vector_of(body: bytes) -> list[float] | None:
