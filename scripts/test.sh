@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sets up what the tests need on a fresh machine and runs them.
 #
-# usage: [TEST_JOBS=2] [CHAOS_SECONDS=40] [MESH_KIT=FOLDER] scripts/test.sh [PART...]          (no part: all of them)
-#   TEST_JOBS   parts at a time, once everything is built; with 1 their output comes as it is written
+# usage: [TEST_JOBS=3] [CHAOS_SECONDS=40] [MESH_KIT=FOLDER] scripts/test.sh [PART...]          (no part: all of them)
+#   TEST_JOBS   parts at a time, 3 if not set: most of them wait as much as they compute; with 1, or one part, their
+#               output comes as it is written, else as they end
 #   CHAOS_SECONDS  how long parts of the chain fail at random; 40 if not set
 #   CHAOS_SEED  what fails when: a number that an earlier run has printed, or `random`; a kept number if not set
 #   MESH_KIT    a folder with a control plane, for the part mesh: see tests/mesh/README.md
@@ -32,14 +33,12 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-# One after the other: they compile, which takes every core.
-readonly ALONE=(lint unit wasm build)
-# The longest first, so that none is left alone at the end.
-readonly BESIDE=(mesh filter chain observability compat varnish manifests backend page broadcaster docs)
+# Each begins when a place is free and what it comes after has ended, the first of them first: what others come after,
+# then the longest, so that none is left alone at the end.
+readonly PARTS=(wasm unit build mesh filter varnish chain compat manifests observability lint backend page broadcaster docs)
 # Not without being asked for.
 readonly NAMED=(node)
-readonly PARTS=("${ALONE[@]}" "${BESIDE[@]}" "${NAMED[@]}")
-readonly JOBS=${TEST_JOBS:-2}
+readonly JOBS=${TEST_JOBS:-3}
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
 readonly MODULE_MAX_BYTES=$((200 * 1024))
 # The advisory database is a few megabytes; a network that drops packets keeps a fetch waiting.
@@ -52,6 +51,13 @@ pytest() { step "$ROOT/.tools/venv/bin/python" -m pytest "$@"; }
 skip() {
   echo "SKIP: $*"
   echo "$*" >>"$SKIPPED"
+}
+
+# Once a run: to ask cargo again is to wait for whatever it compiles meanwhile.
+once() {
+  [ ! -e "$WORK/once-$1" ] || return 0
+  "$1"
+  touch "$WORK/once-$1"
 }
 
 # As the images hold the programs: what only tests need of libraries does not get into them.
@@ -89,12 +95,12 @@ part_unit() {
 
 part_wasm() {
   setup rust
-  build_module
+  once build_module
   local bytes
   bytes=$(stat -c %s "$MODULE")
   echo "body_hash_filter.wasm: $bytes bytes (at most $MODULE_MAX_BYTES)"
   [ "$bytes" -le "$MODULE_MAX_BYTES" ]
-  build_native
+  once build_native
   sanitize_native
 }
 
@@ -109,20 +115,20 @@ sanitize_native() {
 
 part_build() {
   setup rust
-  build_backend
+  once build_backend
 }
 
 part_filter() {
   setup rust python envoy varnish
-  build_module
-  build_native
+  once build_module
+  once build_native
   pytest tests/filter -m "not compat"
 }
 
 part_compat() {
   setup rust python envoys
-  build_module
-  build_native
+  once build_module
+  once build_native
   pytest tests/filter -m compat
 }
 
@@ -144,34 +150,34 @@ part_manifests() {
 
 part_backend() {
   setup rust python prometheus
-  build_backend
+  once build_backend
   pytest tests/backend
 }
 
 part_broadcaster() {
   setup rust python varnish
-  build_backend
+  once build_backend
   pytest tests/broadcaster
 }
 
 part_chain() {
   setup rust python envoy varnish node langchain go java faketime
-  build_backend
+  once build_backend
   pytest tests/chain
 }
 
 part_page() {
   setup rust python envoy varnish browser
-  build_module
-  build_backend
+  once build_module
+  once build_backend
   pytest tests/page
 }
 
 part_observability() {
   setup rust python envoy varnish prometheus
-  build_module
-  build_native
-  build_backend
+  once build_module
+  once build_native
+  once build_backend
   pytest tests/observability
 }
 
@@ -182,8 +188,8 @@ part_mesh() {
     skip "mesh: MESH_KIT names no folder with a control plane (tests/mesh/README.md)"
   else
     setup rust python envoys envoy varnish mesh
-    build_module
-    build_backend
+    once build_module
+    once build_backend
     # What it starts ends with these namespaces, whatever happens to it.
     step unshare --net --mount --pid --fork --kill-child --mount-proc "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh
   fi
@@ -198,8 +204,8 @@ part_node() {
     skip "node: this machine has no cgroup v1"
   else
     setup rust python envoys envoy varnish mesh machine
-    build_module
-    build_backend
+    once build_module
+    once build_backend
     local status=0
     step unshare --net --mount --uts --ipc --pid --fork --kill-child --mount-proc "$ROOT/.tools/venv/bin/python" -m pytest tests/node || status=$?
     # Of all that it made only these do not end with its namespaces: control groups, and folders that it mounted over.
@@ -233,11 +239,46 @@ run_part_aside() {
   flock "$WORK/results" cat "$WORK/$part.log"
 }
 
-run_side_by_side() {
+# What must have ended before a part begins, where it is wanted, too: what it uses, or what holds cargo's lock.
+after() {
+  case $1 in
+    build | filter | compat) echo wasm ;;
+    lint) echo unit ;;
+    backend | broadcaster) echo build ;;
+    mesh | node | chain | page | observability) echo wasm build ;;
+  esac
+}
+
+# Whether a part that is to run has begun and is no longer running.
+has_ended() {
+  [ -n "${PIDS[$1]:-}" ] && ! jobs -rp | grep -qx "${PIDS[$1]}"
+}
+
+may_begin() {
+  local before
+  for before in $(after "$1"); do
+    [[ " $WANTED " != *" $before "* ]] || has_ended "$before" || return 1
+  done
+}
+
+run_one_by_one() {
   local part
-  for part in "$@"; do
-    while (($(jobs -rp | wc -l) >= JOBS)); do wait -n || true; done
-    run_part_aside "$part" &
+  for part in "$@"; do run_part "$part"; done
+}
+
+run_side_by_side() {
+  local pending=("$@") place
+  local -A PIDS=()
+  while [ ${#pending[@]} -gt 0 ]; do
+    for place in "${!pending[@]}"; do
+      if (($(jobs -rp | wc -l) < JOBS)) && may_begin "${pending[place]}"; then
+        run_part_aside "${pending[place]}" &
+        PIDS[${pending[place]}]=$!
+        unset "pending[place]"
+      fi
+    done
+    # Not `wait -n`: it overlooks what ended before it began to wait.
+    sleep 0.5
   done
   wait
 }
@@ -259,13 +300,13 @@ wanted_of() {
 }
 
 main() {
-  local part known=" ${PARTS[*]} "
+  local part known=" ${PARTS[*]} ${NAMED[*]} "
   for part in "$@"; do
     case $part in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
-    [[ $known == *" $part "* ]] || { echo "test.sh: no part is called '$part'; there are: ${PARTS[*]}" >&2; exit 2; }
+    [[ $known == *" $part "* ]] || { echo "test.sh: no part is called '$part'; there are: ${PARTS[*]} ${NAMED[*]}" >&2; exit 2; }
   done
   [[ $JOBS =~ ^[1-9][0-9]?$ ]] || { echo "test.sh: TEST_JOBS: '$JOBS' is not a number of parts" >&2; exit 2; }
-  WANTED=${*:-${ALONE[*]} ${BESIDE[*]}}
+  WANTED=${*:-${PARTS[*]}}
   cd "$ROOT"
   WORK=$(mktemp -d)
   SKIPPED="$WORK/skipped"
@@ -273,14 +314,12 @@ main() {
   trap 'rm -rf "$WORK"' EXIT
   # What runs aside does not hear a Ctrl-C by itself.
   trap 'trap - TERM; kill -TERM 0' INT TERM
-  local alone beside
-  mapfile -t alone < <(wanted_of "${ALONE[@]}")
-  mapfile -t beside < <(wanted_of "${BESIDE[@]}" "${NAMED[@]}")
-  for part in "${alone[@]}"; do run_part "$part"; done
-  if [ "$JOBS" -eq 1 ] || [ "${#beside[@]}" -eq 1 ]; then
-    for part in "${beside[@]}"; do run_part "$part"; done
+  local wanted
+  mapfile -t wanted < <(wanted_of "${PARTS[@]}" "${NAMED[@]}")
+  if [ "$JOBS" -eq 1 ] || [ "${#wanted[@]}" -eq 1 ]; then
+    run_one_by_one "${wanted[@]}"
   else
-    run_side_by_side "${beside[@]}"
+    run_side_by_side "${wanted[@]}"
   fi
   summary
   ! grep -q ^FAILED "$WORK/results"
