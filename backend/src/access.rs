@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use quick_cache::sync::Cache;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use self::acceptance::Acceptance;
@@ -74,8 +74,12 @@ impl Access {
                 scope,
                 allowed_routes,
             } => {
-                let bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))?;
-                let mut headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+                let bearer = |key: &SecretString| {
+                    HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
+                };
+                let bearer = key.as_ref().map(bearer).transpose()?;
+                let bearer = bearer.map(|bearer| (AUTHORIZATION, bearer));
+                let mut headers = HeaderMap::from_iter(bearer);
                 Rule::Gateway {
                     own: Box::new(Credential::take(&mut headers, &[])),
                     clients: client_keys.clone().map(ClientKeys::new),

@@ -10,10 +10,13 @@ mod cors;
 pub(crate) mod forwarded;
 pub(crate) mod log_filter;
 mod parts;
+mod proxy;
 pub(crate) mod reader;
 mod store;
 mod tracing;
 mod upstream;
+mod upstreams;
+mod upstreams_file;
 pub(crate) mod value;
 pub(crate) mod variables;
 
@@ -24,11 +27,14 @@ use http::header::HeaderValue;
 use secrecy::SecretString;
 
 pub use self::access::{AccessConfig, AccessRule, ClientScope, ScopeRule};
+pub use self::proxy::Proxy;
 pub use self::reader::Problem;
 use self::reader::{Reader, configured, environment};
 pub use self::store::{AwsSettings, StoreAdmission, StoreConfig, StorePlace};
 pub use self::tracing::{Batching, OtlpProtocol, RootSampler, Sampling, Tracing};
 pub use self::upstream::{CallLimits, EncodingRule, RateLimits, UpstreamConfig};
+pub use self::upstreams::{ModelConfig, UpstreamSet, UpstreamsConfig, UpstreamsFile};
+pub use self::upstreams_file::{EXAMPLE as UPSTREAMS_EXAMPLE, FileProblem, ReadFile};
 use self::variables as var;
 pub use self::variables::{VARIABLES, Variable};
 
@@ -37,8 +43,8 @@ pub use self::variables::{VARIABLES, Variable};
 pub struct Config {
     /// Where to accept connections.
     pub listen: SocketAddr,
-    /// The API behind the gateway.
-    pub upstream: UpstreamConfig,
+    /// The APIs behind the gateway.
+    pub upstreams: UpstreamsConfig,
     /// Which callers are served, and with which credential.
     pub access: AccessConfig,
     /// What is cached, where, and for which callers.
@@ -154,7 +160,7 @@ impl Config {
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let listen = reader.read(&var::LISTEN, value::parsed);
-        let upstream = UpstreamConfig::read(reader);
+        let upstreams = UpstreamsConfig::read(reader);
         let access = AccessConfig::read(reader);
         let cache = CacheConfig::read(reader);
         let store = StoreConfig::read(reader);
@@ -167,7 +173,7 @@ impl Config {
         let log_filter = reader.read(&var::RUST_LOG, log_filter::parse);
         Some(Self {
             listen: listen?,
-            upstream: upstream?,
+            upstreams: upstreams?,
             access: access?,
             cache: cache?,
             store: store?,

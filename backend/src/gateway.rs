@@ -10,6 +10,7 @@ pub mod observed_body;
 pub mod routes;
 pub mod service;
 pub mod status;
+pub mod upstreams;
 
 pub use self::app::App;
 pub use self::service::Gateway;

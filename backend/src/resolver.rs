@@ -39,17 +39,15 @@ use crate::cache::in_flight::InFlight;
 use crate::embeddings::answer::Unsound;
 use crate::http::error::Error;
 use crate::telemetry::{Metrics, Outcome};
-use crate::upstream::Client;
 
 /// How often a look-up waits for other requests. If those fail for reasons of their own, it calls
 /// the upstream itself: with N failing callers, the last must not wait N times.
 const SHARED_ROUNDS: usize = 2;
 
-/// The tiers and the upstream behind them.
+/// The tiers before the upstreams.
 #[derive(Debug)]
 pub struct Resolver {
     cache: Cache,
-    upstream: Arc<Client>,
     access: Arc<Access>,
     metrics: Arc<Metrics>,
     /// Tracks the tasks that outlive their request.
@@ -68,17 +66,15 @@ struct Work {
 }
 
 impl Resolver {
-    /// A resolver over `cache` and `upstream`, which reports to `access` and `metrics`.
+    /// A resolver over `cache` and the upstreams of look-ups, which reports to `access` and `metrics`.
     pub fn new(
         cache: Cache,
-        upstream: Arc<Client>,
         access: Arc<Access>,
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
     ) -> Self {
         Self {
             cache,
-            upstream,
             access,
             metrics,
             tracker,
@@ -121,10 +117,8 @@ impl Resolver {
         mut lookup: EmbeddingLookup,
         mut found: PartialResult,
     ) -> Result<PartialResult, Error> {
-        let earned = timeout(
-            self.upstream.patience(1),
-            self.prove(&mut lookup, &mut found),
-        );
+        let patience = lookup.group.patience(1);
+        let earned = timeout(patience, self.prove(&mut lookup, &mut found));
         let earned = earned.await.map_err(|_| Error::UpstreamTimeout)??;
         if earned.proof.is_some() {
             self.get_memory(&lookup, &mut found);
@@ -213,9 +207,9 @@ impl Resolver {
     /// How long a client waits for calls for these inputs.
     fn patience(&self, lookup: &EmbeddingLookup, missing: &[usize]) -> Duration {
         let sizes = missing.iter().map(|&place| lookup.size(place));
-        let calls = self.upstream.divide(&lookup.request.model, sizes);
+        let calls = lookup.group.divide(&lookup.request.model, sizes);
         let waves = u32::try_from(calls.len().div_ceil(CALLS_AT_ONCE)).unwrap_or(u32::MAX);
         let largest = calls.into_iter().max().unwrap_or_default();
-        self.upstream.patience(largest) * waves.max(1)
+        lookup.group.patience(largest) * waves.max(1)
     }
 }

@@ -26,8 +26,8 @@ pub mod trace_id;
 
 pub use self::gauges::{Gauges, MemoryGauges, StoreGauges, StoreRights};
 pub use self::labels::{
-    BreakerState, Bypass, HashVerdict, Outcome, Route, SelfTest, StoreOperation, StoreResult,
-    StoreRight,
+    BreakerState, Bypass, HashVerdict, Outcome, Reload, Route, SelfTest, StoreOperation,
+    StoreResult, StoreRight,
 };
 pub use self::logging::start_logging;
 pub use self::metrics::Metrics;

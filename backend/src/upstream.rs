@@ -1,10 +1,11 @@
-//! The upstream: the API behind the gateway.
+//! The upstreams: the APIs behind the gateway.
 
 mod call;
 mod call_limits;
 mod client;
 mod encodings;
 mod forward;
+mod group;
 mod lanes;
 mod over_limit;
 mod pace;
@@ -13,10 +14,13 @@ mod repeat;
 mod reply;
 mod shared_body;
 mod silence;
+mod upstreams;
 
 pub use self::call::Question;
 pub use self::call_limits::Size;
 pub use self::client::{Client, ClientError};
+pub use self::group::{Group, Member};
 pub use self::over_limit::OverLimit;
 pub use self::pace::{Going, Turn};
 pub use self::reply::{AnswerRoom, Reply};
+pub use self::upstreams::{Unusable, Upstreams};

@@ -84,7 +84,7 @@ fn member(members: &str, name: &str) -> Option<Value> {
 }
 
 fn reads_back(request: &EmbeddingRequest) {
-    let call = write_call(request, &request.inputs, request.encoding);
+    let call = write_call(request, &request.model, &request.inputs, request.encoding);
     let Ok(Parsed::Understood(again)) = parse(&call.into(), &rules()) else {
         panic!("a call of its own is not understood");
     };

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use embedding_gateway::config::command_line::Program;
-use embedding_gateway::config::{Config, VARIABLES};
+use embedding_gateway::config::{Config, UPSTREAMS_EXAMPLE, UpstreamsConfig, VARIABLES};
 use embedding_gateway::gateway::app::App;
 use embedding_gateway::gateway::service::Gateway;
 use embedding_gateway::http::{process, server};
@@ -24,6 +24,7 @@ const PROGRAM: Program = Program {
     name: "embedding-gateway",
     about: "An OpenAI-compatible gateway that pays for an embedding once.",
     variables: VARIABLES,
+    example: Some(("UPSTREAMS_FILE", UPSTREAMS_EXAMPLE)),
 };
 
 fn main() -> ExitCode {
@@ -37,9 +38,7 @@ fn run(config: Config) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let _last_lines = telemetry::start_logging(config.log_format, &config.log_filter)?;
     let (listen, limits, grace) = (config.listen, config.limits.clone(), config.shutdown_grace);
-    let mut base_url = config.upstream.base_url.clone();
-    // It may hold a key.
-    base_url.set_query(None);
+    let upstream = upstream(&config);
     let (store, traces) = (kind_of_store(&config), collector(&config));
     let memory_bytes = config.cache.memory_bytes;
     // Before anything that may hang, and before the kubelet can find the process ready.
@@ -62,7 +61,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("LISTEN: {listen}"))?;
     let address = listener.local_addr()?;
-    tracing::info!(%address, upstream = %base_url, memory_bytes, store, traces, "ready");
+    tracing::info!(%address, upstream, memory_bytes, store, traces, "ready");
 
     let service = Gateway::new(Arc::clone(&app)).into_service();
     let deadline = tokio::select! {
@@ -84,6 +83,19 @@ async fn finish(app: &App, deadline: Instant) {
 fn kind_of_store(config: &Config) -> &'static str {
     let store = config.store.as_ref();
     store.map_or("none", |store| store.place.kind())
+}
+
+/// The upstream's URL, or the file of them.
+fn upstream(config: &Config) -> String {
+    match &config.upstreams {
+        UpstreamsConfig::One(upstream) => {
+            let mut base_url = upstream.base_url.clone();
+            // It may hold a key.
+            base_url.set_query(None);
+            base_url.into()
+        }
+        UpstreamsConfig::File(file) => file.path.display().to_string(),
+    }
 }
 
 /// The collector's address for the log, without its path, which may hold a key.

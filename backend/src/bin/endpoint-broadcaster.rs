@@ -17,6 +17,7 @@ const PROGRAM: Program = Program {
     name: "endpoint-broadcaster",
     about: "Purges the backend, and then every Varnish behind a headless Service at once.",
     variables: VARIABLES,
+    example: None,
 };
 
 fn main() -> ExitCode {

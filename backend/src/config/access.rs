@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::reader::Reader;
 use super::variables as var;
-use super::{forwarded, value};
+use super::{forwarded, upstreams, value};
 
 /// What callers may do.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub enum AccessRule {
     },
     /// The gateway's.
     Gateway {
-        /// The upstream's key.
-        key: SecretString,
+        /// The upstream's key; `None` if a file of upstreams says which each of them gets.
+        key: Option<SecretString>,
         /// SHA-256 of the keys that callers may present; `None` lets every caller in.
         client_keys: Option<PathBuf>,
         /// Which callers share vectors.
@@ -90,13 +90,16 @@ impl AccessRule {
         let client_keys = reader.optional(&var::CLIENT_KEYS_FILE, value::path);
         let anonymous = reader.read(&var::ALLOW_ANONYMOUS, value::boolean);
         let allowed_routes = reader.read(&var::ALLOWED_ROUTES, routes);
-        let Some(key) = key else {
+        let has_file = reader.given.contains_key(var::UPSTREAMS_FILE.name);
+        // With a file, the key is one of the variables that the file may name.
+        let key = key.filter(|_| !has_file);
+        if key.is_none() && !(has_file && upstreams::is_of_gateway(reader)) {
             let scope = reader.optional(&var::CACHE_SCOPE, scope);
             return Some(Self::PassThrough {
                 scope: scope.unwrap_or(ScopeRule::Credential),
                 credential_ttl: credential_ttl?,
             });
-        };
+        }
         refuse_open_or_doubled_access(reader, client_keys.is_some(), anonymous?);
         let scope = reader.optional(&var::CACHE_SCOPE, client_scope);
         Some(Self::Gateway {

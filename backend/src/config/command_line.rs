@@ -21,6 +21,8 @@ pub struct Program {
     pub about: &'static str,
     /// All that it reads from the environment.
     pub variables: &'static [Variable],
+    /// A variable that names a file, and what such a file may hold.
+    pub example: Option<(&'static str, &'static str)>,
 }
 
 impl Program {
@@ -82,6 +84,12 @@ impl Program {
                 _ = writeln!(help, "\n{heading}");
             }
             _ = write!(help, "\n  {name}={default}\n      {meaning}\n");
+        }
+        if let Some((variable, example)) = self.example {
+            _ = write!(
+                help,
+                "\nWhat a file that {variable} names may hold:\n\n{example}"
+            );
         }
         help
     }

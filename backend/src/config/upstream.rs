@@ -1,25 +1,46 @@
-//! The upstream: where it is, how long the gateway waits for it, and what a call may hold.
+//! One upstream: where it is, how long the gateway waits for it, and what a call may hold.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderMap;
 use reqwest::Url;
 
+use super::proxy::{self, Proxy};
 use super::reader::Reader;
 use super::{value, variables as var};
 
 /// Exact as a floating-point number.
 const MAX_A_MINUTE: usize = 1_000_000_000_000;
 
-/// The upstream, and how long the gateway waits for it.
-#[derive(Debug)]
+/// The name of the upstream that variables describe.
+const ONLY: &str = "upstream";
+
+/// An upstream, and how long the gateway waits for it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamConfig {
+    /// The operator's name for it.
+    pub name: Arc<str>,
     /// Ends with the path that stands for `/v1`, without a slash.
     pub base_url: Url,
     /// The upstream's part of every key.
     pub id: String,
+    /// Headers that every call to it has, marked as sensitive: the gateway's credential may be one.
+    pub headers: HeaderMap,
+    /// The models that it has another name for: the clients' name, and its own.
+    pub models: BTreeMap<Arc<str>, Arc<str>>,
+    /// Those with a lower number are asked first.
+    pub priority: u32,
+    /// Its share of the calls among those of its priority.
+    pub weight: u32,
+    /// Whether it serves other routes than embeddings.
+    pub serves_all: bool,
     /// Authorities that may certify the upstream, besides the public ones.
     pub ca_file: Option<PathBuf>,
+    /// The proxy in between.
+    pub proxy: Option<Proxy>,
     /// Which `encoding_format` embeddings calls ask for.
     pub encoding: EncodingRule,
     /// What one embeddings call may hold.
@@ -76,6 +97,7 @@ impl UpstreamConfig {
         let base_url = reader.read(&var::OPENAI_BASE_URL, value::base_url);
         let id = reader.optional(&var::UPSTREAM_ID, value::text);
         let ca_file = reader.optional(&var::UPSTREAM_CA_FILE, value::path);
+        let proxy = proxy::of_environment(reader);
         let encoding = reader.read(&var::UPSTREAM_ENCODING, value::encoding);
         let limits = CallLimits::read(reader);
         let rate = RateLimits::read(reader);
@@ -86,9 +108,16 @@ impl UpstreamConfig {
         let connection_age = reader.read(&var::UPSTREAM_CONNECTION_AGE, value::patience);
         let base_url = base_url?;
         Some(Self {
+            name: ONLY.into(),
             id: id.unwrap_or_else(|| base_url.to_string()),
             base_url,
+            headers: HeaderMap::new(),
+            models: BTreeMap::new(),
+            priority: 1,
+            weight: 1,
+            serves_all: true,
             ca_file,
+            proxy,
             encoding: encoding?,
             limits: limits?,
             rate: rate?,
@@ -112,6 +141,16 @@ impl CallLimits {
             bytes: bytes?,
         })
     }
+
+    /// What fits into both.
+    #[must_use]
+    pub fn least(self, other: Self) -> Self {
+        Self {
+            inputs: self.inputs.min(other.inputs),
+            tokens: self.tokens.min(other.tokens),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
 }
 
 impl RateLimits {
@@ -132,7 +171,8 @@ impl RateLimits {
     }
 }
 
-fn a_minute(value: &str) -> Result<usize, String> {
+/// A limit of so much a minute.
+pub(super) fn a_minute(value: &str) -> Result<usize, String> {
     let number = value.parse().ok();
     number
         .filter(|number| (1..=MAX_A_MINUTE).contains(number))

@@ -60,6 +60,7 @@ variables! {
     }
 
     "Upstream" {
+        UPSTREAMS_FILE = "", "a file in TOML of one or more upstreams, in place of the variables of one: an example follows in --help; read again when it, or a file that it names, changes";
         OPENAI_BASE_URL = "https://api.openai.com/v1", "the upstream: what stands for /v1";
         UPSTREAM_ID = "", "the upstream's part of every cache key; the base URL if absent";
         UPSTREAM_CA_FILE = "", "a file of certificates in PEM: authorities that the upstream may be certified by, besides the public ones";
@@ -70,6 +71,8 @@ variables! {
         UPSTREAM_TOKENS_PER_MINUTE = "", "the same of tokens";
         RATE_WAIT = "10s", "how long an embeddings call waits for its turn, and for the upstream that refuses its rate; 0s asks at once and passes such a refusal on";
         UPSTREAM_ENCODING = "base64", "the encoding_format that embeddings calls ask for: base64 or float (none of a model that is found to refuse it), or as-asked (what the client sends, or nothing)";
+        HTTPS_PROXY = "", "a proxy for upstreams over TLS, as in http://proxy:3128";
+        NO_PROXY = "", "hosts, domains and networks that are reached without HTTPS_PROXY, with commas";
         UPSTREAM_CONNECT_TIMEOUT = "5s", "to connect to the upstream";
         UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";
         UPSTREAM_IDLE_TIMEOUT = "10m", "for silence before or within any other answer";

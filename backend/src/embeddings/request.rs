@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 pub use self::fields::ACTS_ON_EACH_INPUT;
 use self::fields::Meaning;
 pub(super) use self::inputs::tokens;
-pub use self::model::with_model;
+pub use self::model::{named_model, with_model};
 use super::json::{self, Members};
 
 /// Longer model names are foreign: they would end up in keys, tags and metrics, and no operator

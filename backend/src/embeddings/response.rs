@@ -75,15 +75,16 @@ pub fn write_answer(
     body
 }
 
-/// The body of a call for `inputs` in `encoding`: all of `request` but its own inputs and
-/// encoding.
+/// The body of a call for `inputs` of `model` in `encoding`: all of `request` but its own model,
+/// inputs and encoding.
 pub fn write_call<'a>(
     request: &EmbeddingRequest,
+    model: &str,
     inputs: impl IntoIterator<Item = &'a Input>,
     encoding: Option<Encoding>,
 ) -> Vec<u8> {
     let mut body = br#"{"model":"#.to_vec();
-    push_string(&mut body, &request.model);
+    push_string(&mut body, model);
     body.extend_from_slice(br#","input":["#);
     for (index, input) in inputs.into_iter().enumerate() {
         if index > 0 {

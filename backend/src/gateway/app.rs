@@ -14,28 +14,29 @@ use crate::access::Access;
 use crate::access::client_keys::Unreadable;
 use crate::cache::Cache;
 use crate::cache::store::Unopenable;
-use crate::config::{Config, CorsOrigins, Limits, PurgeRule};
+use crate::config::{Config, CorsOrigins, Limits, PurgeRule, UpstreamsFile};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::KeyScope;
 use crate::embeddings::request::Rules;
 use crate::gateway::derivations::Derivations;
 use crate::gateway::memory_limit;
 use crate::gateway::status::StatusState;
+use crate::gateway::upstreams;
 use crate::http::byte_budget::ByteBudget;
 use crate::http::error::NO_STORE;
 use crate::resolver::Resolver;
 use crate::resolver::permits::Permits;
 use crate::telemetry::otlp::Unexportable;
 use crate::telemetry::{Gauges, Metrics, Tracer};
-use crate::upstream::{Client, ClientError};
+use crate::upstream::{Group, Upstreams};
 
 /// Everything that a handler may need.
 #[derive(Debug)]
 pub struct App {
     /// Admits callers.
     pub access: Arc<Access>,
-    /// The upstream.
-    pub upstream: Arc<Client>,
+    /// The upstreams.
+    pub upstreams: Arc<Upstreams>,
     /// Resolves inputs to vectors.
     pub resolver: Arc<Resolver>,
     response_max_age: Duration,
@@ -62,7 +63,8 @@ pub struct App {
     /// Makes traces, if a collector is configured.
     pub tracer: Option<Arc<Tracer>>,
     namespace: Arc<str>,
-    upstream_id: Arc<str>,
+    /// The file of upstreams, if there is one.
+    pub(super) upstreams_file: Option<UpstreamsFile>,
     tracker: TaskTracker,
     draining: AtomicBool,
 }
@@ -80,7 +82,7 @@ pub enum StartError {
     #[error(transparent)]
     Traces(#[from] Unexportable),
     #[error(transparent)]
-    Upstream(#[from] ClientError),
+    Upstreams(#[from] upstreams::Unopenable),
 }
 
 impl App {
@@ -91,22 +93,22 @@ impl App {
         let tracker = TaskTracker::new();
         let access = Arc::new(Access::new(&config.access)?);
         access.read_client_keys().await?;
-        let upstream = Arc::new(Client::new(&config.upstream)?);
+        let status = status(&config);
+        let (upstreams, upstreams_file) = upstreams::open(config.upstreams).await?;
         let cache = Cache::open(&config.cache, config.store.as_ref(), &metrics)?;
         let resolver = Arc::new(Resolver::new(
             cache,
-            Arc::clone(&upstream),
             Arc::clone(&access),
             Arc::clone(&metrics),
             tracker.clone(),
         ));
         Ok(Arc::new(Self {
-            status: status(&config),
+            status,
             access,
-            upstream,
+            upstreams,
+            upstreams_file,
             resolver,
             namespace: config.cache.namespace.as_str().into(),
-            upstream_id: config.upstream.id.as_str().into(),
             cache_control: max_age(config.cache.response_max_age),
             response_max_age: config.cache.response_max_age,
             derivations: Derivations::new(config.cache.derived_models, Arc::clone(&metrics)),
@@ -123,9 +125,10 @@ impl App {
         }))
     }
 
-    /// Watches the purges and the file of client keys.
+    /// Watches the purges, and the files of client keys and of upstreams.
     pub async fn watch(&self) -> Infallible {
         tokio::select! {
+            never = upstreams::watch(self) => never,
             never = self.access.watch_client_keys() => never,
             never = self.resolver.cache().watch() => never,
         }
@@ -147,11 +150,11 @@ impl App {
     }
 
     /// Where the vectors of a scope are named.
-    pub fn key_scope(&self, scope: &Arc<str>, query: Option<&str>) -> KeyScope {
+    pub fn key_scope(&self, group: &Group, scope: &Arc<str>, query: Option<&str>) -> KeyScope {
         let upstream = match query {
-            None => Arc::clone(&self.upstream_id),
+            None => Arc::clone(group.identity()),
             // No URL and no variable holds the byte that parts them.
-            Some(query) => format!("{}\0{query}", self.upstream_id).into(),
+            Some(query) => format!("{}\0{query}", group.identity()).into(),
         };
         KeyScope {
             namespace: Arc::clone(&self.namespace),

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Method, StatusCode};
 use opentelemetry::trace::SpanKind;
@@ -12,15 +11,14 @@ use tokio::time::Instant;
 
 use super::coalescing::LeaderInput;
 use super::division::placed;
-use super::paced::Replied;
+use super::paced::{Asked, Replied};
 use super::{EmbeddingLookup, Resolver};
 use crate::embeddings::answer::{self, Answer, Question};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::request::Input;
-use crate::embeddings::response;
 use crate::http::error::Error;
 use crate::telemetry::{Span, semantics};
-use crate::upstream::{self, AnswerRoom, Reply, Size};
+use crate::upstream::{AnswerRoom, Member, Reply, Size};
 
 /// A checked answer.
 pub(super) struct Called {
@@ -54,16 +52,15 @@ impl Resolver {
             // Refused before it costs anything.
             Err(error) => return (claimed, (began, began), Err(error)),
         };
-        let request = &lookup.request;
-        let asked = upstream::Question {
-            model: &request.model,
-            encoding: request.encoding,
-            body: |encoding| Bytes::from(response::write_call(request, &inputs, encoding)),
-        };
         let mut headers = HeaderMap::from_iter(lookup.caller.upstream.iter().cloned());
         span.tell(&mut headers);
-        let size = inputs.iter().map(Size::of).sum();
-        let replied = match self.ask(lookup, size, &headers, &asked, &room).await {
+        let asked = Asked {
+            lookup,
+            inputs: &inputs,
+            headers: &headers,
+            room: &room,
+        };
+        let replied = match self.ask(&asked, lookup.group.first()).await {
             Ok(replied) => replied,
             Err(error) => return (claimed, (began, Instant::now()), Err(error)),
         };
@@ -92,22 +89,26 @@ impl Resolver {
         question: &Question<'_>,
     ) -> Result<Called, Error> {
         let Replied {
+            member,
             turn,
             going,
             sent,
             answer,
         } = replied;
-        let answer = answer.map_err(|error| self.without_own_credential(error))?;
+        let answer = answer.map_err(|error| self.without_own_credential(member, error))?;
         let reply = Reply::new(answer, room);
         let answer = answer::check(&reply.body, question);
-        let answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
+        let mut answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
+        member.translate(&mut answer, &lookup.request.model);
         lookup.count(&answer.entries, question.inputs.len());
         let model = &lookup.request.model;
         let size = question.inputs.iter().map(Size::of).sum();
-        self.upstream.note_answer(model, size, answer.billed_tokens);
+        lookup.group.note_answer(model, size, answer.billed_tokens);
         if let Some(going) = going {
             let tokens = answer.billed_tokens;
-            self.upstream.end_turn(&turn, &reply.headers, tokens, going);
+            member
+                .upstream
+                .end_turn(&turn, &reply.headers, tokens, going);
         }
         let scope = self
             .access
@@ -122,14 +123,15 @@ impl Resolver {
 
     /// A refusal of the gateway's own key is no client's business: it names the key and the
     /// organisation.
-    fn without_own_credential(&self, error: Error) -> Error {
+    fn without_own_credential(&self, member: &Member, error: Error) -> Error {
         match error {
             Error::Refused(refusal)
                 if refusal.is_of_credential() && !self.access.passes_credentials() =>
             {
                 tracing::error!(
                     status = refusal.status.as_u16(),
-                    "the upstream refuses OPENAI_API_KEY"
+                    upstream = %member.upstream.name(),
+                    "the upstream refuses the gateway's key"
                 );
                 Error::GatewayKeyRefused
             }
@@ -140,7 +142,12 @@ impl Resolver {
     fn call_span(&self, lookup: &EmbeddingLookup, inputs: usize) -> Span {
         let name = || format!("embeddings {}", lookup.request.model);
         let mut span = lookup.context.trace.span(SpanKind::Client, name);
-        span.describe(|| semantics::call(&Method::POST, &self.upstream.embeddings_url()));
+        span.describe(|| {
+            semantics::call(
+                &Method::POST,
+                &lookup.group.first().upstream.embeddings_url(),
+            )
+        });
         span.describe(|| semantics::embeddings(&lookup.request));
         span.describe(|| [semantics::count("embedding_gateway.inputs", inputs)]);
         span

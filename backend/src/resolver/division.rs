@@ -35,7 +35,7 @@ impl Resolver {
         mut claimed: Vec<LeaderInput>,
     ) -> Vec<Vec<LeaderInput>> {
         let sizes = claimed.iter().map(|input| lookup.size(input.place));
-        let calls = self.upstream.divide(&lookup.request.model, sizes);
+        let calls = lookup.group.divide(&lookup.request.model, sizes);
         if calls.len() < 2 {
             return vec![claimed];
         }
@@ -85,7 +85,8 @@ impl Resolver {
             }
             if !parts.has_failed {
                 let model = &lookup.request.model;
-                self.upstream
+                lookup
+                    .group
                     .note_division(model, over, size, parts.billed_tokens);
             }
             parts

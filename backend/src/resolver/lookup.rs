@@ -13,7 +13,7 @@ use crate::embeddings::key::{Key, KeyBuilder, KeyScope};
 use crate::embeddings::request::{EmbeddingRequest, Input};
 use crate::http::error::Error;
 use crate::telemetry::{Outcome, Tally};
-use crate::upstream::{AnswerRoom, Size};
+use crate::upstream::{AnswerRoom, Group, Size};
 
 /// As long as most vectors are.
 const USUAL_DIMENSIONS: u32 = 1536;
@@ -26,6 +26,8 @@ const MOST_DIMENSIONS: u32 = 16_384;
 pub struct EmbeddingLookup {
     /// All of the request but its inputs.
     pub request: EmbeddingRequest,
+    /// The upstreams that may be asked.
+    pub group: Arc<Group>,
     /// The parts of its keys that the request does not hold.
     pub key_scope: KeyScope,
     /// The name of what all its keys have in common.

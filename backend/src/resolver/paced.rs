@@ -12,12 +12,23 @@ use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
 use super::{EmbeddingLookup, Resolver};
-use crate::embeddings::request::Encoding;
+use crate::embeddings::request::Input;
+use crate::embeddings::response;
 use crate::http::error::Error;
-use crate::upstream::{AnswerRoom, Going, Question, Size, Turn};
+use crate::upstream::{AnswerRoom, Going, Member, Question, Size, Turn};
+
+/// What a call asks.
+pub(super) struct Asked<'a, 'c> {
+    pub(super) lookup: &'a EmbeddingLookup,
+    pub(super) inputs: &'c [Input],
+    /// The caller's credential, and the trace.
+    pub(super) headers: &'c HeaderMap,
+    pub(super) room: &'c AnswerRoom,
+}
 
 /// What the upstream answered to a call that had its turn.
 pub(super) struct Replied<'a> {
+    pub(super) member: &'a Member,
     pub(super) turn: Turn<'a>,
     /// `None` after a refusal.
     pub(super) going: Option<Going>,
@@ -26,25 +37,41 @@ pub(super) struct Replied<'a> {
     pub(super) answer: Result<(HeaderMap, Bytes), Error>,
 }
 
+impl Asked<'_, '_> {
+    fn size(&self) -> Size {
+        self.inputs.iter().map(Size::of).sum()
+    }
+}
+
 impl Resolver {
-    /// Asks the upstream. An error says that it was not asked: no turn came in time.
-    pub(super) async fn ask<'a, W: Fn(Option<Encoding>) -> Bytes>(
+    /// Asks an upstream. An error says that it was not asked: no turn came in time.
+    pub(super) async fn ask<'a>(
         &self,
-        lookup: &'a EmbeddingLookup,
-        size: Size,
-        headers: &HeaderMap,
-        question: &Question<'_, W>,
-        room: &AnswerRoom,
+        asked: &Asked<'a, '_>,
+        member: &'a Member,
     ) -> Result<Replied<'a>, Error> {
-        let turn = self.turn(lookup, size);
+        let lookup = asked.lookup;
+        let turn = turn(asked, member);
+        let question = Question {
+            model: turn.model,
+            encoding: lookup.request.encoding,
+            body: |encoding| {
+                let body =
+                    response::write_call(&lookup.request, turn.model, asked.inputs, encoding);
+                Bytes::from(body)
+            },
+        };
         let query = lookup.query.as_deref();
         let mut refused = 0;
         loop {
-            let going = self.wait_for_turn(lookup, &turn).await?;
+            let going = self.wait_for_turn(lookup, member, &turn).await?;
             let sent = Instant::now();
-            let asked = self.upstream.embeddings(query, headers, question, room);
-            let answer = asked.await;
+            let answer = member
+                .upstream
+                .embeddings(query, asked.headers, &question, asked.room)
+                .await;
             let replied = |going, answer| Replied {
+                member,
                 turn,
                 going,
                 sent,
@@ -52,7 +79,8 @@ impl Resolver {
             };
             match answer {
                 Err(Error::Refused(refusal)) if refusal.status == StatusCode::TOO_MANY_REQUESTS => {
-                    if !self.upstream.may_ask_again(&turn, &refusal, refused, going) {
+                    let upstream = &member.upstream;
+                    if !upstream.may_ask_again(&turn, &refusal, refused, going) {
                         return Ok(replied(None, Err(Error::Refused(refusal))));
                     }
                     let result = Cow::Owned(refusal.status.as_str().to_owned());
@@ -64,25 +92,14 @@ impl Resolver {
         }
     }
 
-    fn turn<'a>(&self, lookup: &'a EmbeddingLookup, size: Size) -> Turn<'a> {
-        let model = &lookup.request.model;
-        Turn {
-            payer: lookup.caller.payer,
-            caller: lookup.caller.id,
-            model,
-            is_single: size.is_single(),
-            tokens: self.upstream.tokens(model, size),
-            deadline: Instant::now() + self.upstream.rate_wait(),
-        }
-    }
-
     /// A call that need not wait leaves no span.
     async fn wait_for_turn(
         &self,
         lookup: &EmbeddingLookup,
+        member: &Member,
         turn: &Turn<'_>,
     ) -> Result<Going, Error> {
-        let mut waiting = pin!(self.upstream.turn(turn));
+        let mut waiting = pin!(member.upstream.turn(turn));
         if let Some(going) = waiting.as_mut().now_or_never() {
             return going;
         }
@@ -97,5 +114,18 @@ impl Resolver {
             span.fail(error.code());
         }
         going
+    }
+}
+
+fn turn<'a>(asked: &Asked<'a, '_>, member: &'a Member) -> Turn<'a> {
+    let (lookup, size) = (asked.lookup, asked.size());
+    let model = &lookup.request.model;
+    Turn {
+        payer: lookup.caller.payer,
+        caller: lookup.caller.id,
+        model: member.model(model),
+        is_single: size.is_single(),
+        tokens: lookup.group.tokens(model, size),
+        deadline: Instant::now() + member.upstream.rate_wait(),
     }
 }

@@ -163,6 +163,16 @@ label! {
 }
 
 label! {
+    /// What became of a file of upstreams that was to be read again.
+    "result" pub Reload {
+        /// It changed, and holds from now on.
+        Done = "done",
+        /// It cannot be used: what was read before holds.
+        Failed = "failed",
+    }
+}
+
+label! {
     /// Whether the gateway uses the store.
     "state" pub BreakerState {
         /// All operations go through.
@@ -195,6 +205,7 @@ mod tests {
         check::<StoreOperation>();
         check::<StoreResult>();
         check::<StoreRight>();
+        check::<Reload>();
         check::<BreakerState>();
     }
 }

@@ -16,7 +16,7 @@ use super::counts::{Counts, Timings, TimingsBy};
 use super::derived::DerivationsOff;
 use super::gauges::Gauges;
 use super::labels::{
-    Bypass, HashVerdict, Label, Outcome, Route, SelfTest, StoreOperation, StoreResult,
+    Bypass, HashVerdict, Label, Outcome, Reload, Route, SelfTest, StoreOperation, StoreResult,
 };
 use super::models::Models;
 use super::totals::is_fault;
@@ -57,6 +57,8 @@ pub struct Metrics {
     pub added_latency: Timings,
     /// Time that embeddings calls waited for their turn.
     pub rate_waits: Timings,
+    /// Readings of the file of upstreams after the first.
+    pub upstream_reloads: Counts<Reload>,
     /// Writes to the store that were dropped.
     pub writes_dropped: Counter,
     requests: Family<RequestLabels, Counter>,
@@ -106,6 +108,7 @@ impl Metrics {
             models: Arc::default(),
             added_latency: Timings::default(),
             rate_waits: Timings::default(),
+            upstream_reloads: Counts::new(),
             writes_dropped: Counter::default(),
             requests: Family::default(),
             durations: TimingsBy::new(),

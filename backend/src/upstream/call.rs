@@ -30,7 +30,7 @@ const EMBEDDINGS: &str = "/embeddings";
 /// What an embeddings call asks.
 #[expect(missing_debug_implementations, reason = "a function has none")]
 pub struct Question<'a, W> {
-    /// The model.
+    /// What the upstream calls the model.
     pub model: &'a Arc<str>,
     /// The `encoding_format` that the client asks for.
     pub encoding: Option<Encoding>,
@@ -96,6 +96,7 @@ impl Client {
             let mut request = reqwest::Request::new(Method::POST, url.clone());
             *request.headers_mut() = credential.clone();
             let headers = request.headers_mut();
+            headers.extend(self.headers.clone());
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             *request.body_mut() = Some(body.clone().into());
@@ -116,7 +117,7 @@ impl Client {
     /// How long a client waits for a call of so many inputs: in proportion to them beyond
     /// [`USUAL_INPUTS`]. The call itself goes on for longer, so that its answer is kept.
     pub fn patience(&self, inputs: usize) -> Duration {
-        let inputs = inputs.min(self.max_inputs).max(USUAL_INPUTS);
+        let inputs = inputs.min(self.limits.inputs).max(USUAL_INPUTS);
         self.timeout.mul_f64(inputs as f64 / USUAL_INPUTS as f64)
     }
 

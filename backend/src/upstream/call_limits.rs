@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 
-use super::client::Client;
 use super::over_limit::{Measure, OverLimit};
 use crate::config::CallLimits;
 use crate::embeddings::request::{Input, InputKind};
@@ -115,29 +114,6 @@ impl Sum for Size {
     }
 }
 
-impl Client {
-    /// Divides inputs into calls that the upstream takes, as far as is known: how many of them, in
-    /// order, each call takes.
-    pub fn divide(&self, model: &str, inputs: impl IntoIterator<Item = Size>) -> Vec<usize> {
-        self.limits.divide(model, inputs)
-    }
-
-    /// The tokens that inputs have, by an estimate.
-    pub fn tokens(&self, model: &str, size: Size) -> usize {
-        size.tokens(self.limits.known(model).density)
-    }
-
-    /// Notes what the inputs of an answered call cost.
-    pub fn note_answer(&self, model: &Arc<str>, size: Size, tokens: u64) {
-        self.limits.answered(model, size, tokens);
-    }
-
-    /// Notes that the upstream refused a call and took all its inputs in several, for `tokens`.
-    pub fn note_division(&self, model: &Arc<str>, over: OverLimit, size: Size, tokens: u64) {
-        self.limits.refused(model, over, size, tokens);
-    }
-}
-
 impl LearntLimits {
     pub(super) fn new(configured: CallLimits) -> Self {
         Self {
@@ -166,6 +142,11 @@ impl LearntLimits {
             calls.push(call.inputs);
         }
         calls
+    }
+
+    /// The tokens that inputs have, by an estimate.
+    pub(super) fn tokens(&self, model: &str, size: Size) -> usize {
+        size.tokens(self.known(model).density)
     }
 
     /// Learns from an answer how dense the texts of a model are.

@@ -1,14 +1,15 @@
 //! The client for all calls to the upstream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use reqwest::Url;
 
-use super::call_limits::LearntLimits;
 use super::encodings::Encodings;
 use super::lanes::Lanes;
 use super::pace::Paces;
-use crate::config;
+use crate::config::{CallLimits, Proxy, UpstreamConfig};
 use crate::http::client::http_client;
 use crate::http::error::Error;
 use crate::http::trust::{self, CaFileError};
@@ -20,18 +21,21 @@ const STREAMED_WINDOW: u32 = 128 << 10;
 /// The same of an embeddings answer, which the gateway reads at once.
 const EMBEDDINGS_WINDOW: u32 = 2 << 20;
 
-/// The client for the configured upstream.
+/// The client for one upstream.
 #[derive(Debug)]
 pub struct Client {
     /// Short calls, which no long answer keeps waiting.
     pub(super) short: Lanes,
     pub(super) long: Lanes,
     pub(super) encodings: Encodings,
+    name: Arc<str>,
     base: Url,
+    /// What every call has, besides what is its own.
+    pub(super) headers: HeaderMap,
     pub(super) timeout: Duration,
     pub(super) idle_timeout: Duration,
-    pub(super) max_inputs: usize,
-    pub(super) limits: LearntLimits,
+    /// What the operator says of one call.
+    pub(super) limits: CallLimits,
     pub(super) paces: Paces,
 }
 
@@ -47,15 +51,20 @@ pub enum ClientError {
 
 impl Client {
     /// A client for `upstream`.
-    pub fn new(upstream: &config::UpstreamConfig) -> Result<Self, ClientError> {
+    pub fn new(upstream: &UpstreamConfig) -> Result<Self, ClientError> {
         let own = upstream.ca_file.as_deref().map(trust::authorities_in);
         let own = own.transpose()?.unwrap_or_default();
         let (connect, pool_idle) = (upstream.connect_timeout, upstream.pool_idle);
+        let proxy = upstream.proxy.as_ref().map(proxy).transpose()?;
         let client = move || {
-            http_client()
+            let client = http_client()
                 .tls_certs_merge(own.clone())
                 .connect_timeout(connect)
-                .pool_idle_timeout(pool_idle)
+                .pool_idle_timeout(pool_idle);
+            proxy
+                .iter()
+                .cloned()
+                .fold(client, reqwest::ClientBuilder::proxy)
         };
         let is_tls = upstream.base_url.scheme() == "https";
         let max_age = upstream.connection_age;
@@ -63,13 +72,19 @@ impl Client {
             short: Lanes::new(is_tls, EMBEDDINGS_WINDOW, max_age, client.clone())?,
             long: Lanes::new(is_tls, STREAMED_WINDOW, max_age, client)?,
             encodings: Encodings::new(upstream.encoding),
+            name: Arc::clone(&upstream.name),
             base: upstream.base_url.clone(),
+            headers: upstream.headers.clone(),
             timeout: upstream.timeout,
             idle_timeout: upstream.idle_timeout,
-            max_inputs: upstream.limits.inputs,
-            limits: LearntLimits::new(upstream.limits),
+            limits: upstream.limits,
             paces: Paces::new(upstream.rate),
         })
+    }
+
+    /// The operator's name for it.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// The upstream's URL of `path`, which must hold no dot segments: a URL resolves them.
@@ -81,6 +96,15 @@ impl Client {
         url.set_query((!queries.is_empty()).then(|| queries.join("&")).as_deref());
         url
     }
+}
+
+fn proxy(of: &Proxy) -> reqwest::Result<reqwest::Proxy> {
+    let proxy = match of.is_for_all {
+        true => reqwest::Proxy::all(of.url.clone()),
+        false => reqwest::Proxy::https(of.url.clone()),
+    };
+    let except = of.except.as_deref();
+    Ok(proxy?.no_proxy(except.and_then(reqwest::NoProxy::from_string)))
 }
 
 pub(super) fn failure(error: &reqwest::Error) -> Error {

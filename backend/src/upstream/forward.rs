@@ -26,6 +26,7 @@ impl Client {
         let call = || {
             let mut call = reqwest::Request::new(parts.method.clone(), url.clone());
             *call.headers_mut() = parts.headers.clone();
+            call.headers_mut().extend(self.headers.clone());
             *call.body_mut() = body.clone().map(reqwest::Body::wrap);
             place.http().execute(call)
         };

@@ -28,4 +28,4 @@ pub mod sockets;
 pub mod upstream;
 pub mod waiting;
 
-pub use setup::Setup;
+pub use setup::{Setup, UpstreamsFile};

@@ -46,7 +46,7 @@ pub fn authority() -> (String, ServerConfig) {
 }
 
 /// Answers the same vector to every client that trusts it.
-async fn serve(config: ServerConfig) -> (String, JoinSet<()>) {
+pub async fn serve(config: ServerConfig) -> (String, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/v1", listener.local_addr().unwrap());
     let acceptor = TlsAcceptor::from(Arc::new(config));

@@ -1,8 +1,18 @@
-//! A body whose model is named elsewhere.
+//! The model that a body names, and a body whose model is named elsewhere.
 
 use bytes::Bytes;
 
 use crate::embeddings::json::{self, Members};
+
+/// The model that a body names, if it names one.
+pub fn named_model(body: &[u8]) -> Option<String> {
+    let members = Members::parse(std::str::from_utf8(body).ok()?)?;
+    let mut models = members.0.iter().filter(|(name, _)| name == "model");
+    match (models.next(), models.next()) {
+        (Some((_, raw)), None) => json::text(raw).map(|model| model.to_string()),
+        _ => None,
+    }
+}
 
 /// The body with `model` as its model, whichever it named. One that is no JSON object stays as it
 /// is, and so does one that names this model.
@@ -11,13 +21,10 @@ pub fn with_model(body: Bytes, model: &str) -> Bytes {
 }
 
 fn named(body: &[u8], model: &str) -> Option<Bytes> {
-    let members = Members::parse(std::str::from_utf8(body).ok()?)?;
-    let mut models = members.0.iter().filter(|(name, _)| name == "model");
-    if let (Some((_, raw)), None) = (models.next(), models.next())
-        && json::text(raw).as_deref() == Some(model)
-    {
+    if named_model(body).as_deref() == Some(model) {
         return None;
     }
+    let members = Members::parse(std::str::from_utf8(body).ok()?)?;
     let mut written = br#"{"model":"#.to_vec();
     serde_json::to_writer(&mut written, model).ok()?;
     for (name, value) in members.0.iter().filter(|(name, _)| name != "model") {

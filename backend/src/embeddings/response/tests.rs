@@ -72,6 +72,7 @@ fn a_call_keeps_everything_but_the_other_inputs() {
     assert_eq!(
         String::from_utf8(write_call(
             &request,
+            "m",
             &request.inputs[1..],
             Some(Encoding::Base64)
         ))

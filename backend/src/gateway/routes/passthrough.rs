@@ -19,6 +19,7 @@ use crate::http::headers;
 use crate::http::paths::percent_decoded;
 use crate::resolver::request_context::RequestContext;
 use crate::telemetry::{Span, Trace, semantics};
+use crate::upstream::Client;
 
 /// The path of the API.
 const API: &str = "/v1";
@@ -57,13 +58,15 @@ async fn stream(
         hold.take_stream_place(&app.permits)?;
     }
     let request = Request::from_parts(parts, Body::new(upload));
-    forward(app, caller, request, &context.trace).await
+    let upstream = app.upstreams.of_routes().ok_or(Error::RouteNotAllowed)?;
+    forward(app, caller, &upstream, request, &context.trace).await
 }
 
 /// Forwards an admitted caller's request.
 pub async fn forward(
     app: &App,
     caller: &Caller,
+    upstream: &Client,
     mut request: Request,
     trace: &Trace,
 ) -> Result<Response, Error> {
@@ -75,19 +78,16 @@ pub async fn forward(
 
     prepare(app, caller, request.headers_mut());
     let mut span = trace.span(SpanKind::Client, || semantics::span_name(request.method()));
-    span.describe(|| semantics::call(request.method(), &app.upstream.url(&path, None)));
+    span.describe(|| semantics::call(request.method(), &upstream.url(&path, None)));
     span.tell(request.headers_mut());
-    let answer = app
-        .upstream
-        .forward(request, &path)
-        .await
-        .inspect_err(|error| {
-            if !error.is_of_client() {
-                tracing::warn!(%error, "the upstream gave no answer");
-            }
-            span.fail(error.code());
-        })?;
-    note_status(app, answer.status(), &mut span)?;
+    let answer = upstream.forward(request, &path).await;
+    let answer = answer.inspect_err(|error| {
+        if !error.is_of_client() {
+            tracing::warn!(upstream = %upstream.name(), %error, "the upstream gave no answer");
+        }
+        span.fail(error.code());
+    })?;
+    note_status(app, upstream, answer.status(), &mut span)?;
     drop(span);
     let mut answer = answer.map(Body::new);
     headers::remove_hop_by_hop(answer.headers_mut());
@@ -96,10 +96,16 @@ pub async fn forward(
 }
 
 /// Refuses what the upstream says of the gateway's own key.
-fn note_status(app: &App, status: StatusCode, span: &mut Span) -> Result<(), Error> {
+fn note_status(
+    app: &App,
+    upstream: &Client,
+    status: StatusCode,
+    span: &mut Span,
+) -> Result<(), Error> {
     let number = status.as_u16();
     if is_of_credential(status) && !app.access.passes_credentials() {
-        tracing::error!(status = number, "the upstream refuses OPENAI_API_KEY");
+        let upstream = upstream.name();
+        tracing::error!(status = number, %upstream, "the upstream refuses the gateway's key");
         span.fail(Error::GatewayKeyRefused.code());
         return Err(Error::GatewayKeyRefused);
     }

@@ -68,6 +68,8 @@ impl Metrics {
         let help = "Time that embeddings calls waited for their turn at the upstream's pace";
         let waits = self.rate_waits.clone();
         registry.register_with_unit("rate_wait", help, Unit::Seconds, waits);
+        let help = "Readings of a changed file of upstreams, and each one that failed";
+        registry.register("upstream_reloads", help, self.upstream_reloads.clone());
         let help = "Operations of the store by how they ended";
         registry.register("store_operations", help, self.store.clone());
         let help = "Time that operations of the store took";

@@ -1,5 +1,7 @@
 //! The setup with which a test starts.
 
+use tempfile::NamedTempFile;
+
 use super::gateway::Gateway;
 use super::upstream::Upstream;
 
@@ -8,6 +10,23 @@ use super::upstream::Upstream;
 #[must_use]
 pub struct Setup {
     variables: Vec<(String, String)>,
+}
+
+/// A file of upstreams.
+#[derive(Debug)]
+pub struct UpstreamsFile(pub NamedTempFile);
+
+impl UpstreamsFile {
+    pub fn new(text: &str) -> Self {
+        let file = Self(NamedTempFile::new().unwrap());
+        file.write(text);
+        file
+    }
+
+    /// In place of what it held.
+    pub fn write(&self, text: &str) {
+        std::fs::write(self.0.path(), text).unwrap();
+    }
 }
 
 impl Setup {
@@ -39,6 +58,18 @@ impl Setup {
     /// Starts a gateway in front of this upstream.
     pub async fn before(self, upstream: &Upstream) -> Gateway {
         self.at(&upstream.url).await
+    }
+
+    /// Starts a gateway with these variables alone.
+    pub async fn alone(self) -> Gateway {
+        Gateway::start(self.variables.into_iter()).await
+    }
+
+    /// Starts a gateway whose upstreams stand in this file, and which lets every caller in.
+    pub async fn with_file(self, file: &UpstreamsFile) -> Gateway {
+        let path = file.0.path().to_str().unwrap();
+        let own = self.with_all(&[("UPSTREAMS_FILE", path), ("ALLOW_ANONYMOUS", "true")]);
+        own.alone().await
     }
 
     /// Starts a gateway whose upstream has this base URL.

@@ -71,7 +71,8 @@ impl EmbeddingsRequest {
             .trace
             .describe(|| semantics::embeddings(&request));
         let query = self.parts.uri.query().filter(|query| !query.is_empty());
-        let key_scope = self.app.key_scope(&self.caller.scope, query);
+        let group = self.app.upstreams.group(&request.model);
+        let key_scope = self.app.key_scope(&group, &self.caller.scope, query);
         let query = query.map(Into::into);
         let inputs = std::mem::take(&mut request.inputs);
         let is_batch = inputs.len() > 1;
@@ -85,6 +86,7 @@ impl EmbeddingsRequest {
         let (own, caller, context) = self.kept(is_batch);
         let lookup = EmbeddingLookup {
             request,
+            group,
             key_scope,
             family,
             distinct: batch.distinct,

@@ -8,11 +8,13 @@ use http::StatusCode;
 use http::header::{CONTENT_LENGTH, HeaderValue};
 
 use super::{Answered, EmbeddingsRequest};
+use crate::embeddings::request::{named_model, with_model};
 use crate::gateway::observed_body::ResponseBody;
 use crate::gateway::routes::passthrough;
 use crate::http::error::{Error, UpstreamRefusal};
 use crate::http::headers;
 use crate::telemetry::Bypass;
+use crate::upstream::Member;
 
 const BYPASS: HeaderValue = HeaderValue::from_static("embedding-gateway; fwd=bypass");
 
@@ -38,12 +40,24 @@ impl EmbeddingsRequest {
         Ok((response, outcome))
     }
 
+    /// Asks the upstream that is the first for the model, by its own name for it.
     async fn forward(self, body: Bytes) -> Result<Answered, Error> {
+        let model = named_model(&body);
+        let group = self
+            .app
+            .upstreams
+            .group(model.as_deref().unwrap_or_default());
+        let Member { upstream, own } = group.first();
+        let body = match own {
+            Some(own) => with_model(body, own),
+            None => body,
+        };
         let length = body.len();
         let mut request = Request::from_parts(self.parts, Body::from(body));
         request.headers_mut().insert(CONTENT_LENGTH, length.into());
         let (app, caller) = (&self.app, &self.caller);
-        let mut response = passthrough::forward(app, caller, request, &self.context.trace).await?;
+        let mut response =
+            passthrough::forward(app, caller, upstream, request, &self.context.trace).await?;
         response.headers_mut().append(headers::CACHE_STATUS, BYPASS);
         Ok((response.map(ResponseBody::Stream), None))
     }
