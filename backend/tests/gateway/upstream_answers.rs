@@ -129,7 +129,7 @@ fn brotli_stored(plain: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_cannot_be_decoded_is_no_answer_but_a_refusal_keeps_its_status() {
-    let (upstream, gateway) = Setup::new().start().await;
+    let (upstream, gateway) = Setup::new().with("RATE_WAIT", "0s").start().await;
     let whole = gzip(PLAIN);
     let cases = [
         ("compress", whole.clone()),
