@@ -222,14 +222,14 @@ async fn cache_control_of_a_request_is_honoured() {
 
 #[tokio::test]
 async fn entries_may_have_a_maximum_age() {
-    let (_upstream, gateway) = Setup::new().with("ENTRY_MAX_AGE", "100ms").start().await;
+    let (_upstream, gateway) = Setup::new().with("ENTRY_MAX_AGE", "1s").start().await;
     let request = || json!({"model": "m", "input": "a"});
     gateway.embed(request()).await;
     assert_eq!(
         gateway.embed(request()).await.header("cache-status"),
         "embedding-gateway; hit"
     );
-    tokio::time::sleep(std::time::Duration::from_millis(110)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1010)).await;
     let expired = gateway.embed(request()).await;
     assert_eq!(
         expired.header("cache-status"),
