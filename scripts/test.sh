@@ -203,7 +203,7 @@ part_node() {
   elif [ ! -d /sys/fs/cgroup/memory ]; then
     skip "node: this machine has no cgroup v1"
   else
-    setup rust python envoys envoy varnish mesh machine
+    setup rust cross python envoys envoy varnish mesh machine prometheus
     once build_module
     once build_backend
     local status=0

@@ -14,7 +14,16 @@ from cluster.gateway import Gateway  # noqa: E402
 from machine.cluster import Cluster  # noqa: E402
 
 _LOG_LINES = 30
+# What changes the cluster comes after what asks it, and what takes it away last.
+_ORDER = ["node", "clients", "scale", "native", "left", "production"]
+# What dev does not have by itself, and a node can show.
+_MORE = ("in-mesh-clients", "varnish-exporter")
 _clusters: list[Cluster] = []
+
+
+def pytest_collection_modifyitems(items):
+    own = Path(__file__).parent
+    items.sort(key=lambda item: _ORDER.index(item.path.stem.removeprefix("test_on_").removeprefix("test_")) if item.path.parent == own else -1)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -38,8 +47,10 @@ def mesh(tmp_path_factory) -> Cluster:
 
 @pytest.fixture(scope="session")
 def gateway(mesh, tmp_path_factory) -> Gateway:
-    """The dev overlay with `restricted`, applied wave by wave."""
+    """The dev overlay with `restricted` and more, applied wave by wave."""
     running = Gateway(mesh, tmp_path_factory.mktemp("gateway"), Path(__file__).parent / "overlay", s3_server="minio")
+    lines = "".join(f"- ../../components/{each}\n" for each in (*_MORE, "images"))
+    running.overlay.replace("overlays/dev/kustomization.yaml", "- ../../components/images\n", lines)
     running.apply_in_waves()
     wait_until_served()
     yield running

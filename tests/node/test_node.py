@@ -19,7 +19,6 @@ SECONDS = 120
 # Longer than a connection takes here, and than kube-router's next look at a new Pod.
 CONNECT_SECONDS = 3
 VARNISH = "embedding-gateway-varnish-0"
-OURS = "app.kubernetes.io/part-of=embedding-gateway"
 STRANGER = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -105,6 +104,28 @@ def test_kubectl_reaches_into_the_pods(mesh, gateway, key):
     assert said == 'deployment "embedding-gateway" successfully rolled out\n'
 
 
+def test_varnishs_counters_come_by_its_sidecar(mesh, gateway, key):
+    """Where the PodMonitor reads them: the exporter's, merged into the proxy's own."""
+
+    def hits() -> float:
+        page = mesh.kubectl("-n", NAMESPACE, "exec", VARNISH, "-c", "varnish", "--", "curl", "-s", "-m", "10", "http://127.0.0.1:15020/stats/prometheus").stdout
+        found = [line.split() for line in page.splitlines() if line.startswith("varnish_main_cache_hit ")]
+        return float(found[0][1]) if found else -1
+
+    before = until(lambda: hits() + 1, SECONDS, "Varnish's counters") - 1
+    text = fresh("counted")
+
+    def counted() -> bool:
+        embed(text, key)
+        return hits() > before
+
+    # Of two pods each body has one, so several bodies are asked for.
+    texts = [fresh("counted") for _ in range(12)]
+    for _ in range(2):
+        assert [embed(each, key).status for each in texts] == [200] * len(texts)
+    until(counted, SECONDS, "a hit is counted")
+
+
 def test_a_forwarded_port_shows_the_page(mesh, gateway, tmp_path):
     port = free_port()
     command = ["kubectl", "--kubeconfig", mesh.control_plane.kubeconfig, "-n", NAMESPACE, "port-forward", "service/embedding-gateway-backend", f"{port}:8080"]
@@ -178,12 +199,3 @@ def test_a_drain_takes_one_varnish_and_leaves_the_other(mesh, gateway, key):
     finally:
         mesh.kubectl("uncordon", NODE)
     until(lambda: mesh.settled(NAMESPACE), SECONDS * 2, "both Varnish pods again")
-
-
-def test_nothing_of_it_is_left(mesh, gateway):
-    """Last of all."""
-    mesh.kubectl("delete", "-k", gateway.overlay.path, "--timeout=180s")
-    assert mesh.kubectl("get", "-k", gateway.overlay.path, "--ignore-not-found", "-o", "name").stdout == ""
-    assert mesh.found(f"/api/v1/namespaces/{NAMESPACE}") is None
-    kinds = mesh.kubectl("api-resources", "--verbs", "list", "-o", "name").stdout.split()
-    assert mesh.kubectl("get", ",".join(kinds), "--all-namespaces", "-l", OURS, "-o", "name").stdout == ""

@@ -10,14 +10,17 @@ from cluster.control_plane import API_PORT, ISTIO_NAMESPACE, ISTIOD_NAME, TOKEN,
 from cluster.names import Names
 from cluster.registry import NAME as REGISTRY
 from cluster.waiting import until
+from harness.processes import Process
 from kubelet.api import Api
 from kubelet.sandbox import NODE_ADDRESS, make_bridge
 
+from machine import metrics
 from machine.images import archive, images
 from machine.node import NAME, START_SECONDS, Node, prepare
 
 _INJECTOR = f"/api/v1/namespaces/{ISTIO_NAMESPACE}/configmaps/istio-sidecar-injector"
 VOLUMES = 2
+_REQUEST_HEADERS = ("username-headers=X-Remote-User", "group-headers=X-Remote-Group", "extra-headers-prefix=X-Remote-Extra-")
 
 
 class NodesControlPlane(ControlPlane):
@@ -29,10 +32,19 @@ class NodesControlPlane(ControlPlane):
     def client_ca(self) -> Path:
         return self._folder / "kubelet-ca.crt"
 
+    @property
+    def client(self) -> tuple[Path, Path]:
+        """Certificate and key that the kubelet knows."""
+        return self._folder / "kubelet-client.crt", self._folder / "kubelet-client.key"
+
     def _of_the_node(self) -> list[str]:
         self._make_client()
-        certificate = [f"--kubelet-client-certificate={self._folder}/kubelet-client.crt", f"--kubelet-client-key={self._folder}/kubelet-client.key"]
-        return ["--bind-address=0.0.0.0", f"--advertise-address={NODE_ADDRESS}", "--kubelet-preferred-address-types=InternalIP", *certificate]
+        certificate, key = self.client
+        kubelets = [f"--kubelet-client-certificate={certificate}", f"--kubelet-client-key={key}", "--kubelet-preferred-address-types=InternalIP"]
+        # The same certificate for the APIs that others serve: metrics-server's.
+        others = [f"--proxy-client-cert-file={certificate}", f"--proxy-client-key-file={key}", f"--requestheader-client-ca-file={self.client_ca}"]
+        others += [f"--requestheader-{each}" for each in _REQUEST_HEADERS] + ["--enable-aggregator-routing=true"]
+        return ["--bind-address=0.0.0.0", f"--advertise-address={NODE_ADDRESS}", *kubelets, *others]
 
     def _make_client(self) -> None:
         """What the API server shows the kubelet."""
@@ -51,7 +63,8 @@ class Cluster(played.Mesh):
     def __init__(self, kit: Path, folder: Path) -> None:
         played.refuse_a_shared_network()
         prepare()
-        self._folder = folder
+        self._kit, self._folder = kit, folder
+        self._metrics: Process | None = None
         make_bridge()
         api = Api("127.0.0.1", API_PORT, TOKEN)
         self.names = Names(api, {ISTIOD_NAME: NODE_ADDRESS, REGISTRY.partition(":")[0]: NODE_ADDRESS})
@@ -68,7 +81,14 @@ class Cluster(played.Mesh):
             path.chmod(0o777)
             self._offer_volume(f"volume-{number}", path)
 
+    def measure(self) -> None:
+        """Starts what the autoscaler gets its figures from."""
+        if self._metrics is None:
+            self._metrics = metrics.start(self._kit, self.control_plane, self._folder / "metrics", self.control_plane.client, self.apply)
+
     def stop(self) -> None:
+        if self._metrics is not None:
+            self._metrics.kill()
         self.node.stop()
         self.control_plane.stop()
         # A gigabyte, of no use to a reader of logs.

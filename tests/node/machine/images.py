@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.programs import ISTIOS_ENVOY
-from harness.paths import ENVOY_VERSION, envoy_binary
+from harness.paths import ENVOY_VERSION, ROOT, TOOLS, envoy_binary
 from harness.programs import BROADCASTER, GATEWAY
 
 # Varnish compiles its VCL.
@@ -43,17 +43,24 @@ class Image:
 
 def images(kit: Path, istio: str, folder: Path) -> list[Image]:
     """All that the manifests name, under the names that they have there."""
-    system, gateway, minio, pause = (folder / each for each in ("system", "gateway", "minio", "pause"))
+    system, gateway, minio, native, pause = (folder / each for each in ("system", "gateway", "minio", "native", "pause"))
     _install_packages(system, _VARNISH_PACKAGES)
     for program in (GATEWAY, BROADCASTER):
         _install(gateway, program, f"/usr/local/bin/{program.name}")
     _install(minio, kit / "bin/minio", "/usr/bin/minio")
+    _install(system, TOOLS / "bin/prometheus-varnish-exporter", "/usr/bin/prometheus-varnish-exporter")
+    _install(native, Path("/bin/cp"), "/usr/bin/cp")
+    # As it is shipped: one that this machine's linker made wants a libgcc_s, which a proxy's image may not have.
+    subprocess.run([ROOT / "scripts/images.sh", "native-file"], check=True, capture_output=True)
+    shutil.copy(ROOT / "kustomize/components/body-hash-native-file/libbody_hash_filter.so", native)
     pause.mkdir(parents=True)
     subprocess.run(["gcc", "-static", "-O1", "-x", "c", "-", "-o", pause / "pause"], input=_PAUSE, text=True, check=True)
     made = [
         Image("registry.k8s.io/pause:3.10", pause, ("/pause",)),
         Image("docker.io/library/embedding-gateway:0.1.0", gateway, ("/usr/local/bin/embedding-gateway",)),
         Image("docker.io/library/varnish:9.0.4-5", system, ("varnishd", "-F")),
+        Image("docker.io/library/varnish-exporter:0.1.0", system, ("prometheus-varnish-exporter",)),
+        Image("docker.io/library/body-hash-filter-native:0.1.0", native, ("cp",)),
         Image("quay.io/curl/curl:8.22.0", system, ("curl",)),
         Image("localhost/minio:1", minio, ("/usr/bin/minio",)),
     ]
