@@ -2,13 +2,16 @@
 
 import http.client
 import json
+import os
 import socket
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from asking import body_of, fresh, hash_of
+from cluster.authorization import Authorization, Provider
 from cluster.gateway import NAMESPACE, WAVE_SECONDS
 from cluster.gateway_api import certificate_secret
 from cluster.waiting import until
@@ -104,7 +107,7 @@ def test_production_keeps_one_body_on_one_varnish(gateway, entry, key):
         ("PURGE", "/v1/embeddings", HOST, 403),
         ("GET", "/metrics", HOST, 404),
         ("GET", "/", HOST, 404),
-        # There is no provider that would let anyone in.
+        # The provider `ext-authz` is not there yet, and without it nothing gets in.
         ("PURGE", "/v1/embeddings", PURGE_HOST, 403),
         ("GET", "/v1/models", "elsewhere.example.com", 404),
     ],
@@ -114,6 +117,41 @@ def test_production_refuses(entry, method, path, host, status):
         assert entry.ask(method, path, host=host).status == status
     except (ssl.SSLError, ConnectionError):
         assert host not in (HOST, PURGE_HOST), "no listener has this name"
+
+
+@pytest.fixture(scope="module")
+def authorization(mesh, entry, tmp_path_factory) -> Iterator[Provider]:
+    """The real oauth2-proxy before a provider of the test."""
+    running = Authorization(Path(os.environ["MESH_KIT"]), tmp_path_factory.mktemp("authorization") / "provider")
+    mesh.apply(running.objects())
+    yield running.provider
+    running.stop()
+
+
+def purge(entry: Entry, token: str | None) -> Answer:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return entry.ask("PURGE", "/v1/embeddings", headers=headers, host=PURGE_HOST)
+
+
+def purged(entry: Entry, token: str | None) -> bool:
+    """Whether the endpoint-broadcaster answered. Its bucket is not here, so it purges nothing, and says so."""
+    answer = purge(entry, token)
+    return answer.status == 502 and answer.json["error"]["code"] == "backend_failed"
+
+
+def test_an_operators_token_leads_to_the_broadcaster_and_no_other_does(entry, authorization, tmp_path):
+    good = authorization.token()
+    until(lambda: purged(entry, good), WAVE_SECONDS, "the mesh knows the provider")
+    wrong = {
+        "none": None,
+        "of another audience": authorization.token(audience="another"),
+        "expired": authorization.token(lives=-3600),
+        "of another provider": Provider(tmp_path / "another").token(),
+        "with another signature": good[:-8] + "AAAAAAAA",
+    }
+    # A page on which a browser may sign in.
+    assert {name: purge(entry, token).status for name, token in wrong.items()} == dict.fromkeys(wrong, 403)
+    assert purged(entry, good)
 
 
 def test_what_the_gateway_notes_of_a_body_goes_no_further(gateway, entry, key):

@@ -12,6 +12,7 @@ from kubelet.api import JSON_PATCH, Api, ApiError
 from kubelet.sandbox import NODE_ADDRESS
 
 from cluster import gateway_api
+from cluster.authorization import EXTENSION
 from cluster.waiting import until
 
 API_PORT = 6443
@@ -149,7 +150,7 @@ class ControlPlane:
         # The registry of these tests speaks plain HTTP.
         metadata = {"WASM_INSECURE_REGISTRIES": self._registry}
         defaults = {"discoveryAddress": f"{ISTIOD_NAME}:15012", "proxyMetadata": metadata}
-        return {"defaultConfig": defaults}
+        return {"defaultConfig": defaults, "extensionProviders": [EXTENSION]}
 
     def _trust_istiod(self) -> None:
         """istiod writes its CA into webhooks that name a Service; those of the kit name a URL, as nothing routes a Service here."""
