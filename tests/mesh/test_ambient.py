@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,21 +29,26 @@ IMAGE = "docker.io/istio/proxyv2-waypoint:1"
 _PINS = [{"name": "unset://run-scripts-images.sh-first/body-hash-filter", "newName": "oci://registry.test:5000/body-hash-filter", "digest": f"sha256:{0:064d}"}]
 
 
-@pytest.fixture(scope="module")
-def objects(tmp_path_factory) -> list[dict]:
-    """All of dev in ambient mode, but for its workloads."""
-    tree = tmp_path_factory.mktemp("ambient") / "kustomize"
+def render(folder: Path, *components: str) -> list[dict]:
+    """All of dev with these components, but for its workloads."""
+    tree = folder / "kustomize"
     shutil.copytree(ROOT / "kustomize", tree, ignore=shutil.ignore_patterns("pinned"))
     file = tree / "overlays/dev/kustomization.yaml"
     content = yaml.safe_load(file.read_text())
-    content["components"].append("../../components/ambient")
+    content["components"] += [f"../../components/{each}" for each in components]
     file.write_text(yaml.safe_dump(content))
     layer = tree / "overlays/ambient"
     layer.mkdir()
     shutil.copy(tree / "components/images/image_fields.yaml", layer)
     (layer / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["../dev"], "images": _PINS, "configurations": ["image_fields.yaml"]}))
     built = subprocess.run(["kubectl", "kustomize", layer], capture_output=True, text=True, check=True).stdout
-    kept = [each for each in yaml.safe_load_all(built) if each["kind"] not in WORKLOADS]
+    return [each for each in yaml.safe_load_all(built) if each["kind"] not in WORKLOADS]
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory) -> list[dict]:
+    """In ambient mode, with a proxy for the waypoint that an upstream Envoy can be."""
+    kept = render(tmp_path_factory.mktemp("ambient"), "ambient")
     (waypoint,) = [each["metadata"] for each in kept if each["metadata"]["name"] == WAYPOINT and each["kind"] == "Gateway"]
     waypoint["annotations"]["sidecar.istio.io/proxyImage"] = IMAGE
     return kept
@@ -81,12 +87,16 @@ def found(tree: Any, *keys: str) -> Iterator[Any]:
             yield from found(value, *keys)
 
 
-@pytest.fixture(scope="module")
-def chain(waypoint) -> dict[str, Any]:
+def chain_of(configuration_: dict[str, Any]) -> dict[str, Any]:
     """What a request for Varnish's Service meets there."""
-    chains = [each for chains in found(waypoint, "filterChains", "filter_chains") for each in chains]
+    chains = [each for chains in found(configuration_, "filterChains", "filter_chains") for each in chains]
     (one,) = [each for each in chains if each.get("name") == f"inbound-vip|6081|http|{VARNISH}"]
     return one
+
+
+@pytest.fixture(scope="module")
+def chain(waypoint) -> dict[str, Any]:
+    return chain_of(waypoint)
 
 
 def manager(chain: dict[str, Any]) -> dict[str, Any]:
@@ -121,3 +131,17 @@ def test_the_tunnel_has_no_limit_of_time(waypoint):
     names = ("requestTimeout", "request_timeout")
     listeners = [each for each in found(waypoint, "listener") if each.get("name") == "connect_terminate"]
     assert listeners and list(found(listeners, *names)) == []
+
+
+def test_a_traffic_extension_takes_the_place_of_the_pair(mesh, waypoint, tmp_path):
+    """Component `traffic-extension`, as istiod has it: the same filters in the same order, from the other kind."""
+    extensions = [each for each in render(tmp_path, "ambient", "traffic-extension") if each["kind"] == "TrafficExtension"]
+    assert len(extensions) == 4
+    mesh.apply(extensions)
+    mesh.kubectl("-n", NAMESPACE, "delete", "wasmplugins.extensions.istio.io", "--all")
+
+    def pair() -> list[str]:
+        (filters,) = found(manager(chain_of(configuration(mesh) or waypoint)), "httpFilters", "http_filters")
+        return [each["name"].rpartition(".body-hash-")[2] for each in filters if ".body-hash-" in each["name"]]
+
+    until(lambda: pair() == ["tap", "gate"], WAVE_SECONDS, "the pair of TrafficExtensions alone")
