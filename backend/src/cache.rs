@@ -10,6 +10,7 @@ pub mod in_flight;
 pub mod memory;
 pub mod purges;
 pub mod store;
+mod stored;
 pub mod texts;
 pub mod writer;
 
@@ -18,13 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use self::admission::Admission;
 use self::clock::{Clock, TOLERANCE, millis};
 pub use self::freshness::Freshness;
 use self::memory::Memory;
 use self::purges::Purges;
-use self::store::{Store, Unopenable};
-use self::writer::Writer;
+use self::store::Unopenable;
+use self::stored::Stored;
 use crate::config;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
@@ -41,13 +41,6 @@ pub struct Cache {
     clock: Arc<Clock>,
     /// The corrections of the clock that memory has followed.
     corrections: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Stored {
-    store: Arc<Store>,
-    writer: Writer,
-    admission: Admission,
 }
 
 impl Cache {
@@ -107,7 +100,7 @@ impl Cache {
             .get(key)
             .filter(|entry| fresh.allows(entry))?;
         if let Some(stored) = &self.stored {
-            stored.used_again(key, &entry);
+            stored.used_again(key, &entry, fresh);
         }
         Some(entry)
     }
@@ -115,10 +108,10 @@ impl Cache {
     /// Looks up keys in the store, and puts what it finds into memory. Results are in the order of
     /// the keys.
     pub async fn get_store(&self, keys: Vec<Key>, fresh: Freshness) -> Vec<Option<Arc<Entry>>> {
-        let Some(stored) = self.stored.as_ref().filter(|_| self.purges.are_known()) else {
+        let Some(stored) = &self.stored else {
             return vec![None; keys.len()];
         };
-        let found = stored.store.get_all(keys.clone()).await;
+        let found = stored.get_all(&keys, self.purges.are_known()).await;
         let fresh = found
             .into_iter()
             .map(|entry| entry.filter(|entry| fresh.allows(entry)));
@@ -141,20 +134,16 @@ impl Cache {
         self.stored.is_some()
     }
 
-    /// Puts a new vector into memory and queues its write to the store. `span` lasts until it is
-    /// written.
-    pub fn insert(&self, key: Key, entry: &Arc<Entry>, span: &Arc<Span>) {
+    /// Puts a new vector into memory and queues its write to the store. `fresh` says what is stale,
+    /// and `span` lasts until it is written.
+    pub fn insert(&self, key: Key, entry: &Arc<Entry>, fresh: Freshness, span: &Arc<Span>) {
         // Asked for before the clock was set back: no purge of the next time could end it.
         if self.clock.is_ahead(entry.created_ms) {
             return;
         }
         self.remember(key, entry);
-        if let Some(stored) = &self.stored
-            && stored.admission.admits_new(&key, entry)
-        {
-            stored
-                .writer
-                .put(key, Arc::clone(entry), Some(Arc::clone(span)));
+        if let Some(stored) = &self.stored {
+            stored.insert(key, entry, fresh, span);
         }
     }
 
@@ -214,35 +203,6 @@ impl Cache {
     fn remember(&self, key: Key, entry: &Arc<Entry>) {
         if let Some(memory) = &self.memory {
             memory.put(key, Arc::clone(entry));
-        }
-    }
-}
-
-impl Stored {
-    fn open(
-        configured: &config::StoreConfig,
-        clock: &Arc<Clock>,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self, Unopenable> {
-        let store = Store::open(configured, clock, Arc::clone(metrics))?;
-        let store = Arc::new(store);
-        let writer = Writer::start(
-            Arc::clone(&store),
-            configured.queue,
-            configured.queue_bytes,
-            Arc::clone(metrics),
-        );
-        let admission = Admission::new(configured.admission, configured.min_tokens);
-        Ok(Self {
-            store,
-            writer,
-            admission,
-        })
-    }
-
-    fn used_again(&self, key: &Key, entry: &Arc<Entry>) {
-        if self.admission.admits_used(key) {
-            self.writer.put(*key, Arc::clone(entry), None);
         }
     }
 }

@@ -67,6 +67,28 @@ def test_a_bucket_that_goes_away_and_comes_back(start, accept, s3):
     assert (back.cache_status, vectors(back)) == (HIT, paid)
 
 
+def test_a_vector_that_a_failed_look_up_did_not_find_outlives_the_one_that_is_paid_for_again(start, accept, s3, standin):
+    writer = start(**s3.variables())
+    texts = [f"older {number}" for number in range(20)]
+    older = vectors(writer.embed(texts))
+    eventually(lambda: writer.stored("ok") >= len(texts), what="the writes")
+    hasty = start(**s3.variables(STORE_TIMEOUT="1ms"))
+    eventually(lambda: "the store can keep what is there" in hasty.log.read_text(), what="the check of the store")
+    accept(hasty)
+    standin.set_vectors(generation=1)
+    try:
+        newer = [vectors(hasty.embed(text))[0] for text in texts]
+    finally:
+        standin.set_vectors()
+    missed = [text for text, one, other in zip(texts, older, newer, strict=True) if one != other]
+    assert missed, "no look-up failed"
+    # And the one that earned the hits.
+    eventually(lambda: hasty.stored("ok") >= len(missed) + 1, what="the writes")
+    reader = start(**s3.variables(STORE_TIMEOUT="20s"))
+    accept(reader)
+    assert vectors(reader.embed(texts)) == older
+
+
 def test_a_wrong_secret_costs_misses_only(start, s3):
     gateway = start(**s3.variables(AWS_SECRET_ACCESS_KEY=secret("wrong")))
     assert len(vectors(gateway.embed(["with a wrong secret"]))) == 1

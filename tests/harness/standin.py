@@ -31,6 +31,10 @@ class Standin:
     def set_keys(self, **rules) -> None:
         assert send(self.url, "PUT", "/keys", rules, {"content-type": "application/json"}).status < 300
 
+    def set_vectors(self, **variant) -> None:
+        """Other vectors from now on; the usual ones without a variant."""
+        assert send(self.url, "PUT", "/vectors", variant, {"content-type": "application/json"}).status < 300
+
     def stop(self) -> None:
         programs.note_keys(self.url)
         self.process.stop()

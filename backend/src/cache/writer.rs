@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Freshness;
 use super::memory::weight;
 use super::store::Store;
 use crate::embeddings::entry::Entry;
@@ -17,8 +18,18 @@ use crate::telemetry::{Metrics, Span};
 /// Writes that run side by side.
 const WRITES_AT_ONCE: usize = 32;
 
-/// An entry to write, and the span that lasts until all writes of its call have ended.
-type Write = (Key, Arc<Entry>, Option<Arc<Span>>);
+/// An entry to write.
+#[derive(Debug)]
+pub struct Write {
+    /// Its name.
+    pub key: Key,
+    /// The entry itself.
+    pub entry: Arc<Entry>,
+    /// What may stay that is there; `None` if nothing is.
+    pub keeps: Option<Freshness>,
+    /// It ends with all writes of its call.
+    pub span: Option<Arc<Span>>,
+}
 
 /// The queue in front of the store.
 #[derive(Debug)]
@@ -81,13 +92,12 @@ impl Writer {
         }
     }
 
-    /// Queues an entry, or counts it as dropped. `span` ends with the write.
-    pub fn put(&self, key: Key, entry: Arc<Entry>, span: Option<Arc<Span>>) {
-        if !self.pending.add(&entry, self.max_bytes) {
+    /// Queues an entry, or counts it as dropped.
+    pub fn put(&self, write: Write) {
+        if !self.pending.add(&write.entry, self.max_bytes) {
             self.metrics.writes_dropped.inc();
-        } else if let Err(refused) = self.queue.try_send((key, entry, span)) {
-            let (_, entry, _) = refused.into_inner();
-            self.pending.remove(&entry);
+        } else if let Err(refused) = self.queue.try_send(write) {
+            self.pending.remove(&refused.into_inner().entry);
             self.metrics.writes_dropped.inc();
         }
     }
@@ -120,15 +130,15 @@ async fn write_all(
             }
             next = waiting.recv() => next,
         };
-        next.map(|entry| (entry, (waiting, closing)))
+        next.map(|write| (write, (waiting, closing)))
     });
     entries
-        .for_each_concurrent(WRITES_AT_ONCE, |(key, entry, span)| {
+        .for_each_concurrent(WRITES_AT_ONCE, |write| {
             let store = &store;
             async move {
-                store.put(&key, &entry, hurry).await;
-                pending.remove(&entry);
-                drop(span);
+                let Write { key, entry, .. } = &write;
+                store.put(key, entry, write.keeps, hurry).await;
+                pending.remove(entry);
             }
         })
         .await;

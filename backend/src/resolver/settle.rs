@@ -153,7 +153,8 @@ impl<'a> Settlement<'a> {
         }
         let entry = Arc::new(entry);
         if lookup.write && self.agrees {
-            resolver.cache.insert(key, &entry, &self.span);
+            let fresh = resolver.freshness(lookup);
+            resolver.cache.insert(key, &entry, fresh, &self.span);
         }
         // Waiters for a vector that is not kept must ask anew.
         let leader = claim.leader.filter(|_| self.agrees);

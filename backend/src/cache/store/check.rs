@@ -6,12 +6,13 @@
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::time::{sleep, timeout};
 
 use super::Store;
@@ -26,7 +27,7 @@ const PROBE_PREFIX: &str = "probe";
 const PROBES: u64 = 16;
 
 /// For each of the four operations.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between two checks of a store that lets the gateway do everything, and of any other.
 const PAUSES: [Duration; 2] = [Duration::from_secs(300), Duration::from_secs(60)];
@@ -51,7 +52,7 @@ impl Store {
     }
 
     /// Tries everything that the gateway ever does, and logs what has changed.
-    async fn check(&self) -> StoreRights {
+    pub(super) async fn check(&self) -> StoreRights {
         let slot = RandomState::new().hash_one(unix_ms()) % PROBES;
         let folder = self.prefix.clone().join(PROBE_PREFIX);
         let probe = folder.join(slot.to_string());
@@ -87,7 +88,19 @@ impl Store {
     }
 
     async fn try_writing(&self, probe: &Path) -> Result<(), String> {
-        in_time(self.objects.put(probe, PutPayload::new())).await
+        in_time(self.objects.put(probe, PutPayload::new())).await?;
+        self.try_creating(probe).await;
+        Ok(())
+    }
+
+    /// Whether the store keeps what is there where a write asks for that. Not every S3 server does;
+    /// and another gateway may have deleted the object in between.
+    async fn try_creating(&self, probe: &Path) {
+        let create = PutMode::Create.into();
+        let again = self.objects.put_opts(probe, PutPayload::new(), create);
+        if let Ok(Err(object_store::Error::AlreadyExists { .. })) = timeout(PATIENCE, again).await {
+            self.rights.note_creation();
+        }
     }
 
     /// The object may be gone: another gateway shares its name.
@@ -130,6 +143,8 @@ async fn in_time<T>(tried: impl Future<Output = object_store::Result<T>>) -> Res
 #[derive(Debug, Default)]
 pub(super) struct Rights {
     found: RwLock<Option<StoreRights>>,
+    /// Whether a write may leave what is there.
+    creates: AtomicBool,
 }
 
 impl Rights {
@@ -142,6 +157,17 @@ impl Rights {
     pub(super) fn may_read(&self) -> bool {
         self.found()
             .is_some_and(|found| found.has(StoreRight::Read))
+    }
+
+    /// Whether the store is known to keep what is there where a write asks for that.
+    pub(super) fn may_create(&self) -> bool {
+        self.creates.load(Ordering::Relaxed)
+    }
+
+    fn note_creation(&self) {
+        if !self.creates.swap(true, Ordering::Relaxed) {
+            tracing::debug!("the store can keep what is there");
+        }
     }
 
     /// Remembers what a check found. Returns whether that is news.

@@ -24,9 +24,30 @@ const DEADLINE_PER_INPUT: Duration = Duration::from_millis(2);
 /// Stores tell when an object was written in whole seconds, rounded down.
 const WRITTEN_PRECISION: Duration = Duration::from_secs(1);
 
+/// What a look-up has told of an entry.
+#[derive(Debug)]
+pub enum LookedUp {
+    /// It is there.
+    Found(Entry),
+    /// There is none that can be used.
+    Absent,
+    /// Nothing: the look-up failed, took too long or was not tried.
+    Unknown,
+}
+
+impl LookedUp {
+    /// The entry, if it is known to be there.
+    pub fn entry(self) -> Option<Entry> {
+        match self {
+            Self::Found(entry) => Some(entry),
+            Self::Absent | Self::Unknown => None,
+        }
+    }
+}
+
 impl Store {
     /// Looks up many keys side by side. The answers stand in the order of the keys.
-    pub async fn get_all(&self, keys: Vec<Key>) -> Vec<Option<Entry>> {
+    pub async fn get_all(&self, keys: Vec<Key>) -> Vec<LookedUp> {
         let more = u32::try_from(keys.len()).unwrap_or(u32::MAX);
         let budget = Instant::now() + self.timeout + DEADLINE_PER_INPUT * more;
         let look_ups = stream::iter(keys).map(|key| self.get(key, budget));
@@ -34,7 +55,7 @@ impl Store {
     }
 
     /// Looks up one key, before the budget of its batch ends.
-    async fn get(&self, key: Key, budget: Instant) -> Option<Entry> {
+    async fn get(&self, key: Key, budget: Instant) -> LookedUp {
         let Ok(Ok(_connection)) = timeout_at(budget, self.connections.acquire()).await else {
             return self.skip();
         };
@@ -54,24 +75,33 @@ impl Store {
             }
         };
         self.report(attempt, StoreOperation::Get, result, began);
-        entry
+        match (entry, result) {
+            (Some(entry), _) => LookedUp::Found(entry),
+            (None, StoreResult::Absent | StoreResult::Unusable) => LookedUp::Absent,
+            (None, _) => LookedUp::Unknown,
+        }
     }
 
-    fn skip(&self) -> Option<Entry> {
+    fn skip(&self) -> LookedUp {
         let (operation, result) = (StoreOperation::Get, StoreResult::Skipped);
         self.metrics.count_store(operation, result, None);
-        None
+        LookedUp::Unknown
     }
 
     /// The object's bytes, and when it was written.
-    async fn read(&self, key: &Key) -> object_store::Result<(Bytes, u64)> {
+    pub(super) async fn read(&self, key: &Key) -> object_store::Result<(Bytes, u64)> {
         let found = self.objects.get(&self.path(key)).await?;
         let written = found.meta.last_modified.timestamp_millis();
         let bytes = found.bytes().await?;
         Ok((bytes, u64::try_from(written).unwrap_or_default()))
     }
 
-    fn decode(&self, key: &Key, object: &[u8], written_ms: u64) -> (StoreResult, Option<Entry>) {
+    pub(super) fn decode(
+        &self,
+        key: &Key,
+        object: &[u8],
+        written_ms: u64,
+    ) -> (StoreResult, Option<Entry>) {
         match Entry::from_object(key, object) {
             Ok(mut entry) => {
                 // No vector was asked for after it was written: its gateway's clock was ahead.
@@ -101,102 +131,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use object_store::memory::InMemory;
-    use object_store::throttle::{ThrottleConfig, ThrottledStore};
-
-    use object_store::path::Path;
-
-    use super::*;
-    use crate::telemetry::{Gauges, Metrics};
-
-    const CONNECTIONS: usize = 100;
-
-    /// An empty store where each look-up takes `wait`.
-    fn store(wait: Duration) -> (Store, Arc<Metrics>) {
-        let metrics = Arc::new(Metrics::new());
-        let throttled = ThrottleConfig {
-            wait_get_per_call: wait,
-            ..ThrottleConfig::default()
-        };
-        let objects = ThrottledStore::new(InMemory::new(), throttled);
-        let timeout = Duration::from_millis(500);
-        let store = Store::on(
-            Box::new(objects),
-            Path::default(),
-            timeout,
-            CONNECTIONS,
-            Arc::clone(&metrics),
-        );
-        (store, metrics)
-    }
-
-    fn keys(count: u32) -> Vec<Key> {
-        let key = |n: u32| {
-            let mut bytes = [0; 32];
-            bytes[..4].copy_from_slice(&n.to_le_bytes());
-            bytes.into()
-        };
-        (0..count).map(key).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_large_batch_does_not_trip_the_deadline_of_a_healthy_store() {
-        let (store, metrics) = store(Duration::from_millis(100));
-        let began = Instant::now();
-        store.get_all(keys(2048)).await;
-        assert!(began.elapsed() > 2 * store.timeout, "{:?}", began.elapsed());
-        assert_eq!(count(&metrics, "absent"), 2048);
-        assert_eq!(count(&metrics, "timeout"), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_store_is_waited_for_no_longer_than_one_look_up_may_take() {
-        let (store, metrics) = store(Duration::from_secs(10));
-        let began = Instant::now();
-        store.get_all(keys(60)).await;
-        let late = began.elapsed().saturating_sub(store.timeout);
-        assert!(late <= Duration::from_millis(1), "{:?}", began.elapsed());
-        assert_eq!(count(&metrics, "timeout"), 60);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn look_ups_of_all_requests_together_are_bounded_and_waiting_costs_their_time() {
-        let (store, metrics) = store(Duration::from_millis(400));
-        let began = Instant::now();
-        let requests = (0..1024).map(|_| store.get_all(keys(1)));
-        let all = futures_util::future::join_all(requests);
-        let most = async {
-            let mut most = 0;
-            loop {
-                most = most.max(CONNECTIONS - store.connections.available_permits());
-                if began.elapsed() > Duration::from_millis(450) {
-                    return most;
-                }
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let (_, most) = tokio::join!(all, most);
-        assert_eq!(most, CONNECTIONS);
-        let budget = store.timeout + DEADLINE_PER_INPUT;
-        let late = began.elapsed().saturating_sub(budget);
-        assert!(late <= Duration::from_millis(2), "{:?}", began.elapsed());
-        // The first hundred had their time; the second began too late to end.
-        assert_eq!(count(&metrics, "absent"), CONNECTIONS as u64);
-        assert_eq!(count(&metrics, "skipped"), 1024 - CONNECTIONS as u64);
-        assert_eq!(count(&metrics, "timeout"), 0);
-        assert_eq!(store.reads_state(), crate::telemetry::BreakerState::Closed);
-    }
-
-    /// How many look-ups ended like that.
-    fn count(metrics: &Metrics, result: &str) -> u64 {
-        let labels = format!("_store_operations_total{{operation=\"get\",result=\"{result}\"}} ");
-        let page = metrics.render(&Gauges::default());
-        let value = page
-            .lines()
-            .find_map(|line| line.split_once(&labels)?.1.parse().ok());
-        value.unwrap_or(0)
-    }
-}
+mod tests;

@@ -48,8 +48,14 @@ struct Deriving {
     derivation: Derivation,
     /// Whether the request may read from tiers.
     reads: bool,
-    /// What was paid for already, and for how many of the inputs.
+    earlier: Earlier,
+}
+
+/// What was paid for already that is not the answer.
+#[derive(Default)]
+struct Earlier {
     call: CallNotes,
+    /// For how many of the inputs.
     paid: usize,
 }
 
@@ -102,8 +108,7 @@ impl Derivation {
             reads: lookup.read,
             lookup,
             derivation: self,
-            call: CallNotes::default(),
-            paid: 0,
+            earlier: Earlier::default(),
         };
         deriving.resolve()
     }
@@ -143,7 +148,8 @@ impl Deriving {
             && let Some(entries) = self.shortened(&resolved.entries).await?
         {
             self.app.metrics.derived.inc_by(entries.len() as u64);
-            let resolved = self.with_earlier(Resolved {
+            let earlier = std::mem::take(&mut self.earlier);
+            let resolved = earlier.and(Resolved {
                 entries,
                 ..resolved
             });
@@ -173,20 +179,25 @@ impl Deriving {
     }
 
     /// Answers as if the model were not listed.
-    async fn ordinary(mut self) -> Result<Found, Error> {
-        let dimensions = Some(self.derivation.dimensions);
-        if self.lookup.request.dimensions != dimensions {
-            self.lookup = self.lookup.of_length(dimensions);
-        }
-        self.lookup.read = self.reads;
-        let resolved = self.app.resolver.resolve(self.lookup.clone()).await?;
+    async fn ordinary(self) -> Result<Found, Error> {
+        let Derivation {
+            set, dimensions, ..
+        } = self.derivation;
+        let lookup = match self.lookup.request.dimensions {
+            Some(_) => self.lookup,
+            None => self.lookup.of_length(Some(dimensions)),
+        };
+        let lookup = EmbeddingLookup {
+            read: self.reads,
+            ..lookup
+        };
+        let asked = Arc::clone(&lookup.request.model);
+        let resolved = self.app.resolver.resolve(lookup).await?;
         if let Some(entry) = resolved.entries.first() {
-            let asked = &self.lookup.request.model;
             let derivations = &self.app.derivations;
-            derivations.see(&self.derivation.set, asked, &entry.model, None);
+            derivations.see(&set, &asked, &entry.model, None);
         }
-        let resolved = self.with_earlier(resolved);
-        Ok(Found::as_it_is(resolved))
+        Ok(Found::as_it_is(self.earlier.and(resolved)))
     }
 
     /// Notes how the model answers, by full vectors.
@@ -201,22 +212,26 @@ impl Deriving {
 
     /// Notes what vectors have cost that are not this answer's.
     fn spend(&mut self, resolved: Resolved) {
-        self.paid = self.paid.max(resolved.tally.miss);
         if let Some(scope) = &resolved.call.scope {
             self.lookup.enter(scope);
         }
-        self.call.add(resolved.call);
+        self.earlier.paid = self.earlier.paid.max(resolved.tally.miss);
+        self.earlier.call.add(resolved.call);
     }
+}
 
-    /// Adds what was spent before. Inputs that this request has paid for are no hits.
-    fn with_earlier(&mut self, mut resolved: Resolved) -> Resolved {
-        let mut call = std::mem::take(&mut self.call);
-        call.add(resolved.call);
-        let tally = &mut resolved.tally;
-        let paid = self.paid.min(tally.memory);
-        tally.memory -= paid;
-        tally.miss += paid;
-        Resolved { call, ..resolved }
+impl Earlier {
+    /// The answer's vectors with all that the request has cost. Inputs that it has paid for are no
+    /// hits.
+    fn and(mut self, mut last: Resolved) -> Resolved {
+        let paid = self.paid.min(last.tally.memory);
+        last.tally.memory -= paid;
+        last.tally.miss += paid;
+        self.call.add(last.call);
+        Resolved {
+            call: self.call,
+            ..last
+        }
     }
 }
 
