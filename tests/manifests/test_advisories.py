@@ -9,7 +9,8 @@ import yaml
 from harness.paths import ENVOY_VERSION, ROOT
 
 KNOWN = json.loads((Path(__file__).parent / "advisories.json").read_text())
-OWN = {"embedding-gateway", "oci://body-hash-filter", "body-hash-filter-native"}
+# Built here; the last on the image of Varnish, which is in the list.
+OWN = {"embedding-gateway", "oci://body-hash-filter", "body-hash-filter-native", "varnish-exporter"}
 
 Version = tuple[int, ...]
 
