@@ -8,6 +8,7 @@ mod complaint;
 mod freshness;
 pub mod in_flight;
 pub mod memory;
+mod pins;
 pub mod purges;
 pub mod store;
 mod stored;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use self::clock::{Clock, TOLERANCE, millis};
 pub use self::freshness::Freshness;
 use self::memory::Memory;
+use self::pins::Pins;
 use self::purges::Purges;
 use self::store::Unopenable;
 use self::stored::Stored;
@@ -36,6 +38,7 @@ use crate::telemetry::{MemoryGauges, Metrics, Span, StoreGauges};
 pub struct Cache {
     memory: Option<Memory>,
     stored: Option<Stored>,
+    pins: Pins,
     purges: Arc<Purges>,
     max_age: Option<Duration>,
     clock: Arc<Clock>,
@@ -58,6 +61,7 @@ impl Cache {
         Ok(Self {
             memory: Memory::new(cache.memory_bytes),
             stored,
+            pins: Pins::default(),
             purges: Arc::new(Purges::new(
                 listed.filter(|_| cache.purge.is_some()),
                 Arc::clone(&clock),
@@ -84,12 +88,6 @@ impl Cache {
     /// The time by which entries and purges are put in order, in Unix milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
-    }
-
-    /// How long an entry stays fresh, if entries have a maximum age.
-    pub fn remaining(&self, created_ms: u64) -> Option<Duration> {
-        let ends = created_ms.saturating_add(millis(self.max_age?));
-        Some(Duration::from_millis(ends.saturating_sub(self.now_ms())))
     }
 
     /// Looks up one key in memory.

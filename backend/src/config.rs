@@ -45,6 +45,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The APIs behind the gateway.
     pub upstreams: UpstreamsConfig,
+    /// How the upstreams of one model are compared.
+    pub comparison: ComparisonRule,
     /// Which callers are served, and with which credential.
     pub access: AccessConfig,
     /// What is cached, where, and for which callers.
@@ -65,6 +67,15 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which log lines are written, in the manner of `RUST_LOG`.
     pub log_filter: String,
+}
+
+/// How the vectors of a model's upstreams are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct ComparisonRule {
+    /// How often.
+    pub interval: Duration,
+    /// Whether a new generation of the cache begins when the model drifts.
+    pub drift_starts_generation: bool,
 }
 
 /// What is cached and for how long.
@@ -161,6 +172,7 @@ impl Config {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let listen = reader.read(&var::LISTEN, value::parsed);
         let upstreams = UpstreamsConfig::read(reader);
+        let comparison = ComparisonRule::read(reader);
         let access = AccessConfig::read(reader);
         let cache = CacheConfig::read(reader);
         let store = StoreConfig::read(reader);
@@ -174,6 +186,7 @@ impl Config {
         Some(Self {
             listen: listen?,
             upstreams: upstreams?,
+            comparison: comparison?,
             access: access?,
             cache: cache?,
             store: store?,

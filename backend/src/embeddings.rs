@@ -12,5 +12,6 @@ pub mod key;
 pub mod object;
 pub mod request;
 pub mod response;
+pub mod similarity;
 pub mod usage;
 pub mod vector;

@@ -6,7 +6,9 @@
 
 mod call;
 mod coalescing;
+mod comparison;
 mod division;
+mod failover;
 mod families;
 mod fault;
 mod fetch;

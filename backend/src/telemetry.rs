@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod captured;
 pub mod classic;
+pub mod comparisons;
 pub mod counts;
 pub mod derived;
 pub mod exposition;
@@ -26,7 +27,7 @@ pub mod trace_id;
 
 pub use self::gauges::{Gauges, MemoryGauges, StoreGauges, StoreRights};
 pub use self::labels::{
-    BreakerState, Bypass, HashVerdict, Outcome, Reload, Route, SelfTest, StoreOperation,
+    BreakerState, Bypass, Failover, HashVerdict, Outcome, Reload, Route, SelfTest, StoreOperation,
     StoreResult, StoreRight,
 };
 pub use self::logging::start_logging;

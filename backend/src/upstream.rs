@@ -2,10 +2,12 @@
 
 mod call;
 mod call_limits;
+mod choose;
 mod client;
 mod encodings;
 mod forward;
 mod group;
+mod health;
 mod lanes;
 mod over_limit;
 mod pace;
@@ -14,13 +16,16 @@ mod repeat;
 mod reply;
 mod shared_body;
 mod silence;
+mod trust;
 mod upstreams;
 
 pub use self::call::Question;
 pub use self::call_limits::Size;
+pub use self::choose::Chosen;
 pub use self::client::{Client, ClientError};
 pub use self::group::{Group, Member};
 pub use self::over_limit::OverLimit;
 pub use self::pace::{Going, Turn};
 pub use self::reply::{AnswerRoom, Reply};
+pub use self::trust::Trust;
 pub use self::upstreams::{Unusable, Upstreams};

@@ -108,6 +108,14 @@ test("the upstream is well although it refuses clients, and ill when it fails", 
   }
 });
 
+test("an upstream that gives other vectors, and a model that drifted, stand out", async (t) => {
+  for (const [found, words] of [[{ different: 1 }, "An upstream gives other vectors"], [{ different: 1, drifted: 1 }, "A model gives other vectors than before"]]) {
+    const { page } = await open(t, { figures: () => figures({ upstream: { calls: 1, failed: 0, faulty: 0, seconds: 1, ...found } }) });
+    assert.equal(await page.locator("#upstream-health").getAttribute("data-health"), "bad");
+    assert.equal(await page.textContent("#upstream-health"), words);
+  }
+});
+
 test("vectors made of full ones are counted, and a model that is left to the upstream stands out", async (t) => {
   for (const [models_off, words] of [[0, undefined], [1, "1 model."], [2, "2 models."]]) {
     const { page } = await open(t, { figures: () => figures({ derived: { vectors: 4_321, models_off } }) });

@@ -8,6 +8,7 @@ mod fault;
 mod lookups;
 mod markers;
 mod open;
+mod pins;
 mod writes;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use self::check::Rights;
 pub use self::lookups::LookedUp;
 pub use self::markers::{Marker, Unmarked};
 pub use self::open::Unopenable;
+pub use self::pins::Untold;
 use super::breaker::{Attempt, Breaker, Change};
 use super::clock::Clock;
 use super::complaint::Complaint;

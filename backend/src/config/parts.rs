@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::variables as var;
-use super::{CacheConfig, Limits, PurgeRule, StatusPage, Variable, value};
+use super::{CacheConfig, ComparisonRule, Limits, PurgeRule, StatusPage, Variable, value};
 
 /// `{"input":"a","model":"m"}`
 const MIN_BODY_BYTES: usize = 25;
@@ -36,6 +36,17 @@ impl CacheConfig {
             response_max_age: response_max_age?,
             entry_max_age,
             purge,
+        })
+    }
+}
+
+impl ComparisonRule {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let interval = reader.read(&var::COMPARE_UPSTREAMS_EVERY, value::patience);
+        let starts = reader.read(&var::DRIFT_STARTS_GENERATION, value::boolean);
+        Some(Self {
+            interval: interval?,
+            drift_starts_generation: starts?,
         })
     }
 }

@@ -51,6 +51,8 @@ pub struct UpstreamConfig {
     pub connect_timeout: Duration,
     /// For an embeddings call from start to end.
     pub timeout: Duration,
+    /// How long an embeddings call waits for it while another upstream could take the call.
+    pub failover_after: Duration,
     /// For the silence between two pieces of a streamed answer.
     pub idle_timeout: Duration,
     /// How long an idle connection is kept.
@@ -103,6 +105,7 @@ impl UpstreamConfig {
         let rate = RateLimits::read(reader);
         let connect_timeout = reader.read(&var::UPSTREAM_CONNECT_TIMEOUT, value::patience);
         let timeout = reader.read(&var::UPSTREAM_TIMEOUT, value::patience);
+        let failover_after = reader.read(&var::UPSTREAM_FAILOVER_AFTER, value::patience);
         let idle_timeout = reader.read(&var::UPSTREAM_IDLE_TIMEOUT, value::patience);
         let pool_idle = reader.read(&var::UPSTREAM_POOL_IDLE, value::duration);
         let connection_age = reader.read(&var::UPSTREAM_CONNECTION_AGE, value::patience);
@@ -123,6 +126,7 @@ impl UpstreamConfig {
             rate: rate?,
             connect_timeout: connect_timeout?,
             timeout: timeout?,
+            failover_after: failover_after?,
             idle_timeout: idle_timeout?,
             pool_idle: pool_idle?,
             connection_age: connection_age?,

@@ -71,10 +71,13 @@ variables! {
         UPSTREAM_TOKENS_PER_MINUTE = "", "the same of tokens";
         RATE_WAIT = "10s", "how long an embeddings call waits for its turn, and for the upstream that refuses its rate; 0s asks at once and passes such a refusal on";
         UPSTREAM_ENCODING = "base64", "the encoding_format that embeddings calls ask for: base64 or float (none of a model that is found to refuse it), or as-asked (what the client sends, or nothing)";
+        COMPARE_UPSTREAMS_EVERY = "1d", "how often the vectors of the upstreams of one model are compared, by four short texts: one whose vectors are others serves the model no more";
+        DRIFT_STARTS_GENERATION = "false", "true begins an empty cache for a model whose upstreams give other vectors than the pinned ones of the first comparison; false only alarms";
         HTTPS_PROXY = "", "a proxy for upstreams over TLS, as in http://proxy:3128";
         NO_PROXY = "", "hosts, domains and networks that are reached without HTTPS_PROXY, with commas";
         UPSTREAM_CONNECT_TIMEOUT = "5s", "to connect to the upstream";
         UPSTREAM_TIMEOUT = "60s", "for an embeddings call from start to end";
+        UPSTREAM_FAILOVER_AFTER = "10s", "how long an embeddings call waits for one of several upstreams before another one of the model is asked; for calls of more than 256 inputs in proportion longer";
         UPSTREAM_IDLE_TIMEOUT = "10m", "for silence before or within any other answer";
         UPSTREAM_POOL_IDLE = "4s", "to keep an idle connection to the upstream; shorter than the upstream keeps it, which for uvicorn and Node.js is 5 s";
         UPSTREAM_CONNECTION_AGE = "5m", "how long a connection to the upstream takes new requests: from then on the upstream's name is resolved anew, so that a change of DNS is followed";

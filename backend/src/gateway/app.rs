@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::access::client_keys::Unreadable;
 use crate::cache::Cache;
 use crate::cache::store::Unopenable;
-use crate::config::{Config, CorsOrigins, Limits, PurgeRule, UpstreamsFile};
+use crate::config::{ComparisonRule, Config, CorsOrigins, Limits, PurgeRule, UpstreamsFile};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::KeyScope;
 use crate::embeddings::request::Rules;
@@ -63,6 +63,7 @@ pub struct App {
     /// Makes traces, if a collector is configured.
     pub tracer: Option<Arc<Tracer>>,
     namespace: Arc<str>,
+    comparison: ComparisonRule,
     /// The file of upstreams, if there is one.
     pub(super) upstreams_file: Option<UpstreamsFile>,
     tracker: TaskTracker,
@@ -102,13 +103,16 @@ impl App {
             Arc::clone(&metrics),
             tracker.clone(),
         ));
+        let namespace = config.cache.namespace.as_str().into();
+        resolver.follow_generations(&upstreams, &namespace).await;
         Ok(Arc::new(Self {
             status,
             access,
             upstreams,
             upstreams_file,
             resolver,
-            namespace: config.cache.namespace.as_str().into(),
+            namespace,
+            comparison: config.comparison,
             cache_control: max_age(config.cache.response_max_age),
             response_max_age: config.cache.response_max_age,
             derivations: Derivations::new(config.cache.derived_models, Arc::clone(&metrics)),
@@ -129,9 +133,22 @@ impl App {
     pub async fn watch(&self) -> Infallible {
         tokio::select! {
             never = upstreams::watch(self) => never,
+            never = self.compare_upstreams() => never,
             never = self.access.watch_client_keys() => never,
             never = self.resolver.cache().watch() => never,
         }
+    }
+
+    /// Compares the upstreams of each model, as long as the gateway has credentials for them.
+    async fn compare_upstreams(&self) -> Infallible {
+        if self.access.passes_credentials() {
+            return std::future::pending().await;
+        }
+        let (upstreams, rule) = (&self.upstreams, self.comparison);
+        let resolver = &self.resolver;
+        resolver
+            .watch_vectors(upstreams, &self.namespace, rule)
+            .await
     }
 
     /// `Cache-Control` of an answer of these entries: `no-store` if a purge came in between,
@@ -152,7 +169,7 @@ impl App {
     /// Where the vectors of a scope are named.
     pub fn key_scope(&self, group: &Group, scope: &Arc<str>, query: Option<&str>) -> KeyScope {
         let upstream = match query {
-            None => Arc::clone(group.identity()),
+            None => group.identity(),
             // No URL and no variable holds the byte that parts them.
             Some(query) => format!("{}\0{query}", group.identity()).into(),
         };

@@ -28,6 +28,8 @@ pub(super) struct Called {
     pub(super) scope: Option<Arc<str>>,
     /// What the store had already of its inputs, as far as it was asked.
     pub(super) stored: Vec<Option<Arc<Entry>>>,
+    /// Calls to other upstreams before it that may have been charged, too.
+    pub(super) repeated: u32,
 }
 
 /// The inputs of a call, when it began and ended, and its answer.
@@ -60,7 +62,7 @@ impl Resolver {
             headers: &headers,
             room: &room,
         };
-        let replied = match self.ask(&asked, lookup.group.first()).await {
+        let replied = match self.ask_group(&asked).await {
             Ok(replied) => replied,
             Err(error) => return (claimed, (began, Instant::now()), Err(error)),
         };
@@ -94,6 +96,7 @@ impl Resolver {
             going,
             sent,
             answer,
+            repeated,
         } = replied;
         let answer = answer.map_err(|error| self.without_own_credential(member, error))?;
         let reply = Reply::new(answer, room);
@@ -105,10 +108,8 @@ impl Resolver {
         let size = question.inputs.iter().map(Size::of).sum();
         lookup.group.note_answer(model, size, answer.billed_tokens);
         if let Some(going) = going {
-            let tokens = answer.billed_tokens;
-            member
-                .upstream
-                .end_turn(&turn, &reply.headers, tokens, going);
+            let upstream = &member.upstream;
+            upstream.end_turn(&turn, &reply.headers, answer.billed_tokens, going);
         }
         let scope = self
             .access
@@ -118,6 +119,7 @@ impl Resolver {
             headers: reply.headers,
             scope,
             stored: Vec::new(),
+            repeated,
         })
     }
 

@@ -70,6 +70,8 @@ pub struct CallNotes {
     pub scope: Option<Arc<str>>,
     /// The times of waiting for it.
     pub waits: Waits,
+    /// Calls that may have been charged, and that another upstream took over.
+    pub repeated: u32,
 }
 
 impl EmbeddingLookup {
@@ -147,6 +149,7 @@ impl CallNotes {
     /// Adds the notes of a later call. Where both have a value, the later one counts.
     pub fn add(&mut self, later: Self) {
         self.billed_tokens += later.billed_tokens;
+        self.repeated += later.repeated;
         self.waits.extend(later.waits);
         self.scope = later.scope.or_else(|| self.scope.take());
         if !later.headers.is_empty() {

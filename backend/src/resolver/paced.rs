@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -35,23 +36,32 @@ pub(super) struct Replied<'a> {
     /// When it was asked the last time.
     pub(super) sent: Instant,
     pub(super) answer: Result<(HeaderMap, Bytes), Error>,
+    /// Calls to other upstreams before it that may have been charged, too.
+    pub(super) repeated: u32,
 }
 
-impl Asked<'_, '_> {
+impl<'a> Asked<'a, '_> {
+    /// When a member would have room for it, as it looks now.
+    pub(super) fn expected(&self, member: &'a Member) -> Duration {
+        let turn = turn(self, member, Duration::ZERO);
+        member.upstream.expected_wait(&turn)
+    }
+
     fn size(&self) -> Size {
         self.inputs.iter().map(Size::of).sum()
     }
 }
 
 impl Resolver {
-    /// Asks an upstream. An error says that it was not asked: no turn came in time.
+    /// Asks an upstream, if the call has its turn within `wait`. An error says that it was not asked.
     pub(super) async fn ask<'a>(
         &self,
         asked: &Asked<'a, '_>,
         member: &'a Member,
+        wait: Duration,
     ) -> Result<Replied<'a>, Error> {
         let lookup = asked.lookup;
-        let turn = turn(asked, member);
+        let turn = turn(asked, member, wait);
         let question = Question {
             model: turn.model,
             encoding: lookup.request.encoding,
@@ -76,6 +86,7 @@ impl Resolver {
                 going,
                 sent,
                 answer,
+                repeated: 0,
             };
             match answer {
                 Err(Error::Refused(refusal)) if refusal.status == StatusCode::TOO_MANY_REQUESTS => {
@@ -117,7 +128,7 @@ impl Resolver {
     }
 }
 
-fn turn<'a>(asked: &Asked<'a, '_>, member: &'a Member) -> Turn<'a> {
+fn turn<'a>(asked: &Asked<'a, '_>, member: &'a Member, wait: Duration) -> Turn<'a> {
     let (lookup, size) = (asked.lookup, asked.size());
     let model = &lookup.request.model;
     Turn {
@@ -126,6 +137,6 @@ fn turn<'a>(asked: &Asked<'a, '_>, member: &'a Member) -> Turn<'a> {
         model: member.model(model),
         is_single: size.is_single(),
         tokens: lookup.group.tokens(model, size),
-        deadline: Instant::now() + member.upstream.rate_wait(),
+        deadline: Instant::now() + wait,
     }
 }

@@ -69,6 +69,7 @@ impl Proof {
             headers: http::HeaderMap::new(),
             scope: self.scope.clone(),
             stored: Vec::new(),
+            repeated: 0,
         }
     }
 }

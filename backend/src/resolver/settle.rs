@@ -93,6 +93,7 @@ impl Resolver {
     ) {
         let agrees = fetched.agrees_with(&called.answer);
         fetched.call.billed_tokens += called.answer.billed_tokens;
+        fetched.call.repeated += called.repeated;
         if !called.headers.is_empty() {
             fetched.call.headers = called.headers;
         }

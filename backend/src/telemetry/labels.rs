@@ -173,6 +173,31 @@ label! {
 }
 
 label! {
+    /// Why a call went to another upstream.
+    "reason" pub Failover {
+        /// No connection.
+        Unreachable = "unreachable",
+        /// No answer in time. It may have been charged.
+        Timeout = "timeout",
+        /// The answer broke off, or is none. It may have been charged.
+        Broken = "broken",
+        /// A status of 5xx. It may have been charged.
+        ServerError = "server_error",
+        /// The rate is used up.
+        RateLimited = "rate_limited",
+        /// The upstream refuses the gateway's key.
+        KeyRefused = "key_refused",
+    }
+}
+
+impl Failover {
+    /// Whether the call that failed may have been charged.
+    pub fn may_be_charged(self) -> bool {
+        matches!(self, Self::Timeout | Self::Broken | Self::ServerError)
+    }
+}
+
+label! {
     /// Whether the gateway uses the store.
     "state" pub BreakerState {
         /// All operations go through.
@@ -206,6 +231,7 @@ mod tests {
         check::<StoreResult>();
         check::<StoreRight>();
         check::<Reload>();
+        check::<Failover>();
         check::<BreakerState>();
     }
 }

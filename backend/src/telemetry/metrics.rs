@@ -12,11 +12,13 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use super::comparisons::Comparisons;
 use super::counts::{Counts, Timings, TimingsBy};
 use super::derived::DerivationsOff;
 use super::gauges::Gauges;
 use super::labels::{
-    Bypass, HashVerdict, Label, Outcome, Reload, Route, SelfTest, StoreOperation, StoreResult,
+    Bypass, Failover, HashVerdict, Label, Outcome, Reload, Route, SelfTest, StoreOperation,
+    StoreResult,
 };
 use super::models::Models;
 use super::totals::is_fault;
@@ -57,6 +59,10 @@ pub struct Metrics {
     pub added_latency: Timings,
     /// Time that embeddings calls waited for their turn.
     pub rate_waits: Timings,
+    /// What comparisons of upstreams found.
+    pub comparisons: Comparisons,
+    /// Calls that went to another upstream.
+    pub failovers: Counts<Failover>,
     /// Readings of the file of upstreams after the first.
     pub upstream_reloads: Counts<Reload>,
     /// Writes to the store that were dropped.
@@ -108,6 +114,8 @@ impl Metrics {
             models: Arc::default(),
             added_latency: Timings::default(),
             rate_waits: Timings::default(),
+            comparisons: Comparisons::default(),
+            failovers: Counts::new(),
             upstream_reloads: Counts::new(),
             writes_dropped: Counter::default(),
             requests: Family::default(),

@@ -117,8 +117,17 @@ impl Client {
     /// How long a client waits for a call of so many inputs: in proportion to them beyond
     /// [`USUAL_INPUTS`]. The call itself goes on for longer, so that its answer is kept.
     pub fn patience(&self, inputs: usize) -> Duration {
+        self.in_proportion(self.timeout, inputs)
+    }
+
+    /// How long a call of so many inputs waits for this upstream while another one could take it.
+    pub fn haste(&self, inputs: usize) -> Duration {
+        self.in_proportion(self.failover_after, inputs)
+    }
+
+    fn in_proportion(&self, usual: Duration, inputs: usize) -> Duration {
         let inputs = inputs.min(self.limits.inputs).max(USUAL_INPUTS);
-        self.timeout.mul_f64(inputs as f64 / USUAL_INPUTS as f64)
+        usual.mul_f64(inputs as f64 / USUAL_INPUTS as f64)
     }
 
     /// The URL of embeddings calls.

@@ -29,10 +29,13 @@ pub struct Client {
     pub(super) long: Lanes,
     pub(super) encodings: Encodings,
     name: Arc<str>,
+    priority: u32,
+    weight: u32,
     base: Url,
     /// What every call has, besides what is its own.
     pub(super) headers: HeaderMap,
     pub(super) timeout: Duration,
+    pub(super) failover_after: Duration,
     pub(super) idle_timeout: Duration,
     /// What the operator says of one call.
     pub(super) limits: CallLimits,
@@ -73,6 +76,9 @@ impl Client {
             long: Lanes::new(is_tls, STREAMED_WINDOW, max_age, client)?,
             encodings: Encodings::new(upstream.encoding),
             name: Arc::clone(&upstream.name),
+            priority: upstream.priority,
+            weight: upstream.weight,
+            failover_after: upstream.failover_after,
             base: upstream.base_url.clone(),
             headers: upstream.headers.clone(),
             timeout: upstream.timeout,
@@ -80,6 +86,16 @@ impl Client {
             limits: upstream.limits,
             paces: Paces::new(upstream.rate),
         })
+    }
+
+    /// Those with a lower number are asked first.
+    pub(super) fn priority(&self) -> u32 {
+        self.priority
+    }
+
+    /// Its share of the calls.
+    pub(super) fn weight(&self) -> u32 {
+        self.weight
     }
 
     /// The operator's name for it.

@@ -1,20 +1,36 @@
 //! The upstreams that give the same vectors for a model. Only these share keys.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+
+use tower::retry::budget::{Budget, TpsBudget};
 
 use super::call_limits::{LearntLimits, Size};
 use super::client::Client;
+use super::health::Health;
 use super::over_limit::OverLimit;
-use crate::embeddings::answer::Answer;
+use super::trust::Trusted;
+
+/// What is saved of repeats ends after this time.
+const REPEATS_KEPT: Duration = Duration::from_secs(10);
+
+/// Repeats a second that may be, however few calls there are.
+const REPEATS_A_SECOND: u32 = 10;
+
+/// Repeats for each call.
+const REPEATS_A_CALL: f32 = 0.2;
 
 /// The upstreams of a model, or of all models that have no upstreams of their own.
 #[derive(Debug)]
 pub struct Group {
-    identity: Arc<str>,
+    /// Without a generation.
+    base: Arc<str>,
+    generation: RwLock<(u32, Arc<str>)>,
     first: Member,
     others: Vec<Member>,
     limits: LearntLimits,
+    /// Repeats at another upstream that are left.
+    repeats: TpsBudget,
 }
 
 /// An upstream, as one model's.
@@ -24,6 +40,8 @@ pub struct Member {
     pub upstream: Arc<Client>,
     /// Its own name for the model, if that is not the clients'.
     pub own: Option<Arc<str>>,
+    pub(super) health: Health,
+    pub(super) trusted: Trusted,
 }
 
 impl Group {
@@ -33,21 +51,70 @@ impl Group {
             least.least(member.upstream.limits)
         });
         Self {
-            identity,
+            generation: RwLock::new((0, Arc::clone(&identity))),
+            base: identity,
             first,
             others,
             limits: LearntLimits::new(limits),
+            repeats: TpsBudget::new(REPEATS_KEPT, REPEATS_A_SECOND, REPEATS_A_CALL),
         }
+    }
+
+    /// Whether there is no other upstream to fall back on.
+    pub fn is_single(&self) -> bool {
+        self.others.is_empty()
+    }
+
+    /// Notes a call, which earns a part of a repeat.
+    pub fn begin_call(&self) {
+        self.repeats.deposit();
+    }
+
+    /// Whether one more call may go to another upstream after a failure: while all fail, repeats
+    /// must not double the load.
+    pub fn may_repeat(&self) -> bool {
+        self.repeats.withdraw()
     }
 
     /// Whether another group is of the same upstreams, for the same keys.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.identity == other.identity && self.members().eq(other.members())
+        self.base == other.base && self.members().eq(other.members())
     }
 
     /// The upstream's part of every key.
-    pub fn identity(&self) -> &Arc<str> {
-        &self.identity
+    pub fn identity(&self) -> Arc<str> {
+        let generation = self
+            .generation
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&generation.1)
+    }
+
+    /// The same, of all generations.
+    pub fn base(&self) -> &Arc<str> {
+        &self.base
+    }
+
+    /// Which generation of the cache the keys are of.
+    pub fn generation(&self) -> u32 {
+        self.generation
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
+    /// Enters a generation: what others hold is not seen from then on.
+    pub fn enter(&self, generation: u32) {
+        let identity = match generation {
+            0 => Arc::clone(&self.base),
+            // Neither a URL nor a variable nor a name of a model holds this byte.
+            number => format!("{}\0\0\0{number}", self.base).into(),
+        };
+        let mut current = self
+            .generation
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = (generation, identity);
     }
 
     /// The upstream that is asked first.
@@ -91,22 +158,18 @@ impl Group {
 }
 
 impl Member {
+    pub(super) fn new(upstream: Arc<Client>, own: Option<Arc<str>>) -> Self {
+        Self {
+            upstream,
+            own,
+            health: Health::default(),
+            trusted: Trusted::default(),
+        }
+    }
+
     /// What the upstream calls the model.
     pub fn model<'a>(&'a self, model: &'a Arc<str>) -> &'a Arc<str> {
         self.own.as_ref().unwrap_or(model)
-    }
-
-    /// Gives the vectors the clients' name of the model where the upstream answers its own: only
-    /// that tells nothing new. Any other name that it answers stays, for it may be another model.
-    pub fn translate(&self, answer: &mut Answer, model: &Arc<str>) {
-        let Some(own) = &self.own else {
-            return;
-        };
-        for entry in answer.entries.iter_mut().flatten() {
-            if entry.model == *own {
-                entry.model = Arc::clone(model);
-            }
-        }
     }
 }
 

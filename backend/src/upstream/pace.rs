@@ -75,6 +75,18 @@ impl Client {
         self.paces.limits.wait
     }
 
+    /// When a call would have its turn, as it looks now.
+    pub fn expected_wait(&self, turn: &Turn<'_>) -> Duration {
+        let pace = self.paces.pace(turn);
+        let wait = |pace: Arc<Pace>| pace.expected(turn, Cost::of(turn));
+        pace.map_or(Duration::ZERO, wait)
+    }
+
+    /// Whether a refusal of a call's rate says when to ask again.
+    pub fn tells_when(&self, refusal: &UpstreamRefusal) -> bool {
+        self.paces.learns() && told::retry_after(refusal).is_some()
+    }
+
     /// Waits until the call has its turn.
     pub async fn turn(&self, turn: &Turn<'_>) -> Result<Going, Error> {
         self.paces.turn(turn).await

@@ -57,6 +57,15 @@ impl Upstreams {
         Arc::clone(set.groups.get(model).unwrap_or(&set.others))
     }
 
+    /// The models that several upstreams serve.
+    pub fn shared(&self) -> Vec<(Arc<str>, Arc<Group>)> {
+        let set = self.set();
+        let shared = set.groups.iter().filter(|(_, group)| !group.is_single());
+        shared
+            .map(|(model, group)| (Arc::clone(model), Arc::clone(group)))
+            .collect()
+    }
+
     /// The upstream for routes other than embeddings, if there is one.
     pub fn of_routes(&self) -> Option<Arc<Client>> {
         let set = self.set();
@@ -131,10 +140,8 @@ fn client(upstream: &UpstreamConfig, before: Option<&Set>) -> Result<Arc<Client>
 
 fn group_of(model: &ModelConfig, config: &UpstreamSet, clients: &[Arc<Client>]) -> Option<Group> {
     let member = |&at: &usize| {
-        Some(Member {
-            upstream: Arc::clone(clients.get(at)?),
-            own: config.upstreams.get(at)?.models.get(&model.name).cloned(),
-        })
+        let own = config.upstreams.get(at)?.models.get(&model.name);
+        Some(Member::new(Arc::clone(clients.get(at)?), own.cloned()))
     };
     let mut members = model.upstreams.iter().filter_map(member);
     let first = members.next()?;
@@ -146,9 +153,6 @@ fn group_of(model: &ModelConfig, config: &UpstreamSet, clients: &[Arc<Client>]) 
 fn others_of(config: &UpstreamSet, clients: &[Arc<Client>]) -> Option<Group> {
     let upstream = Arc::clone(clients.first()?);
     let identity = config.upstreams.first()?.id.as_str().into();
-    let first = Member {
-        upstream,
-        own: None,
-    };
+    let first = Member::new(upstream, None);
     Some(Group::new(identity, first, Vec::new()))
 }

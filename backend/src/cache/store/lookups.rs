@@ -117,7 +117,7 @@ impl Store {
         }
     }
 
-    fn failed(&self, error: &object_store::Error) -> StoreResult {
+    pub(super) fn failed(&self, error: &object_store::Error) -> StoreResult {
         match Fault::of(error) {
             Fault::Absent => StoreResult::Absent,
             // A key that may not list is refused what does not exist.

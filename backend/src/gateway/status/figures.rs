@@ -95,6 +95,10 @@ pub struct UpstreamStatus {
     pub faulty: u64,
     /// The duration of all calls together.
     pub seconds: f64,
+    /// Upstreams that give other vectors for a model, and serve it no more.
+    pub different: u64,
+    /// Models whose vectors are not those of before.
+    pub drifted: u64,
 }
 
 impl Inputs {
@@ -182,7 +186,10 @@ impl StoreStatus {
 impl UpstreamStatus {
     pub(super) fn read(metrics: &Metrics) -> Self {
         let totals = metrics.upstream_totals();
+        let (different, drifted) = metrics.comparisons.counts();
         Self {
+            different: different as u64,
+            drifted: drifted as u64,
             calls: totals.calls,
             failed: totals.failed,
             faulty: totals.faulty,

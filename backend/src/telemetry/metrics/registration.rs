@@ -68,6 +68,19 @@ impl Metrics {
         let help = "Time that embeddings calls waited for their turn at the upstream's pace";
         let waits = self.rate_waits.clone();
         registry.register_with_unit("rate_wait", help, Unit::Seconds, waits);
+        let help = "Embeddings calls that went to another upstream of the model, by reason";
+        registry.register("failovers", help, self.failovers.clone());
+        let help = "Times that one of several upstreams was left alone after failures";
+        registry.register(
+            "upstream_ejections",
+            help,
+            self.comparisons.ejections.clone(),
+        );
+        let (differing, drifted) = (&self.comparisons.differing, &self.comparisons.drifted);
+        let help = "Whether the upstream gives other vectors for the model, and serves it no more";
+        registry.register("upstream_vectors_differ", help, differing.clone());
+        let help = "Whether the model gives other vectors than the first ones, which are pinned";
+        registry.register("model_drifted", help, drifted.clone());
         let help = "Readings of a changed file of upstreams, and each one that failed";
         registry.register("upstream_reloads", help, self.upstream_reloads.clone());
         let help = "Operations of the store by how they ended";

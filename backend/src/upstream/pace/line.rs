@@ -66,6 +66,10 @@ impl Pace {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn expected(&self, turn: &Turn<'_>, cost: Cost) -> Duration {
+        self.state().expected(turn.is_single, cost, Instant::now())
+    }
+
     /// Waits for the call's turn; an error says when it would have been.
     pub(super) async fn wait(&self, turn: &Turn<'_>, cost: Cost) -> Result<(), Duration> {
         let Some(mut line) = self.enter(turn, cost)? else {

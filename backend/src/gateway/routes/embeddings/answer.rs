@@ -77,7 +77,7 @@ impl ResponsePlan {
         headers.reserve(OWN_HEADERS);
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(CACHE_CONTROL, cache_control);
-        let status = status(&tally, self.directives, is_derived);
+        let status = status(&tally, call.repeated, self.directives, is_derived);
         headers.append(headers::CACHE_STATUS, status);
         headers.insert(
             headers::X_EMBEDDING_BILLED_TOKENS,
@@ -142,7 +142,7 @@ fn number(number: u64) -> HeaderValue {
 }
 
 /// The gateway's member of `Cache-Status` (RFC 9211).
-fn status(tally: &Tally, directives: Directives, is_derived: bool) -> HeaderValue {
+fn status(tally: &Tally, repeated: u32, directives: Directives, is_derived: bool) -> HeaderValue {
     let hits = tally.hits();
     if tally.miss == 0 && tally.collapsed == 0 {
         return if is_derived { DERIVED_HIT } else { HIT };
@@ -161,22 +161,29 @@ fn status(tally: &Tally, directives: Directives, is_derived: bool) -> HeaderValu
     if tally.miss == 0 {
         status += "; collapsed";
     }
-    status += &detail(tally, is_derived);
+    status += &detail(tally, repeated, is_derived);
     // A valid header value: words and numbers only. The bare name would be a valid member too.
     HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static(CACHE))
 }
 
 /// `detail`: whether vectors are derived, and how many are of which kind if there are several.
-fn detail(tally: &Tally, is_derived: bool) -> String {
+fn detail(tally: &Tally, repeated: u32, is_derived: bool) -> String {
     let kinds = [tally.hits(), tally.collapsed, tally.miss];
     let [hits, collapsed, misses] = kinds;
-    let are_mixed = kinds.iter().filter(|&&count| count > 0).count() > 1;
-    match (are_mixed, is_derived) {
-        (false, false) => String::new(),
-        (false, true) => "; detail=derived".to_owned(),
-        (true, _) => {
-            let derived = if is_derived { "derived " } else { "" };
-            format!("; detail=\"{derived}hits={hits} collapsed={collapsed} misses={misses}\"")
-        }
+    let mut words = Vec::new();
+    if is_derived {
+        words.push("derived".to_owned());
+    }
+    if kinds.iter().filter(|&&count| count > 0).count() > 1 {
+        words.push(format!("hits={hits} collapsed={collapsed} misses={misses}"));
+    }
+    // Calls that failed at one upstream, may have been charged, and were made at another.
+    if repeated > 0 {
+        words.push(format!("repeated={repeated}"));
+    }
+    match &words[..] {
+        [] => String::new(),
+        [word] if is_derived => format!("; detail={word}"),
+        words => format!("; detail=\"{}\"", words.join(" ")),
     }
 }

@@ -47,7 +47,7 @@ impl EmbeddingsRequest {
             .app
             .upstreams
             .group(model.as_deref().unwrap_or_default());
-        let Member { upstream, own } = group.first();
+        let Member { upstream, own, .. } = group.first();
         let body = match own {
             Some(own) => with_model(body, own),
             None => body,

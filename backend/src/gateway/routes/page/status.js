@@ -92,7 +92,7 @@ function storeHealth({ reads, writes, refused }) {
 
 function showCalls({ upstream, requests, derived, ready }) {
   // A client without a right key is no illness of the upstream.
-  health("upstream-health", upstream.faulty * 20 <= upstream.calls, upstream.calls ? `${share(upstream.calls - upstream.failed, upstream.calls)} succeeded` : "Not asked yet");
+  health("upstream-health", upstream.faulty * 20 <= upstream.calls && !(upstream.different || upstream.drifted), upstreamHealth(upstream));
   show("upstream-calls", whole.format(upstream.calls));
   show("upstream-failed", whole.format(upstream.failed));
   show("upstream-time", upstream.calls ? `${rate.format((upstream.seconds / upstream.calls) * 1000)} ms` : "–");
@@ -102,6 +102,13 @@ function showCalls({ upstream, requests, derived, ready }) {
   showDerived(derived);
   show("requests-passthrough", whole.format(requests.passthrough));
   show("requests-in-flight", whole.format(requests.in_flight));
+}
+
+/** Other vectors than before, or than elsewhere, are worse than any failure. */
+function upstreamHealth({ calls, failed, different, drifted }) {
+  if (drifted) return "A model gives other vectors than before";
+  if (different) return "An upstream gives other vectors";
+  return calls ? `${share(calls - failed, calls)} succeeded` : "Not asked yet";
 }
 
 /** Vectors of fewer dimensions, made of full ones. */

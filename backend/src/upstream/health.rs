@@ -1,0 +1,172 @@
+//! Whether an upstream serves: it is ejected after failures that follow each other, and let in
+//! again by one call that it answers.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// So many failures, without an answer in between, eject an upstream.
+const FAILURES: u32 = 3;
+
+/// It is probed after this time, and after twice as long with each probe that fails.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How one upstream fares with one model.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    state: Mutex<State>,
+    in_flight: AtomicUsize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// That followed each other.
+    failures: u32,
+    /// When it may be probed, if it is ejected.
+    out_until: Option<Instant>,
+    /// How often it was ejected since it served.
+    ejections: u32,
+    is_probed: bool,
+}
+
+/// What may be asked of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Everything.
+    Up,
+    /// One call, as a probe.
+    Due,
+    /// Nothing until then, unless there is no other.
+    Out(Instant),
+}
+
+/// A call under way, until it is dropped.
+#[derive(Debug)]
+pub(super) struct InFlight<'a> {
+    health: &'a Health,
+    is_probe: bool,
+}
+
+impl Health {
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        let state = self.state();
+        match state.out_until {
+            None => Standing::Up,
+            Some(until) if until <= now && !state.is_probed => Standing::Due,
+            Some(until) => Standing::Out(until),
+        }
+    }
+
+    /// Begins a call, which is a probe if one is due.
+    pub(super) fn enter(&self, now: Instant) -> InFlight<'_> {
+        let mut state = self.state();
+        let is_due = state.out_until.is_some_and(|until| until <= now);
+        let is_probe = is_due && !state.is_probed;
+        state.is_probed |= is_probe;
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight {
+            health: self,
+            is_probe,
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Notes an answer. Returns whether it lets the upstream in again.
+    pub(super) fn note_answer(&self) -> bool {
+        let mut state = self.state();
+        let was_out = state.out_until.is_some();
+        let is_probed = state.is_probed;
+        *state = State {
+            is_probed,
+            ..State::default()
+        };
+        was_out
+    }
+
+    /// Notes a failure. Returns for how long it ejects the upstream, if it does.
+    pub(super) fn note_failure(&self, now: Instant) -> Option<Duration> {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        let is_out = state.out_until.is_some_and(|until| now < until);
+        if is_out || state.failures < FAILURES {
+            return None;
+        }
+        let longer = 1_u32.checked_shl(state.ejections).unwrap_or(u32::MAX);
+        let pause = FIRST_PAUSE.saturating_mul(longer).min(LONGEST_PAUSE);
+        state.ejections = state.ejections.saturating_add(1);
+        state.out_until = Some(now + pause);
+        Some(pause)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.health.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.is_probe {
+            self.health.state().is_probed = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fail(health: &Health, times: u32, now: Instant) -> Option<Duration> {
+        let ejected = (0..times).map(|_| health.note_failure(now));
+        ejected.last().flatten()
+    }
+
+    #[test]
+    fn failures_that_follow_each_other_eject() {
+        let (health, now) = (Health::default(), Instant::now());
+        assert_eq!(fail(&health, FAILURES - 1, now), None);
+        assert!(!health.note_answer());
+        assert_eq!(fail(&health, FAILURES - 1, now), None);
+        assert_eq!(health.standing(now), Standing::Up);
+        assert_eq!(fail(&health, 1, now), Some(FIRST_PAUSE));
+        assert_eq!(health.standing(now), Standing::Out(now + FIRST_PAUSE));
+        // Calls that were under way change nothing.
+        assert_eq!(fail(&health, 9, now), None);
+    }
+
+    #[test]
+    fn one_call_at_a_time_probes_and_an_answer_lets_in() {
+        let (health, now) = (Health::default(), Instant::now());
+        fail(&health, FAILURES, now);
+        let due = now + FIRST_PAUSE;
+        assert_eq!(health.standing(due), Standing::Due);
+        let probe = health.enter(due);
+        assert_eq!(health.standing(due), Standing::Out(due));
+        assert_eq!(fail(&health, 1, due), Some(2 * FIRST_PAUSE));
+        drop(probe);
+        assert_eq!(health.standing(due), Standing::Out(due + 2 * FIRST_PAUSE));
+        let probe = health.enter(due + 2 * FIRST_PAUSE);
+        assert!(health.note_answer());
+        drop(probe);
+        assert_eq!(health.standing(due), Standing::Up);
+        assert_eq!(health.in_flight(), 0);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        let (health, mut now) = (Health::default(), Instant::now());
+        let mut longest = Duration::ZERO;
+        for _ in 0..20 {
+            longest = fail(&health, FAILURES, now).unwrap_or(longest);
+            now += LONGEST_PAUSE;
+        }
+        assert_eq!(longest, LONGEST_PAUSE);
+    }
+}
