@@ -1,14 +1,20 @@
 """Varnish reads a request's Cache-Control by the grammar of its README; the backend's tests read the same cases."""
 
+import itertools
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 from harness import http1
 
+from . import varnish
 from .varnish import EMBEDDINGS, VCL, body_hash
 
 GRAMMAR = json.loads((VCL / "cache-control.json").read_text())
 CASES = [(case["lines"], case["means"]) for case in GRAMMAR["cases"]]
+# Of bodies, each another.
+numbers = itertools.count()
 
 
 def expected(meanings: list[str]) -> str:
@@ -18,13 +24,23 @@ def expected(meanings: list[str]) -> str:
     return "Varnish; fwd=request; stored" if "no-cache" in meanings else "Varnish; hit"
 
 
+@pytest.fixture(scope="module")
+def port(public_folder):
+    """One varnishd for all tests of this file."""
+    backend = varnish.Backend()
+    running = varnish.start(Path(tempfile.mkdtemp(dir=public_folder)), backend.port)
+    yield running.port
+    running.process.stop()
+    backend.stop()
+
+
 @pytest.fixture
-def ask(start):
-    """Sends a request whose Cache-Control has these lines; returns its status and what Varnish says of it."""
-    port = start().port
+def ask(port):
+    """Sends a request whose Cache-Control has these lines, for a body of this test; returns its status and what Varnish says of it."""
+    own = body_hash(next(numbers))
 
     def ask_one(lines: list[str]) -> tuple[int, str]:
-        headers = [("X-Body-Hash", body_hash(0)), *(("Cache-Control", line) for line in lines)]
+        headers = [("X-Body-Hash", own), *(("Cache-Control", line) for line in lines)]
         answer = http1.request(port, "POST", EMBEDDINGS, headers, b"{}")
         return answer.status, answer.values("cache-status")[0].partition("; ttl=")[0]
 
