@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from harness import paths
 
-from .attachments import ATTACHMENTS, NATIVE, chain
+from .attachments import ATTACHMENTS, NATIVE, by_default, chain
 from .discovered import DiscoveredFilters
 from .gateway import Gateway, installed
 from .modules import another_build
@@ -27,15 +27,20 @@ def pytest_collection_modifyitems(config, items):
 
 
 def is_left_out(item) -> bool:
-    """A native row that says nothing about the native host, or an attachment that this Envoy cannot run."""
+    """A row that says nothing about the native host, or about another Envoy, or an attachment that this Envoy cannot run."""
     values = item.callspec.params if hasattr(item, "callspec") else {}
     is_native = NATIVE in item.name
     if is_native and values.get("version") in paths.ENVOY_VERSIONS_WITHOUT_NATIVE:
         return True
     if not is_native and values.get("version") in paths.ENVOY_VERSIONS_WITHOUT_WASM:
         return True
-    marker = item.get_closest_marker("natively")
-    return is_native and marker is not None and any(values[name] not in only for name, only in marker.kwargs.items())
+    return is_native and is_beside(item, "natively") or "version" in values and is_beside(item, "elsewhere")
+
+
+def is_beside(item, marker: str) -> bool:
+    """Whether the item has a value that is not among those of its marker."""
+    found = item.get_closest_marker(marker)
+    return found is not None and any(item.callspec.params[name] not in only for name, only in found.kwargs.items())
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +81,14 @@ def start(origin, version, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gateway(start, module, attachment) -> Gateway:
-    """The filter as it is by default, in each attachment."""
+    """The filter as it is by default but for its patience, in each attachment."""
     return start(chain(attachment, module))
+
+
+@pytest.fixture(scope="module")
+def hasty(start, module, attachment) -> Gateway:
+    """The filter as it is by default."""
+    return start(by_default(attachment, module))
 
 
 @pytest.fixture(scope="session")

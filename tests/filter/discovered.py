@@ -8,14 +8,14 @@ from pathlib import Path
 from harness.envoy_config import discovered_filter, filter_resource
 from harness.waiting import eventually
 
-from .attachments import member
+from .attachments import PATIENT_MILLISECONDS, member
 from .gateway import Gateway
 
 _STATS = "extension_config_discovery.http_filter."
 _numbers = itertools.count(1)
 
 
-def changed(role: str, module, stall_milliseconds: int = 1000) -> dict:
+def changed(role: str, module, stall_milliseconds: int = PATIENT_MILLISECONDS) -> dict:
     """The member with a configuration that no member had before and that means the same to the traffic."""
     return member(role, module, stallTimeout=stall_milliseconds + next(_numbers) % 100)
 

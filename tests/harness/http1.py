@@ -10,7 +10,7 @@ from .received import Response, values
 
 HOST = ("Host", "test.local")
 # Longer than any promise that is tested, so that a hang is a failure and not a wait.
-TIMEOUT_SECONDS = 15
+TIMEOUT_SECONDS = 30
 _WITHOUT_BODY = (204, 304)
 
 
