@@ -15,6 +15,8 @@ from .objects import Manifests
 KUSTOMIZE = ROOT / "kustomize"
 _OWN_KUSTOMIZE = TOOLS / "bin/kustomize"
 _TIMEOUT_SECONDS = 120
+# Seven times as fast where PyYAML was built with libyaml.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class DoesNotRender(Exception):
@@ -30,7 +32,7 @@ def build(folder: Path) -> Manifests:
     done = subprocess.run([*_command(), folder], capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
     if done.returncode:
         raise DoesNotRender(done.stderr)
-    return Manifests([each for each in yaml.safe_load_all(done.stdout) if each])
+    return Manifests([each for each in yaml.load_all(done.stdout, _LOADER) if each])
 
 
 @dataclass(frozen=True)
