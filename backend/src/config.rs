@@ -47,6 +47,8 @@ pub struct Config {
     pub upstreams: UpstreamsConfig,
     /// How the upstreams of one model are compared.
     pub comparison: ComparisonRule,
+    /// How long a call waits for the misses of other requests; no time makes each its own call.
+    pub batch_window: Duration,
     /// Which callers are served, and with which credential.
     pub access: AccessConfig,
     /// What is cached, where, and for which callers.
@@ -173,6 +175,7 @@ impl Config {
         let listen = reader.read(&var::LISTEN, value::parsed);
         let upstreams = UpstreamsConfig::read(reader);
         let comparison = ComparisonRule::read(reader);
+        let batch_window = reader.read(&var::BATCH_WINDOW, value::window);
         let access = AccessConfig::read(reader);
         let cache = CacheConfig::read(reader);
         let store = StoreConfig::read(reader);
@@ -187,6 +190,7 @@ impl Config {
             listen: listen?,
             upstreams: upstreams?,
             comparison: comparison?,
+            batch_window: batch_window?,
             access: access?,
             cache: cache?,
             store: store?,

@@ -4,6 +4,7 @@
 //! A task that no connection owns fetches what memory does not have: a client that goes away takes
 //! nothing from waiters, and the tiers keep what the upstream charged for.
 
+mod batching;
 mod call;
 mod coalescing;
 mod comparison;
@@ -13,10 +14,12 @@ mod families;
 mod fault;
 mod fetch;
 mod lookup;
+mod outcome;
 mod paced;
 pub mod permits;
 mod proof;
 pub mod request_context;
+mod room;
 mod settle;
 mod tiers;
 mod waits;
@@ -28,6 +31,7 @@ use futures_util::future::{Either, ready};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use self::batching::{BatchKey, Member};
 use self::coalescing::{Claims, CoalescedResult};
 use self::families::Families;
 use self::fault::Fault;
@@ -41,6 +45,7 @@ use crate::cache::in_flight::InFlight;
 use crate::embeddings::answer::Unsound;
 use crate::http::error::Error;
 use crate::telemetry::{Metrics, Outcome};
+use crate::upstream::Batches;
 
 /// How often a look-up waits for other requests. If those fail for reasons of their own, it calls
 /// the upstream itself: with N failing callers, the last must not wait N times.
@@ -58,6 +63,8 @@ pub struct Resolver {
     /// Calls under way that prove a credential's acceptance for a model.
     proofs: Arc<InFlight<Result<(), Fault>>>,
     families: Families,
+    /// Calls that wait for the misses of further requests.
+    batches: Batches<BatchKey, Member>,
 }
 
 /// What a task fetches for.
@@ -69,14 +76,17 @@ struct Work {
 
 impl Resolver {
     /// A resolver over `cache` and the upstreams of look-ups, which reports to `access` and `metrics`.
+    /// Calls wait for `batch_window` for the misses of other requests.
     pub fn new(
         cache: Cache,
+        batch_window: Duration,
         access: Arc<Access>,
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
     ) -> Self {
         Self {
             cache,
+            batches: Batches::new(batch_window),
             access,
             metrics,
             tracker,

@@ -27,8 +27,8 @@ pub mod trace_id;
 
 pub use self::gauges::{Gauges, MemoryGauges, StoreGauges, StoreRights};
 pub use self::labels::{
-    BreakerState, Bypass, Failover, HashVerdict, Outcome, Reload, Route, SelfTest, StoreOperation,
-    StoreResult, StoreRight,
+    BreakerState, Bypass, Failover, HashVerdict, Outcome, Reload, Route, SelfTest, SharedCall,
+    StoreOperation, StoreResult, StoreRight,
 };
 pub use self::logging::start_logging;
 pub use self::metrics::Metrics;

@@ -1,5 +1,6 @@
 //! The upstreams: the APIs behind the gateway.
 
+mod batch;
 mod call;
 mod call_limits;
 mod choose;
@@ -19,6 +20,7 @@ mod silence;
 mod trust;
 mod upstreams;
 
+pub use self::batch::Batches;
 pub use self::call::Question;
 pub use self::call_limits::Size;
 pub use self::choose::Chosen;

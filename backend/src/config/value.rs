@@ -20,6 +20,9 @@ const MAX_HEADER_BYTES: usize = 16 << 20;
 /// A hundred years: times are added to times.
 const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
+/// A client waits for it with every miss.
+const MAX_WINDOW: Duration = Duration::from_secs(1);
+
 const MIN_PATIENCE: Duration = Duration::from_millis(1);
 
 const MIN_CLIENT_PATIENCE: Duration = Duration::from_millis(100);
@@ -63,6 +66,11 @@ pub(crate) fn duration(value: &str) -> Result<Duration, String> {
 /// A time that is waited for something: at least 1 ms.
 pub(crate) fn patience(value: &str) -> Result<Duration, String> {
     at_least(&MIN_PATIENCE, duration(value)?, "1ms")
+}
+
+/// A time in which work is collected.
+pub(crate) fn window(value: &str) -> Result<Duration, String> {
+    at_most(&MAX_WINDOW, duration(value)?, "1s")
 }
 
 /// A time that clients have: a shorter one would serve none.

@@ -70,6 +70,7 @@ variables! {
         UPSTREAM_REQUESTS_PER_MINUTE = "", "embeddings calls a minute, of each credential for each model; as answers tell if absent";
         UPSTREAM_TOKENS_PER_MINUTE = "", "the same of tokens";
         RATE_WAIT = "10s", "how long an embeddings call waits for its turn, and for the upstream that refuses its rate; 0s asks at once and passes such a refusal on";
+        BATCH_WINDOW = "0s", "how long a call waits for misses of other requests that may share it: same model, parameters, payer and scope; at most 1s; 0s makes each request's call its own";
         UPSTREAM_ENCODING = "base64", "the encoding_format that embeddings calls ask for: base64 or float (none of a model that is found to refuse it), or as-asked (what the client sends, or nothing)";
         COMPARE_UPSTREAMS_EVERY = "1d", "how often the vectors of the upstreams of one model are compared, by four short texts: one whose vectors are others serves the model no more";
         DRIFT_STARTS_GENERATION = "false", "true begins an empty cache for a model whose upstreams give other vectors than the pinned ones of the first comparison; false only alarms";

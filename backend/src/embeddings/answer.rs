@@ -4,6 +4,7 @@
 //! condemns the whole answer. A vector that is worthless by itself condemns itself alone: the
 //! others are paid for. Lenient in the rest: what names or counts is absent if it is unreadable.
 
+mod division;
 mod vector;
 mod wire;
 
@@ -80,9 +81,8 @@ pub fn check(body: &[u8], question: &Question<'_>) -> Result<Answer, Unsound> {
     let model = model.filter(|name| !name.is_empty() && name.len() <= MAX_MODEL_BYTES);
     let is_named = model.is_some();
     let model: Arc<str> = model.map_or_else(|| question.model.into(), Into::into);
-    let weights: Vec<u64> = question.inputs.iter().map(weight).collect();
     let billed_tokens = answer.tokens().unwrap_or(0).min(u32::MAX.into());
-    let shares = usage::share_out(billed_tokens, &weights);
+    let shares = shares(billed_tokens, question.inputs);
 
     let entry = |(vector, tokens): (Option<Vector>, u64)| {
         Some(Entry {
@@ -164,6 +164,12 @@ fn places(items: &[WireItem<'_>], wanted: usize) -> Result<Vec<usize>, Unsound> 
         }
     };
     items.iter().map(place).collect()
+}
+
+/// What each input probably cost of all that was charged.
+fn shares(billed_tokens: u64, inputs: &[Input]) -> Vec<u64> {
+    let weights: Vec<u64> = inputs.iter().map(weight).collect();
+    usage::share_out(billed_tokens, &weights)
 }
 
 /// What an input probably costs in relation to its neighbours.

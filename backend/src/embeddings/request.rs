@@ -70,7 +70,7 @@ pub enum Refused {
 }
 
 /// How the client wants vectors written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// A JSON list of numbers.
     #[default]

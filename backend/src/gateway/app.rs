@@ -99,6 +99,7 @@ impl App {
         let cache = Cache::open(&config.cache, config.store.as_ref(), &metrics)?;
         let resolver = Arc::new(Resolver::new(
             cache,
+            config.batch_window,
             Arc::clone(&access),
             Arc::clone(&metrics),
             tracker.clone(),

@@ -11,66 +11,92 @@ use tokio::time::Instant;
 
 use super::coalescing::LeaderInput;
 use super::division::placed;
+use super::outcome::{Call, CallResult, Called, Checked};
 use super::paced::{Asked, Replied};
 use super::{EmbeddingLookup, Resolver};
-use crate::embeddings::answer::{self, Answer, Question};
-use crate::embeddings::entry::Entry;
+use crate::embeddings::answer::{self, Question};
 use crate::embeddings::request::Input;
 use crate::http::error::Error;
 use crate::telemetry::{Span, semantics};
 use crate::upstream::{AnswerRoom, Member, Reply, Size};
 
-/// A checked answer.
-pub(super) struct Called {
-    pub(super) answer: Answer,
-    pub(super) headers: HeaderMap,
-    /// The scope of the vectors, if it is not the look-up's.
-    pub(super) scope: Option<Arc<str>>,
-    /// What the store had already of its inputs, as far as it was asked.
-    pub(super) stored: Vec<Option<Arc<Entry>>>,
-    /// Calls to other upstreams before it that may have been charged, too.
-    pub(super) repeated: u32,
-}
-
-/// The inputs of a call, when it began and ended, and its answer.
-pub(super) type CallResult = (Vec<LeaderInput>, (Instant, Instant), Result<Called, Error>);
-
 impl Resolver {
-    /// Sends the inputs to the upstream and checks the answer. The two times enclose the wait.
+    /// Sends the inputs to the upstream and checks the answer. The call must have had its turn
+    /// until then.
     pub(super) async fn call(
         &self,
         lookup: &EmbeddingLookup,
         claimed: Vec<LeaderInput>,
+        until: Instant,
     ) -> CallResult {
-        let inputs: Vec<Input> = claimed
-            .iter()
-            .map(|input| lookup.distinct[input.place].1.clone())
-            .collect();
-        let question = self.question(lookup, &inputs);
-        let mut span = self.call_span(lookup, inputs.len());
+        let inputs = lookup.inputs_of(&claimed);
         let began = Instant::now();
         let room = match lookup.room_for_call(&inputs) {
             Ok(room) => room,
             // Refused before it costs anything.
             Err(error) => return (claimed, (began, began), Err(error)),
         };
+        let call = Call {
+            inputs: &inputs,
+            requests: 1,
+            is_single: inputs.len() == 1,
+            until,
+        };
+        let (ended, checked) = self.send(lookup, &call, room).await;
+        let called = match checked {
+            Ok(checked) => {
+                lookup.count(&checked.answer.entries, inputs.len());
+                Ok(self.take(lookup, checked))
+            }
+            Err(error) => Err(placed(error, &claimed)),
+        };
+        (claimed, (began, ended), called)
+    }
+
+    /// Sends a call with the look-up's credential and parameters, and checks the answer. Returns
+    /// when it was there.
+    pub(super) async fn send(
+        &self,
+        lookup: &EmbeddingLookup,
+        call: &Call<'_>,
+        room: AnswerRoom,
+    ) -> (Instant, Result<Checked, Error>) {
+        let question = self.question(lookup, call.inputs);
+        let mut span = self.call_span(lookup, call);
         let mut headers = HeaderMap::from_iter(lookup.caller.upstream.iter().cloned());
         span.tell(&mut headers);
         let asked = Asked {
             lookup,
-            inputs: &inputs,
+            call,
             headers: &headers,
             room: &room,
         };
         let replied = match self.ask_group(&asked).await {
             Ok(replied) => replied,
-            Err(error) => return (claimed, (began, Instant::now()), Err(error)),
+            Err(error) => return (Instant::now(), Err(error)),
         };
         let (sent, ended) = (replied.sent, Instant::now());
-        let called = self.check(lookup, replied, room, &question);
-        self.note(lookup, &called, ended - sent, &mut span);
-        let called = called.map_err(|error| placed(error, &claimed));
-        (claimed, (began, ended), called)
+        let checked = self.check(lookup, replied, room, &question);
+        self.note(lookup, &checked, ended - sent, &mut span);
+        (ended, checked)
+    }
+
+    /// Takes an answer for the look-up's caller, which the upstream has accepted by it.
+    pub(super) fn take(&self, lookup: &EmbeddingLookup, checked: Checked) -> Called {
+        let Checked {
+            answer,
+            headers,
+            sent,
+            repeated,
+        } = checked;
+        let (caller, model) = (&lookup.caller, &lookup.request.model);
+        Called {
+            answer,
+            scope: self.access.accepted(caller, model, sent, &headers),
+            headers,
+            stored: Vec::new(),
+            repeated,
+        }
     }
 
     fn question<'a>(&self, lookup: &'a EmbeddingLookup, inputs: &'a [Input]) -> Question<'a> {
@@ -89,7 +115,7 @@ impl Resolver {
         replied: Replied<'_>,
         room: AnswerRoom,
         question: &Question<'_>,
-    ) -> Result<Called, Error> {
+    ) -> Result<Checked, Error> {
         let Replied {
             member,
             turn,
@@ -103,7 +129,6 @@ impl Resolver {
         let answer = answer::check(&reply.body, question);
         let mut answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
         member.translate(&mut answer, &lookup.request.model);
-        lookup.count(&answer.entries, question.inputs.len());
         let model = &lookup.request.model;
         let size = question.inputs.iter().map(Size::of).sum();
         lookup.group.note_answer(model, size, answer.billed_tokens);
@@ -111,14 +136,10 @@ impl Resolver {
             let upstream = &member.upstream;
             upstream.end_turn(&turn, &reply.headers, answer.billed_tokens, going);
         }
-        let scope = self
-            .access
-            .accepted(&lookup.caller, model, sent, &reply.headers);
-        Ok(Called {
+        Ok(Checked {
             answer,
             headers: reply.headers,
-            scope,
-            stored: Vec::new(),
+            sent,
             repeated,
         })
     }
@@ -141,7 +162,7 @@ impl Resolver {
         }
     }
 
-    fn call_span(&self, lookup: &EmbeddingLookup, inputs: usize) -> Span {
+    fn call_span(&self, lookup: &EmbeddingLookup, call: &Call<'_>) -> Span {
         let name = || format!("embeddings {}", lookup.request.model);
         let mut span = lookup.context.trace.span(SpanKind::Client, name);
         span.describe(|| {
@@ -151,20 +172,33 @@ impl Resolver {
             )
         });
         span.describe(|| semantics::embeddings(&lookup.request));
-        span.describe(|| [semantics::count("embedding_gateway.inputs", inputs)]);
+        span.describe(|| {
+            [semantics::count(
+                "embedding_gateway.inputs",
+                call.inputs.len(),
+            )]
+        });
+        if call.requests > 1 {
+            span.describe(|| {
+                [semantics::count(
+                    "embedding_gateway.requests",
+                    call.requests,
+                )]
+            });
+        }
         span
     }
 
     fn note(
         &self,
         lookup: &EmbeddingLookup,
-        called: &Result<Called, Error>,
+        checked: &Result<Checked, Error>,
         duration: Duration,
         span: &mut Span,
     ) {
-        let result = match called {
-            Ok(called) => {
-                let (model, billed) = (&lookup.request.model, called.answer.billed_tokens);
+        let result = match checked {
+            Ok(checked) => {
+                let (model, billed) = (&lookup.request.model, checked.answer.billed_tokens);
                 self.metrics.models.count_billed(model, billed);
                 span.describe(|| semantics::charged(billed));
                 Cow::Borrowed(StatusCode::OK.as_str())
@@ -180,7 +214,7 @@ impl Resolver {
                 Cow::Borrowed(error.code())
             }
         };
-        if called.is_err() {
+        if checked.is_err() {
             span.fail(&result);
         }
         if let Ok(status) = result.parse() {

@@ -2,14 +2,16 @@
 //! input is found that it takes in no call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::call::CallResult;
 use super::coalescing::LeaderInput;
 use super::fault::ends_all;
+use super::outcome::CallResult;
+use super::paced::turn_deadline;
 use super::{EmbeddingLookup, Resolver};
 use crate::http::error::Error;
 use crate::upstream::{OverLimit, Size};
@@ -25,6 +27,17 @@ pub(super) struct Parts {
     has_failed: bool,
     /// Whether it is of no use to go on.
     ends: bool,
+}
+
+/// A call of several requests that the upstream found too large, until all of them have called by
+/// themselves.
+#[derive(Debug)]
+pub(super) struct RefusedBatch {
+    over: OverLimit,
+    size: Size,
+    requests_left: AtomicUsize,
+    billed_tokens: AtomicU64,
+    has_failed: AtomicBool,
 }
 
 impl Resolver {
@@ -46,13 +59,15 @@ impl Resolver {
         parts.collect()
     }
 
-    /// Calls the upstream, with less at a time if that is too much.
+    /// Calls the upstream, with less at a time if that is too much. The call must have had its turn
+    /// until then.
     pub(super) async fn call_divided(
         &self,
         lookup: &EmbeddingLookup,
         claimed: Vec<LeaderInput>,
+        until: Instant,
     ) -> Parts {
-        let (claimed, waited, called) = self.call(lookup, claimed).await;
+        let (claimed, waited, called) = self.call(lookup, claimed, until).await;
         match &called {
             Err(Error::Refused(refusal)) if claimed.len() > 1 => match OverLimit::of(refusal) {
                 Some(over) => self.call_halves(lookup, claimed, over, waited).await,
@@ -79,7 +94,8 @@ impl Resolver {
                 // The first half may have taught what the second is divided by.
                 for call in self.divide(lookup, half) {
                     if !parts.ends {
-                        parts.add(self.call_divided(lookup, call).await);
+                        let until = turn_deadline(lookup);
+                        parts.add(self.call_divided(lookup, call, until).await);
                     }
                 }
             }
@@ -93,10 +109,41 @@ impl Resolver {
         }
         .boxed()
     }
+
+    /// Notes how a request of a refused batch has ended. If none has failed, its size was the
+    /// reason.
+    pub(super) fn end_apart(&self, lookup: &EmbeddingLookup, batch: &RefusedBatch, parts: &Parts) {
+        batch
+            .billed_tokens
+            .fetch_add(parts.billed_tokens, Ordering::AcqRel);
+        batch
+            .has_failed
+            .fetch_or(parts.has_failed, Ordering::AcqRel);
+        let is_last = batch.requests_left.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last && !batch.has_failed.load(Ordering::Acquire) {
+            let (model, tokens) = (&lookup.request.model, &batch.billed_tokens);
+            let tokens = tokens.load(Ordering::Acquire);
+            lookup
+                .group
+                .note_division(model, batch.over, batch.size, tokens);
+        }
+    }
+}
+
+impl RefusedBatch {
+    pub(super) fn new(over: OverLimit, size: Size, requests: usize) -> Self {
+        Self {
+            over,
+            size,
+            requests_left: AtomicUsize::new(requests),
+            billed_tokens: AtomicU64::new(0),
+            has_failed: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Parts {
-    fn of(ended: CallResult) -> Self {
+    pub(super) fn of(ended: CallResult) -> Self {
         let mut parts = Self::default();
         match &ended.2 {
             Ok(called) => parts.billed_tokens = called.answer.billed_tokens,

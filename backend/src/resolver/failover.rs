@@ -73,7 +73,7 @@ impl Resolver {
         if !has_other {
             return asking.await;
         }
-        let haste = chosen.member.upstream.haste(asked.inputs.len());
+        let haste = chosen.member.upstream.haste(asked.call.inputs.len());
         let answered = timeout(haste, asking).await;
         answered.unwrap_or(Err(Error::UpstreamTimeout))
     }

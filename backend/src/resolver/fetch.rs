@@ -104,7 +104,7 @@ impl Resolver {
         };
         let mut calls = match leading.inputs.is_empty() {
             true => Parts::default(),
-            false => self.call_divided(lookup, leading.inputs).await,
+            false => self.call_batched(lookup, leading.inputs).await,
         };
         for (claimed, _, called) in &mut calls.ended {
             if let Ok(called) = called {

@@ -5,21 +5,15 @@ use std::sync::Arc;
 
 use http::header::HeaderMap;
 
+use super::coalescing::LeaderInput;
 use super::request_context::RequestContext;
 use super::waits::Waits;
 use crate::access::Caller;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::{Key, KeyBuilder, KeyScope};
 use crate::embeddings::request::{EmbeddingRequest, Input};
-use crate::http::error::Error;
 use crate::telemetry::{Outcome, Tally};
-use crate::upstream::{AnswerRoom, Group, Size};
-
-/// As long as most vectors are.
-const USUAL_DIMENSIONS: u32 = 1536;
-
-/// A request may name any number, and get none.
-const MOST_DIMENSIONS: u32 = 16_384;
+use crate::upstream::{Group, Size};
 
 /// The vectors that a request asks for.
 #[derive(Clone, Debug)]
@@ -80,33 +74,10 @@ impl EmbeddingLookup {
         Size::of(&self.distinct[place].1)
     }
 
-    /// Reserves what a call brings, before it is paid for: what is paid for is not thrown away.
-    pub(super) fn room_for_call(&self, inputs: &[Input]) -> Result<AnswerRoom, Error> {
-        let text: usize = inputs.iter().map(|input| input.raw.len()).sum();
-        let vectors = self.expected_bytes(inputs.len());
-        self.context.reserve(vectors)?;
-        let reservation = self.context.reservation();
-        reservation.grow(text)?;
-        // As base64.
-        reservation.set_aside(vectors.saturating_mul(4) / 3)?;
-        Ok(AnswerRoom::new(inputs.len(), reservation))
-    }
-
-    /// Counts vectors that a call for so many inputs brought, beyond what was reserved for them.
-    pub(super) fn count(&self, brought: &[Option<Entry>], inputs: usize) {
-        let bytes: usize = brought
-            .iter()
-            .flatten()
-            .map(|entry| entry.vector.float_bytes())
-            .sum();
-        let reserved = self.expected_bytes(inputs);
-        self.context.count(bytes.saturating_sub(reserved));
-    }
-
-    fn expected_bytes(&self, inputs: usize) -> usize {
-        let dimensions = self.request.dimensions.unwrap_or(USUAL_DIMENSIONS);
-        let numbers = dimensions.min(MOST_DIMENSIONS) as usize;
-        inputs.saturating_mul(numbers * size_of::<f32>())
+    /// The inputs that it leads.
+    pub(super) fn inputs_of(&self, claimed: &[LeaderInput]) -> Vec<Input> {
+        let input = |claim: &LeaderInput| self.distinct[claim.place].1.clone();
+        claimed.iter().map(input).collect()
     }
 
     /// The look-up in the scope that an answer named, if it named one.

@@ -12,8 +12,8 @@ use http::header::HeaderMap;
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
+use super::outcome::Call;
 use super::{EmbeddingLookup, Resolver};
-use crate::embeddings::request::Input;
 use crate::embeddings::response;
 use crate::http::error::Error;
 use crate::upstream::{AnswerRoom, Going, Member, Question, Size, Turn};
@@ -21,7 +21,7 @@ use crate::upstream::{AnswerRoom, Going, Member, Question, Size, Turn};
 /// What a call asks.
 pub(super) struct Asked<'a, 'c> {
     pub(super) lookup: &'a EmbeddingLookup,
-    pub(super) inputs: &'c [Input],
+    pub(super) call: &'c Call<'c>,
     /// The caller's credential, and the trace.
     pub(super) headers: &'c HeaderMap,
     pub(super) room: &'c AnswerRoom,
@@ -48,7 +48,7 @@ impl<'a> Asked<'a, '_> {
     }
 
     fn size(&self) -> Size {
-        self.inputs.iter().map(Size::of).sum()
+        self.call.inputs.iter().map(Size::of).sum()
     }
 }
 
@@ -67,7 +67,7 @@ impl Resolver {
             encoding: lookup.request.encoding,
             body: |encoding| {
                 let body =
-                    response::write_call(&lookup.request, turn.model, asked.inputs, encoding);
+                    response::write_call(&lookup.request, turn.model, asked.call.inputs, encoding);
                 Bytes::from(body)
             },
         };
@@ -129,14 +129,19 @@ impl Resolver {
 }
 
 fn turn<'a>(asked: &Asked<'a, '_>, member: &'a Member, wait: Duration) -> Turn<'a> {
-    let (lookup, size) = (asked.lookup, asked.size());
+    let (lookup, call, size) = (asked.lookup, asked.call, asked.size());
     let model = &lookup.request.model;
     Turn {
         payer: lookup.caller.payer,
         caller: lookup.caller.id,
         model: member.model(model),
-        is_single: size.is_single(),
+        is_single: call.is_single,
         tokens: lookup.group.tokens(model, size),
-        deadline: Instant::now() + wait,
+        deadline: (Instant::now() + wait).min(call.until),
     }
+}
+
+/// When a call that is about to begin must have had its turn.
+pub(super) fn turn_deadline(lookup: &EmbeddingLookup) -> Instant {
+    Instant::now() + lookup.group.first().upstream.rate_wait()
 }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::call::Called;
 use super::coalescing::LeaderInput;
 use super::fault::Fault;
 use super::lookup::PartialResult;
+use super::outcome::Called;
+use super::paced::turn_deadline;
 use super::{CallNotes, EmbeddingLookup, Resolver};
 use crate::cache::in_flight::{Claim, Leader};
 use crate::embeddings::answer::{Answer, Unsound};
@@ -176,9 +177,12 @@ impl Resolver {
         Proof::of(place, called)
     }
 
-    async fn call_for(&self, lookup: &EmbeddingLookup, place: usize) -> super::call::CallResult {
-        let leader = None;
-        self.call(lookup, vec![LeaderInput { place, leader }]).await
+    async fn call_for(&self, lookup: &EmbeddingLookup, place: usize) -> super::outcome::CallResult {
+        let claimed = vec![LeaderInput {
+            place,
+            leader: None,
+        }];
+        self.call(lookup, claimed, turn_deadline(lookup)).await
     }
 }
 

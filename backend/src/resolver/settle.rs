@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use opentelemetry::trace::SpanKind;
 
-use super::call::Called;
 use super::coalescing::LeaderInput;
 use super::fault::Fault;
 use super::fetch::FetchResult;
+use super::outcome::Called;
 use super::{EmbeddingLookup, Resolver, Work};
 use crate::embeddings::answer::Answer;
 use crate::embeddings::entry::Entry;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use opentelemetry::trace::SpanKind;
 
-use super::call::Called;
 use super::coalescing::LeaderInput;
 use super::fetch::FetchResult;
 use super::lookup::PartialResult;
+use super::outcome::Called;
 use super::{EmbeddingLookup, Resolver};
 use crate::cache::Freshness;
 use crate::embeddings::entry::Entry;

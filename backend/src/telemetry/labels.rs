@@ -121,6 +121,16 @@ label! {
 }
 
 label! {
+    /// How a call that several requests share ended.
+    "result" pub SharedCall {
+        /// All of them have what they asked for, or its failure is theirs.
+        Shared = "shared",
+        /// It failed, maybe by the input of one of them: each called by itself.
+        Apart = "apart",
+    }
+}
+
+label! {
     /// The operations of a store.
     "operation" pub StoreOperation {
         /// Looks up one entry.
@@ -227,6 +237,7 @@ mod tests {
         check::<Outcome>();
         check::<HashVerdict>();
         check::<SelfTest>();
+        check::<SharedCall>();
         check::<StoreOperation>();
         check::<StoreResult>();
         check::<StoreRight>();

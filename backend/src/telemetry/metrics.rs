@@ -17,8 +17,8 @@ use super::counts::{Counts, Timings, TimingsBy};
 use super::derived::DerivationsOff;
 use super::gauges::Gauges;
 use super::labels::{
-    Bypass, Failover, HashVerdict, Label, Outcome, Reload, Route, SelfTest, StoreOperation,
-    StoreResult,
+    Bypass, Failover, HashVerdict, Label, Outcome, Reload, Route, SelfTest, SharedCall,
+    StoreOperation, StoreResult,
 };
 use super::models::Models;
 use super::totals::is_fault;
@@ -65,6 +65,10 @@ pub struct Metrics {
     pub failovers: Counts<Failover>,
     /// Readings of the file of upstreams after the first.
     pub upstream_reloads: Counts<Reload>,
+    /// Calls to the upstream that several requests shared.
+    pub shared_calls: Counts<SharedCall>,
+    /// The requests that had a part in them.
+    pub shared_call_requests: Counter,
     /// Writes to the store that were dropped.
     pub writes_dropped: Counter,
     requests: Family<RequestLabels, Counter>,
@@ -117,6 +121,8 @@ impl Metrics {
             comparisons: Comparisons::default(),
             failovers: Counts::new(),
             upstream_reloads: Counts::new(),
+            shared_calls: Counts::new(),
+            shared_call_requests: Counter::default(),
             writes_dropped: Counter::default(),
             requests: Family::default(),
             durations: TimingsBy::new(),

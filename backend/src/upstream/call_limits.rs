@@ -62,6 +62,14 @@ struct Model {
 }
 
 impl Size {
+    /// No input is smaller.
+    pub const LEAST: Self = Self {
+        inputs: 1,
+        bytes: 2,
+        text_bytes: 0,
+        tokens: 1,
+    };
+
     /// The size of one input.
     pub fn of(input: &Input) -> Self {
         let bytes = input.raw.len();
@@ -77,9 +85,9 @@ impl Size {
         }
     }
 
-    /// Whether it is of one input.
-    pub fn is_single(&self) -> bool {
-        self.inputs == 1
+    /// How many inputs it is of.
+    pub fn inputs(&self) -> usize {
+        self.inputs
     }
 
     /// The tokens, by an estimate that is never above what there can be.
@@ -142,6 +150,12 @@ impl LearntLimits {
             calls.push(call.inputs);
         }
         calls
+    }
+
+    /// Whether one call may hold so much, as far as is known.
+    pub(super) fn fits(&self, model: &str, size: Size) -> bool {
+        let known = self.known(model);
+        size.fits(&known.limits, known.density)
     }
 
     /// The tokens that inputs have, by an estimate.

@@ -141,6 +141,11 @@ impl Group {
         self.limits.divide(model, inputs)
     }
 
+    /// Whether every one of the upstreams takes so much in a call, as far as is known.
+    pub fn fits(&self, model: &str, size: Size) -> bool {
+        self.limits.fits(model, size)
+    }
+
     /// The tokens that inputs have, by an estimate.
     pub fn tokens(&self, model: &str, size: Size) -> usize {
         self.limits.tokens(model, size)

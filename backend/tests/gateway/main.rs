@@ -12,6 +12,7 @@
 
 mod acceptance;
 mod azure;
+mod batching;
 mod bodies;
 mod caching;
 mod call_limits;

@@ -114,6 +114,7 @@ fn what_would_serve_no_request_is_refused_by_name() {
         ("HEADER_TIMEOUT", "1ms"),
         ("BODY_TIMEOUT", "0s"),
         ("UPSTREAM_TIMEOUT", "0s"),
+        ("BATCH_WINDOW", "1001ms"),
         ("UPSTREAM_IDLE_TIMEOUT", "0s"),
         ("CREDENTIAL_TTL", "0s"),
         ("MAX_CONNECTIONS", "0"),

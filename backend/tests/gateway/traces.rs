@@ -140,6 +140,24 @@ async fn a_wait_for_another_requests_call_has_a_span() {
 }
 
 #[tokio::test]
+async fn a_call_that_requests_share_is_a_span_of_each_of_them() {
+    let upstream = Upstream::start().await;
+    let collector = Collector::start(PROTOCOLS[0]).await;
+    let gateway = start(&upstream, &collector, &[("BATCH_WINDOW", "100ms")]).await;
+    let ask = |input: &str| gateway.embed(json!({"model": "m", "input": input}));
+    tokio::join!(ask("a"), ask("b"));
+    finish(&gateway).await;
+    let (call, member) = (
+        collector.span("embeddings m"),
+        collector.span("shared call"),
+    );
+    assert_eq!(said(&call, "embedding_gateway.inputs"), "2");
+    assert_eq!(said(&call, "embedding_gateway.requests"), "2");
+    assert_eq!(said(&member, "embedding_gateway.inputs"), "1");
+    assert_ne!(call.trace_id, member.trace_id);
+}
+
+#[tokio::test]
 async fn what_goes_wrong_is_marked() {
     let upstream = Upstream::start().await;
     upstream

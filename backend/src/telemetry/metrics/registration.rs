@@ -83,6 +83,11 @@ impl Metrics {
         registry.register("model_drifted", help, drifted.clone());
         let help = "Readings of a changed file of upstreams, and each one that failed";
         registry.register("upstream_reloads", help, self.upstream_reloads.clone());
+        let help = "Calls to the upstream that several requests shared, by how they ended";
+        registry.register("shared_calls", help, self.shared_calls.clone());
+        let help = "Requests that had a part in such a call";
+        let requests = self.shared_call_requests.clone();
+        registry.register("shared_call_requests", help, requests);
         let help = "Operations of the store by how they ended";
         registry.register("store_operations", help, self.store.clone());
         let help = "Time that operations of the store took";
