@@ -104,6 +104,14 @@ class Load:
         self.embed(inputs, expect=status)
         self.chain.behave()
 
+    def waits(self) -> None:
+        """The upstream refuses a call's rate and says for how long: the gateway waits and asks again."""
+        inputs = self.fresh()
+        self.chain.misbehave(status=429, headers={"retry-after-ms": "200"}, times=1, when={"input": inputs[0]})
+        self.embed(inputs)
+        self.chain.behave()
+        self._count("upstream 429")
+
     def purge(self) -> None:
         """What was never stored is forgotten everywhere: a purge that changes nothing."""
         broadcaster = re.search(r"-X PURGE (http://\S+?)/", self.chain.output).group(1)
@@ -199,6 +207,7 @@ def _odd_ones(load: Load, number: int) -> None:
         load.refused(500 if number % 20 == 5 else 429)
     if number % 10 == 7:
         load.too_large()
+        load.waits()
     if number % 5 == 2:
         load.held()
     if number % 5 == 4:
