@@ -13,6 +13,7 @@
 #   peers      other gateways and caches beside this one: nginx, LiteLLM, Portkey
 #   chain      hits in Varnish through an Envoy with the filter, beside a plain GET
 #   growth     how time and memory grow with inputs, keys, connections, bodies and replicas
+#   upstream   what stands between a miss and the upstream: its cost, a backlog at a limit, fairness, shared calls
 #   telemetry  what counting, logging and tracing cost a hit in memory
 #   soak       memory, descriptors, threads and stores of the chain in 30 minutes of mixed load; exits 1 if one grows
 #   varnish    what 10,000 bans cost a hit in Varnish, with the ban lurker and without
@@ -23,7 +24,7 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly PARTS=(filter peers chain growth backend telemetry soak varnish)
+readonly PARTS=(filter peers chain growth backend upstream telemetry soak varnish)
 # What is built for measuring alone stays out of the way of what ships. As scripts/bench/measuring.py has it.
 readonly BUILDS="$ROOT/target/bench"
 readonly DOCS=${BENCH_DOCS:-$ROOT/docs}
@@ -96,6 +97,12 @@ part_growth() {
   setup rust python bench varnish
   build_gateway
   measure growth "BENCH_ROUNDS=${BENCH_ROUNDS:-5}" "BENCH_SECONDS=${BENCH_SECONDS:-1}"
+}
+
+part_upstream() {
+  setup rust python bench
+  build_gateway
+  measure upstream "BENCH_ROUNDS=${BENCH_ROUNDS:-3}" "BENCH_SECONDS=${BENCH_SECONDS:-3}"
 }
 
 part_telemetry() {

@@ -10,7 +10,6 @@ from contender import Sample
 from measuring import DOCS
 
 FIGURES = DOCS / "benchmarks"
-VALUES = [field.name for field in fields(Sample)]
 
 
 def values(samples: Sequence[Sample], name: str) -> list[float]:
@@ -61,12 +60,13 @@ def exponent(points: Sequence[tuple[float, ...]]) -> float:
     return linear_regression([math.log(point[0]) for point in points], [math.log(point[1]) for point in points]).slope
 
 
-def write_rounds(name: str, titles: Sequence[str], results: dict[tuple, list[Sample]]) -> None:
-    """All that was measured, a line a round."""
+def write_rounds(name: str, titles: Sequence[str], results: dict[tuple, list]) -> None:
+    """All that was measured, a line a round: of samples of one class."""
+    names = [field.name for field in fields(next(iter(results.values()))[0])]
     FIGURES.mkdir(parents=True, exist_ok=True)
     with open(FIGURES / f"{name}.csv", "w", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
-        lines.writerow([*titles, "round", *VALUES])
+        lines.writerow([*titles, "round", *names])
         for case, samples in results.items():
             for turn, sample in enumerate(samples, 1):
                 lines.writerow([*case, turn, *(round(value, 3) for value in asdict(sample).values())])

@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub(crate) model: Option<String>,
     /// What is taken from the token budget in the `x-ratelimit-*` headers.
     pub(crate) tokens: usize,
+    /// The `retry-after` header, and `retry-after-ms`.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Answer {
@@ -40,6 +42,7 @@ impl Answer {
             pieces: vec![Bytes::from(body)],
             model: None,
             tokens: 0,
+            retry_after: None,
         }
     }
 
@@ -78,6 +81,7 @@ impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         Self {
             status: refusal.status,
+            retry_after: refusal.retry_after,
             ..Self::json(refusal.envelope().to_string())
         }
     }

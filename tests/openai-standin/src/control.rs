@@ -1,4 +1,4 @@
-//! The stand-in's own routes: `/stats`, `/faults`, `/keys` and `/vectors`.
+//! The stand-in's own routes: `/stats`, `/faults`, `/keys`, `/vectors` and `/rate`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +12,7 @@ use crate::Standin;
 use crate::answer::JSON;
 use crate::faults::Faults;
 use crate::keys::Keys;
+use crate::rate::Rate;
 use crate::variant::Variant;
 
 type Shared = State<Arc<Standin>>;
@@ -70,6 +71,21 @@ pub(crate) async fn set_variant(State(standin): Shared, body: Bytes) -> Response
 /// `DELETE /vectors`.
 pub(crate) async fn clear_variant(State(standin): Shared) -> Response {
     set(&standin.variant, Ok(Variant::default()))
+}
+
+/// `GET /rate`.
+pub(crate) async fn read_rate(State(standin): Shared) -> Response {
+    tell(&copy(&standin.rate))
+}
+
+/// `PUT /rate`: in place of all that was set.
+pub(crate) async fn set_rate(State(standin): Shared, body: Bytes) -> Response {
+    set(&standin.rate, serde_json::from_slice(&body))
+}
+
+/// `DELETE /rate`.
+pub(crate) async fn clear_rate(State(standin): Shared) -> Response {
+    set(&standin.rate, Ok(Rate::default()))
 }
 
 fn tell(value: &impl Serialize) -> Response {

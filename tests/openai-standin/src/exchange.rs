@@ -1,6 +1,6 @@
 //! The way of a request below `/v1/`: read, count, check the key, misbehave if told to, answer.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::to_bytes;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::answer::{self, Answer, Pace};
 use crate::faults::Fault;
 use crate::keys::{digest, presented};
+use crate::rate::Rate;
 use crate::refusal::Refusal;
 use crate::{Standin, chat, embeddings, headers, models};
 
@@ -77,9 +78,9 @@ pub(crate) async fn serve(State(standin): State<Arc<Standin>>, request: Request)
     // A model computes as it is when it is asked, however long the answer takes.
     let variant = standin.variant_of(&call);
     answer::pause(fault.delay()).await;
-    let mut answer = standin
-        .answer(&call, &fault, &variant)
-        .unwrap_or_else(Answer::from);
+    let answered = standin.answer(&call, &fault, &variant);
+    let answer = answered.and_then(|answer| standin.rated(answer));
+    let mut answer = answer.unwrap_or_else(Answer::from);
     if let Some(body) = &fault.body {
         answer.pieces = vec![Bytes::from(body.clone())];
     }
@@ -88,6 +89,7 @@ pub(crate) async fn serve(State(standin): State<Arc<Standin>>, request: Request)
     let mut response = Response::default();
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or_default();
     *response.headers_mut() = headers::of(&answer, call.key(), started.elapsed());
+    standin.rate().put_headers(response.headers_mut());
     fault.put_headers(response.headers_mut());
     *response.body_mut() = answer::body(answer.pieces, standin.pace(&fault), in_flight);
     response
@@ -101,6 +103,16 @@ impl Standin {
             .unwrap_or_else(PoisonError::into_inner)
             .strike(call)
             .unwrap_or_default()
+    }
+
+    fn rate(&self) -> MutexGuard<'_, Rate> {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer, if the account may still have it.
+    fn rated(&self, answer: Answer) -> Result<Answer, Refusal> {
+        self.rate().take(answer.tokens)?;
+        Ok(answer)
     }
 
     fn variant_of(&self, call: &Call) -> String {

@@ -51,6 +51,11 @@ pub(crate) fn of(answer: &Answer, key: Option<&str>, took: Duration) -> HeaderMa
     if let Some(model) = &answer.model {
         set("openai-model", model);
     }
+    if let Some(wait) = answer.retry_after {
+        set("retry-after", &wait.as_secs_f64().ceil().to_string());
+        // Rounded up: what comes in time is not refused again.
+        set("retry-after-ms", &(wait.as_millis() + 1).to_string());
+    }
     if let Some(length) = answer.length() {
         set("content-length", &length.to_string());
     }

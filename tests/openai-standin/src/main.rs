@@ -13,6 +13,7 @@ mod faults;
 mod headers;
 mod keys;
 mod models;
+mod rate;
 mod refusal;
 mod request;
 mod stats;
@@ -35,6 +36,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use faults::Faults;
 use keys::Keys;
+use rate::Rate;
 use stats::Stats;
 use variant::Variant;
 
@@ -42,7 +44,7 @@ use variant::Variant;
 ///
 /// Serves /v1/embeddings, /v1/chat/completions, /v1/completions, /v1/responses, /v1/models and
 /// /v1/files. GET /stats tells what was asked; PUT /faults and PUT /keys make it misbehave, PUT /vectors
-/// changes its vectors.
+/// changes its vectors, PUT /rate limits what it takes in a minute.
 #[derive(Debug, Parser)]
 #[command(name = "openai-standin")]
 struct Arguments {
@@ -62,6 +64,7 @@ struct Standin {
     faults: Mutex<Faults>,
     keys: Mutex<Keys>,
     variant: Mutex<Variant>,
+    rate: Mutex<Rate>,
     event_delay: Duration,
 }
 
@@ -100,6 +103,7 @@ fn build_router(arguments: &Arguments) -> Router {
         faults: Mutex::default(),
         keys: Mutex::default(),
         variant: Mutex::default(),
+        rate: Mutex::default(),
         event_delay: Duration::from_millis(arguments.event_delay_ms),
     });
     Router::new()
@@ -124,6 +128,12 @@ fn build_router(arguments: &Arguments) -> Router {
             get(control::read_variant)
                 .put(control::set_variant)
                 .delete(control::clear_variant),
+        )
+        .route(
+            "/rate",
+            get(control::read_rate)
+                .put(control::set_rate)
+                .delete(control::clear_rate),
         )
         .fallback(exchange::serve)
         .layer(DefaultBodyLimit::disable())

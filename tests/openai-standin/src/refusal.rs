@@ -3,6 +3,8 @@
 //! The wording was collected from answers of the real API that users published; it changes now and
 //! then, so nothing should depend on more of it than the status, `type`, `param` and `code`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::models::{MAX_INPUT_TOKENS, MAX_INPUTS, MAX_REQUEST_TOKENS};
@@ -16,6 +18,8 @@ pub(crate) struct Refusal {
     kind: &'static str,
     param: Option<String>,
     code: Option<&'static str>,
+    /// When to try again, if that helps.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -27,6 +31,7 @@ impl Refusal {
             kind: "invalid_request_error",
             param: None,
             code: None,
+            retry_after: None,
         }
     }
 
@@ -182,6 +187,15 @@ impl Refusal {
     /// The same refusal in other words.
     pub(crate) fn saying(self, message: String) -> Self {
         Self { message, ..self }
+    }
+
+    /// The same refusal, which says when to try again.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        let retry_after = Some(wait);
+        Self {
+            retry_after,
+            ..self
+        }
     }
 
     /// The error envelope.
