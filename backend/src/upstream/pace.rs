@@ -202,3 +202,6 @@ impl Drop for Going {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,12 +9,10 @@ use axum::response::Response;
 use futures_util::future::join_all;
 use http::{HeaderName, Request, StatusCode};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::support::Setup;
 use crate::support::gateway::{Answer, Gateway, post};
 use crate::support::upstream::{Upstream, embeddings, vectors};
-use crate::support::waiting::until;
 
 const WAITS: &str = "embedding_gateway_rate_wait_seconds_count";
 
@@ -253,63 +251,4 @@ async fn a_single_input_does_not_wait_for_another_callers_bulk() {
         .iter()
         .position(|call| call.inputs() == [json!("single")]);
     assert!(place.unwrap() <= 4, "{place:?}");
-}
-
-/// One caller's bulk takes every turn that it can, for as long as another's single inputs come.
-#[tokio::test]
-async fn a_bulk_job_without_end_starves_no_single_input() {
-    let gateways_key = [
-        ("OPENAI_API_KEY", "sk-own-key"),
-        ("ALLOW_ANONYMOUS", "true"),
-    ];
-    let (upstream, gateway) = Setup::new().with_all(&gateways_key).start().await;
-    let gateway = Arc::new(gateway);
-    // One call in 10 ms.
-    tells(
-        &upstream,
-        &[
-            ("x-ratelimit-limit-requests", "6000"),
-            ("x-ratelimit-remaining-requests", "0"),
-            ("x-ratelimit-reset-requests", "60s"),
-        ],
-    );
-    ask(&gateway, "first").await;
-    let done = Arc::new(AtomicUsize::new(0));
-    let mut bulk = JoinSet::new();
-    for worker in 0..8 {
-        let (gateway, done) = (Arc::clone(&gateway), Arc::clone(&done));
-        bulk.spawn(async move {
-            for n in 0.. {
-                let input = json!([format!("{worker}, {n}, a"), format!("{worker}, {n}, b")]);
-                let answer = gateway.send(with_key("sk-of-bulk", &input)).await;
-                assert_eq!(answer.status, StatusCode::OK);
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
-    until(|| done.load(Ordering::Relaxed) > 0).await;
-    let mut passed = Vec::new();
-    for n in 0..9 {
-        let before = upstream.call_count();
-        let input = json!(format!("single {n}"));
-        let single = with_key("sk-of-single", &input);
-        assert_eq!(gateway.send(single).await.status, StatusCode::OK);
-        let mut calls = upstream.calls().into_iter().skip(before);
-        passed.push(
-            calls
-                .position(|call| call.inputs() == [input.clone()])
-                .unwrap(),
-        );
-    }
-    // The calls under way and the one whose turn it was, but not the eight that wait. The median,
-    // because a machine that stalls lets all of them go.
-    passed.sort_unstable();
-    assert!(
-        passed[4] <= 4,
-        "{passed:?} calls went before a single input"
-    );
-    // Nor do single inputs keep it from going on.
-    let so_far = done.load(Ordering::Relaxed);
-    until(|| done.load(Ordering::Relaxed) > so_far).await;
-    bulk.shutdown().await;
 }
