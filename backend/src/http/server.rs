@@ -10,6 +10,7 @@ mod places;
 mod stall_guard;
 mod streams;
 mod timer;
+mod watched_stream;
 
 use std::convert::Infallible;
 use std::sync::Arc;

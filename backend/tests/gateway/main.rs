@@ -30,6 +30,7 @@ mod failover;
 mod families;
 mod fields;
 mod forwarded;
+mod half_close;
 mod large_answers;
 mod limits;
 mod memory;

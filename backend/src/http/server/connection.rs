@@ -21,11 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::ConnectionLimits;
 use super::activity::Activity;
-use super::head::{HeadBytes, TwoLengths};
+use super::head::{Framing, HeadBytes, TwoLengths};
 use super::places::{BeyondBound, ConnectionPlace};
 use super::stall_guard::{Read, StallGuard};
 use super::streams::{self, Streams};
 use super::timer::ReusedTimer;
+use super::watched_stream::WatchedStream;
 use crate::http::headers;
 
 /// Most headers of an HTTP/1 request, as many as Varnish takes (`http_max_hdr`): behind it stand
@@ -102,7 +103,8 @@ where
         let (watch, patience) = (Watch::default(), place.patience(self.patience));
         let service = watch.over(self.service.clone(), place.is_reserve);
         let builder = self.builder(&place);
-        let stream = TokioIo::new(watch.reader.at(stream, Arc::clone(&watch.head)));
+        let (reader, head) = (Arc::clone(&watch.reader), Arc::clone(&watch.head));
+        let stream = TokioIo::new(WatchedStream::new(stream, reader, head));
         let mut connection = pin!(builder.serve_connection(stream, service));
         let ended = tokio::select! {
             biased;
@@ -151,7 +153,7 @@ impl Watch {
             if is_reserve {
                 request.extensions_mut().insert(BeyondBound);
             }
-            if heard(&watch.head, &request) {
+            if ends_head(&watch.head, &request) {
                 request.extensions_mut().insert(TwoLengths);
             }
             let (reader, head) = (Arc::clone(&watch.reader), Arc::clone(&watch.head));
@@ -186,11 +188,13 @@ impl Watch {
 }
 
 /// Ends the head of a request. Returns whether two headers of it say how long its body is.
-fn heard(head: &HeadBytes, request: &Request<Incoming>) -> bool {
-    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
-    let length = headers::content_length(request.headers()).unwrap_or(0);
-    let has_length = head.end((!is_chunked).then_some(length));
-    is_chunked && has_length
+fn ends_head(head: &HeadBytes, request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    head.end(match request.version() {
+        Version::HTTP_2 => Framing::Http2,
+        _ if headers.contains_key(TRANSFER_ENCODING) => Framing::Chunks,
+        _ => Framing::Length(headers::content_length(headers).unwrap_or(0)),
+    })
 }
 
 fn connection_builder(limits: ConnectionLimits) -> Builder<Streams> {

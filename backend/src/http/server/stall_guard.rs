@@ -12,12 +12,10 @@ use std::time::Duration;
 
 use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::activity::Running;
-use super::head::HeadBytes;
 
 /// What one client reads.
 #[derive(Debug, Default)]
@@ -26,6 +24,8 @@ pub(super) struct StallGuard {
     steps: AtomicUsize,
     /// Answers that wait for the client.
     unread: AtomicUsize,
+    /// Answers that are not written to their end.
+    unfinished: AtomicUsize,
     /// Whether the socket is full.
     full: AtomicBool,
     /// Bytes of answers that the client's connection took.
@@ -42,14 +42,6 @@ pub(super) struct Read<B> {
     reader: Arc<StallGuard>,
     is_unread: bool,
     _running: Option<Running>,
-}
-
-/// A connection's stream, watched.
-#[derive(Debug)]
-pub(super) struct Written<S> {
-    stream: S,
-    reader: Arc<StallGuard>,
-    head: Arc<HeadBytes>,
 }
 
 impl StallGuard {
@@ -102,17 +94,22 @@ impl StallGuard {
             body,
         };
         read.set_unread(true);
+        self.unfinished.fetch_add(1, Relaxed);
         read
     }
 
-    /// Watches the client's stream.
-    pub(super) fn at<S>(self: &Arc<Self>, stream: S, head: Arc<HeadBytes>) -> Written<S> {
-        let reader = Arc::clone(self);
-        Written {
-            stream,
-            reader,
-            head,
+    /// Notes whether the socket has room for what was written.
+    pub(super) fn note_room(&self, has_room: bool) {
+        let was_full = self.full.swap(!has_room, Relaxed);
+        // Only a full socket that takes bytes again is progress: HTTP/2 writes pings in any case.
+        if was_full && has_room {
+            self.steps.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Whether an answer is not written to its end.
+    pub(super) fn answers(&self) -> bool {
+        self.unfinished.load(Relaxed) > 0
     }
 }
 
@@ -130,6 +127,7 @@ impl<B> Read<B> {
 impl<B> Drop for Read<B> {
     fn drop(&mut self) {
         self.set_unread(false);
+        self.reader.unfinished.fetch_sub(1, Relaxed);
     }
 }
 
@@ -162,68 +160,5 @@ fn length<D: Buf, E>(frame: &Poll<Option<Result<Frame<D>, E>>>) -> usize {
     match frame {
         Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, Buf::remaining),
         _ => 0,
-    }
-}
-
-impl<S> Written<S> {
-    fn note<T>(&self, written: &Poll<T>) {
-        let was_full = self.reader.full.swap(written.is_pending(), Relaxed);
-        // Only a full socket that takes bytes again is progress: HTTP/2 writes pings in any case.
-        if was_full && written.is_ready() {
-            self.reader.steps.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Written<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.head.note(&buffer.filled()[before..]);
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.note(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
