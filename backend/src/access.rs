@@ -4,6 +4,7 @@
 pub mod acceptance;
 mod caller;
 pub mod client_keys;
+mod named_scope;
 mod routes;
 mod scope;
 
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use self::acceptance::Acceptance;
 pub use self::caller::Caller;
 use self::client_keys::{ClientKeys, Unreadable};
+pub use self::named_scope::{Misnamed, Named};
 use crate::config::{self, AccessRule, ClientScope, ScopeRule};
 use crate::http::credentials::{Credential, CredentialId};
 use crate::http::error::Error;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use self::clock::{Clock, TOLERANCE, millis};
+use self::clock::Clock;
 pub use self::freshness::Freshness;
 use self::memory::Memory;
 use self::pins::Pins;
@@ -75,14 +75,7 @@ impl Cache {
     /// The condition for entries of a model and a scope, as of now.
     pub fn freshness(&self, model: &str, scope: &str) -> Freshness {
         self.follow_corrections();
-        let now = self.now_ms();
-        let expired = self
-            .max_age
-            .map_or(0, |age| now.saturating_sub(millis(age)));
-        Freshness {
-            created_after_ms: expired.max(self.purges.last(model, scope)),
-            created_until_ms: now + millis(TOLERANCE),
-        }
+        Freshness::new(self.now_ms(), self.max_age, self.purges.last(model, scope))
     }
 
     /// The time by which entries and purges are put in order, in Unix milliseconds.

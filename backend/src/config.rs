@@ -29,7 +29,7 @@ use secrecy::SecretString;
 pub use self::access::{AccessConfig, AccessRule, ClientScope, ScopeRule};
 pub use self::proxy::Proxy;
 pub use self::reader::Problem;
-use self::reader::{Reader, configured, environment};
+use self::reader::{Reader, configured, environment, environment_with_store};
 pub use self::store::{AwsSettings, StoreAdmission, StoreConfig, StorePlace};
 pub use self::tracing::{Batching, OtlpProtocol, RootSampler, Sampling, Tracing};
 pub use self::upstream::{CallLimits, EncodingRule, RateLimits, UpstreamConfig};
@@ -162,6 +162,11 @@ impl Config {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Self, Vec<Problem>> {
         Self::from_variables(environment())
+    }
+
+    /// Reads the process's environment, with this store in place of the one that it names.
+    pub fn with_store(store: Option<&str>) -> Result<Self, Vec<Problem>> {
+        configured(environment_with_store(store), Self::read)
     }
 
     /// Reads the given variables. An empty value counts as absent.

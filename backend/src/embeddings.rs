@@ -10,6 +10,7 @@ pub mod entry;
 mod json;
 pub mod key;
 pub mod object;
+pub mod record;
 pub mod request;
 pub mod response;
 pub mod similarity;

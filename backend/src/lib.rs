@@ -2,7 +2,7 @@
 //!
 //! Folders stand in rows, and each imports only from rows below its own:
 //!
-//! 1. [`gateway`], [`broadcaster`]: the two services
+//! 1. [`gateway`], [`broadcaster`]: the two services; [`tool`]: what an operator does with a store
 //! 2. [`resolver`]: from inputs to vectors
 //! 3. [`cache`], [`upstream`], [`access`]
 //! 4. [`telemetry`]
@@ -21,4 +21,5 @@ pub mod gateway;
 pub mod http;
 pub mod resolver;
 pub mod telemetry;
+pub mod tool;
 pub mod upstream;

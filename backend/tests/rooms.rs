@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// From the top down. A room imports only from rows below its own.
 const ROWS: [&[&str]; 6] = [
-    &["gateway", "broadcaster"],
+    &["gateway", "broadcaster", "tool"],
     &["resolver"],
     &["cache", "upstream", "access"],
     &["telemetry"],

@@ -7,7 +7,7 @@ use crate::config::{ClientScope, ScopeRule};
 use crate::http::credentials::{Credential, CredentialId};
 
 /// The scope of vectors that all callers share.
-const SHARED: &str = "shared";
+pub(super) const SHARED: &str = "shared";
 
 /// The scope of a caller whose own credential goes upstream.
 pub(super) fn of_credential(

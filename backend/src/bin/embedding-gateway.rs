@@ -1,4 +1,5 @@
-//! The gateway's process: configuration, service, signals, graceful shutdown.
+//! The gateway's process: configuration, service, signals, graceful shutdown; or a command of the
+//! tool.
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use embedding_gateway::config::{Config, UPSTREAMS_EXAMPLE, UpstreamsConfig, VARI
 use embedding_gateway::gateway::app::App;
 use embedding_gateway::gateway::service::Gateway;
 use embedding_gateway::http::{process, server};
-use embedding_gateway::telemetry;
+use embedding_gateway::{telemetry, tool};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
@@ -25,10 +26,11 @@ const PROGRAM: Program = Program {
     about: "An OpenAI-compatible gateway that pays for an embedding once.",
     variables: VARIABLES,
     example: Some(("UPSTREAMS_FILE", UPSTREAMS_EXAMPLE)),
+    commands: tool::COMMANDS,
 };
 
 fn main() -> ExitCode {
-    PROGRAM.start(Config::from_env, run)
+    tool::run(std::env::args_os()).unwrap_or_else(|| PROGRAM.start(Config::from_env, run))
 }
 
 fn run(config: Config) -> anyhow::Result<()> {

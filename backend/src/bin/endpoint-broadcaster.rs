@@ -18,6 +18,7 @@ const PROGRAM: Program = Program {
     about: "Purges the backend, and then every Varnish behind a headless Service at once.",
     variables: VARIABLES,
     example: None,
+    commands: &[],
 };
 
 fn main() -> ExitCode {

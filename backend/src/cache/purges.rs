@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::clock::{Clock, TOLERANCE, millis};
 use super::complaint::Complaint;
-use super::store::{Store, Unmarked};
+use super::store::{Marker, Store, Unmarked};
 use crate::http::tags::{self, Tag};
 
 /// Markers of one purge that are written side by side.
@@ -59,6 +59,17 @@ impl Purges {
             failed: Complaint::default(),
             clock,
         }
+    }
+
+    /// The purges that these markers tell of, for a program that serves nothing. One from the
+    /// future counts from now on.
+    pub(super) fn told_by(markers: impl IntoIterator<Item = Marker>, clock: Arc<Clock>) -> Self {
+        let purges = Self::new(None, clock);
+        let now_ms = purges.clock.now_ms();
+        for marker in markers {
+            purges.note(&marker.tag, marker.time_ms.min(now_ms));
+        }
+        purges
     }
 
     /// Whether the markers were read at least once. Before that, the gateway serves nothing from

@@ -2,6 +2,7 @@
 //!
 //! Every failure reads as a miss and is counted. Only this folder knows object names.
 
+mod archive;
 mod check;
 mod connector;
 mod fault;
@@ -20,6 +21,7 @@ use object_store::path::Path;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+pub use self::archive::{Archive, Failed, Folder, Found, Stored, parse_key};
 use self::check::Rights;
 pub use self::lookups::LookedUp;
 pub use self::markers::{Marker, Unmarked};
@@ -104,15 +106,19 @@ impl Store {
         }
     }
 
-    /// `prefix/v1/ab/abcd…`: two digits of fan-out keep local directories small.
     fn path(&self, key: &Key) -> Path {
-        let name = key.to_string();
-        self.prefix
-            .clone()
-            .join(FORMAT_PREFIX)
-            .join(&name[..2])
-            .join(name.as_str())
+        path(&self.prefix, key)
     }
+}
+
+/// `prefix/v1/ab/abcd…`: two digits of fan-out keep local directories small.
+fn path(prefix: &Path, key: &Key) -> Path {
+    let name = key.to_string();
+    prefix
+        .clone()
+        .join(FORMAT_PREFIX)
+        .join(&name[..2])
+        .join(name.as_str())
 }
 
 fn complain(complaint: &Complaint, what: &'static str, reason: &str) {

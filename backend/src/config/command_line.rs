@@ -1,5 +1,5 @@
 //! The command line of both programs, and their exit status. The environment configures them, so
-//! the command line only asks for help or the version.
+//! the command line only asks for help or the version, or names a command of a tool.
 
 use std::error::Error;
 use std::fmt::{Display, Write as _};
@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use crate::config::build::VERSION;
 use crate::config::{Problem, Variable};
 
-/// As `EX_USAGE` of sysexits(3): a restart does not help.
-const BAD_CONFIGURATION: u8 = 64;
+/// The exit status of a wrong command line or environment, as `EX_USAGE` of sysexits(3): a restart
+/// does not help.
+pub const BAD_USAGE: u8 = 64;
 
 /// One program.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,17 @@ pub struct Program {
     pub variables: &'static [Variable],
     /// A variable that names a file, and what such a file may hold.
     pub example: Option<(&'static str, &'static str)>,
+    /// What it does instead of serving, if its first argument says so.
+    pub commands: &'static [Command],
+}
+
+/// What a program does instead of serving.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// The argument that asks for it.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub about: &'static str,
 }
 
 impl Program {
@@ -56,20 +68,40 @@ impl Program {
             Some("--help" | "-h") => Some(say(&self.help())),
             Some("--version" | "-V") => Some(say(&format!("{} {VERSION}\n", self.name))),
             Some(_) => {
+                let names: String = self
+                    .commands
+                    .iter()
+                    .map(|command| format!("{}, ", command.name))
+                    .collect();
                 complain(format_args!(
-                    "{} takes no arguments but --help and --version",
+                    "{} takes no arguments but {names}--help and --version",
                     self.name
                 ));
-                Some(ExitCode::from(BAD_CONFIGURATION))
+                Some(ExitCode::from(BAD_USAGE))
             }
         }
     }
 
-    fn help(&self) -> String {
-        let mut help = format!(
-            "{}\n\nIt takes no arguments. Environment variables, with their defaults:\n",
-            self.about
+    fn usage(&self) -> String {
+        if self.commands.is_empty() {
+            return "It takes no arguments.".to_owned();
+        }
+        let mut usage =
+            "Without an argument it serves. It is a tool with one of these:\n\n".to_owned();
+        for Command { name, about } in self.commands {
+            _ = writeln!(usage, "  {name:<8}{about}");
+        }
+        _ = write!(
+            usage,
+            "\n`{} <COMMAND> --help` names a command's options.",
+            self.name
         );
+        usage
+    }
+
+    fn help(&self) -> String {
+        let mut help = format!("{}\n\n{}", self.about, self.usage());
+        help.push_str(" Environment variables, with their defaults:\n");
         let mut heading = "";
         for variable in self.variables {
             let Variable {
@@ -96,11 +128,11 @@ impl Program {
 }
 
 /// Reports every problem of the environment.
-fn refuse(problems: &[Problem]) -> ExitCode {
+pub fn refuse(problems: &[Problem]) -> ExitCode {
     for problem in problems {
         complain(problem);
     }
-    ExitCode::from(BAD_CONFIGURATION)
+    ExitCode::from(BAD_USAGE)
 }
 
 /// An error with those of its causes that it does not name itself.
@@ -116,7 +148,7 @@ fn in_full(error: &dyn Error) -> String {
 }
 
 /// Writes to standard output, which may be a full disk or a pipe whose reader is gone.
-fn say(text: &str) -> ExitCode {
+pub fn say(text: &str) -> ExitCode {
     let mut output = std::io::stdout();
     match output
         .write_all(text.as_bytes())
@@ -131,6 +163,6 @@ fn say(text: &str) -> ExitCode {
 }
 
 /// Writes to standard error. If that fails, the exit status still tells the operator.
-fn complain(of: impl Display) {
+pub fn complain(of: impl Display) {
     _ = writeln!(std::io::stderr(), "{of}");
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 
-use super::variables::Variable;
+use super::variables::{S3_BUCKET, STORE, Variable};
 
 /// One variable with an impossible value. The value itself stays out: it may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,17 @@ pub(crate) fn configured<T>(
 pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     let text = |bytes: OsString| bytes.to_string_lossy().into_owned();
     std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
+/// All variables of this process, but for those that name a store, if `store` does.
+pub(crate) fn environment_with_store(
+    store: Option<&str>,
+) -> impl Iterator<Item = (String, String)> {
+    let names_store = |name: &str| name == STORE.name || name == S3_BUCKET.name;
+    let named = store.map(|store| (STORE.name.to_owned(), store.to_owned()));
+    environment()
+        .filter(move |(name, _)| store.is_none() || !names_store(name))
+        .chain(named)
 }
 
 impl Reader<'_> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::reader::Reader;
+use super::reader::{Problem, Reader, configured, environment_with_store};
 use super::value;
 use super::variables as var;
 
@@ -64,6 +64,15 @@ pub enum StorePlace {
 }
 
 impl StorePlace {
+    /// As `STORE` names it.
+    pub fn url(&self) -> String {
+        match self {
+            Self::S3 { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
+            Self::Directory(path) => format!("file://{}", path.display()),
+            Self::Memory => "memory:".to_owned(),
+        }
+    }
+
     /// The kind in one word, for logs and the page.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -87,6 +96,12 @@ impl fmt::Debug for AwsSettings {
 }
 
 impl StoreConfig {
+    /// Reads the store's part of the process's environment, with this store in place of the one
+    /// that it names. `None`: neither names one.
+    pub fn named(store: Option<&str>) -> Result<Option<Self>, Vec<Problem>> {
+        configured(environment_with_store(store), Self::read)
+    }
+
     /// `Some(None)`: the operator set up no store.
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<Self>> {
         let bucket = reader.optional(&var::S3_BUCKET, bucket);

@@ -5,7 +5,7 @@
 //! others are paid for. Lenient in the rest: what names or counts is absent if it is unreadable.
 
 mod division;
-mod vector;
+pub(super) mod vector;
 mod wire;
 
 use std::sync::Arc;

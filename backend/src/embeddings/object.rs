@@ -18,8 +18,11 @@
 //! A vector that can be float16s is written as such. The checksum of format 2 covers what the
 //! float16s decode to, so that no gateway serves other bits than the one that wrote them.
 
+mod head;
+
 use sha2::{Digest, Sha256};
 
+pub use self::head::{Flaw, Format, Head};
 use super::entry::Entry;
 use super::key::Key;
 use super::vector::{Halves, Scale, Vector};
@@ -93,31 +96,22 @@ impl Entry {
     /// The key and the entry of an object, if it is whole.
     pub fn read_object(object: &[u8]) -> Option<(Key, Self)> {
         let (described, checksum_found) = object.split_last_chunk::<CHECKSUM_BYTES>()?;
-        let (magic, rest) = described.split_first_chunk::<4>()?;
-        let (key, rest) = rest.split_first_chunk::<32>()?;
-        let (created, rest) = rest.split_first_chunk::<8>()?;
-        let (tokens, rest) = rest.split_first_chunk::<4>()?;
-        let (dimensions, rest) = rest.split_first_chunk::<4>()?;
-        let (model_bytes, rest) = rest.split_first_chunk::<2>()?;
-        let (model, numbers) = rest.split_at_checked(u16::from_le_bytes(*model_bytes).into())?;
-
-        let (vector, decoded) = match *magic {
-            FLOATS => (read_floats(numbers)?, false),
-            HALVES => (read_halves(numbers)?, true),
-            _ => return None,
+        let (head, numbers) = Head::read(described)?;
+        let (vector, decoded) = match head.format {
+            Format::Floats => (read_floats(numbers)?, false),
+            Format::Halves => (read_halves(numbers)?, true),
         };
-        let whole = Some(vector.dimensions())
-            == usize::try_from(u32::from_le_bytes(*dimensions)).ok()
+        let whole = Some(vector.dimensions()) == usize::try_from(head.dimensions).ok()
             && vector.is_sound()
             && checksum(described, decoded.then_some(&vector)) == *checksum_found;
         whole.then_some(())?;
         let entry = Self {
-            model: std::str::from_utf8(model).ok()?.into(),
-            tokens: u32::from_le_bytes(*tokens),
-            created_ms: u64::from_le_bytes(*created),
+            model: head.model.into(),
+            tokens: head.tokens,
+            created_ms: head.created_ms,
             vector,
         };
-        Some((Key::from(*key), entry))
+        Some((head.key, entry))
     }
 }
 

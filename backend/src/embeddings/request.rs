@@ -138,6 +138,11 @@ enum Stop {
 
 const SHAPE: Stop = Stop::Foreign(Foreign::Shape);
 
+/// Reads the value of `input`, which is a part of `body`, alone.
+pub(super) fn parse_inputs(body: &Bytes, value: &RawValue, rules: &Rules) -> Option<Vec<Input>> {
+    inputs::parse(body, value, rules).ok()
+}
+
 /// Reads a request body.
 pub fn parse(body: &Bytes, rules: &Rules) -> Result<Parsed, Refused> {
     let text = std::str::from_utf8(body).map_err(|_| Refused::NotJson)?;

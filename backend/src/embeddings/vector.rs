@@ -9,6 +9,8 @@ mod grid;
 mod halves;
 mod shortened;
 
+use sha2::{Digest, Sha256};
+
 pub(super) use self::halves::{Halves, Scale};
 pub use self::shortened::Likeness;
 
@@ -118,6 +120,11 @@ pub fn is_sound(vector: &[u8]) -> bool {
     let mut soundness = Soundness::default();
     soundness.see(vector);
     soundness.holds()
+}
+
+/// A name of these little-endian `f32`s that no others have.
+pub fn floats_digest(vector: &[u8]) -> [u8; 32] {
+    Sha256::digest(vector).into()
 }
 
 /// What is known of numbers so far.

@@ -51,6 +51,7 @@ mod slow_readers;
 mod sockets;
 mod store;
 mod support;
+mod tool;
 mod traces;
 mod trust;
 mod upstream_answers;

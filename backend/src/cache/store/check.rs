@@ -21,7 +21,7 @@ use crate::embeddings::clock::unix_ms;
 use crate::telemetry::{StoreRight, StoreRights};
 
 /// In front of the objects that a check writes, reads and deletes.
-const PROBE_PREFIX: &str = "probe";
+pub(super) const PROBE_PREFIX: &str = "probe";
 
 /// Gateways share a few names, so that a key that may not delete leaves a few objects behind.
 const PROBES: u64 = 16;

@@ -44,7 +44,7 @@ pub(super) fn reason(error: &object_store::Error) -> String {
 }
 
 /// The `Code` of S3's error document.
-fn code(error: &object_store::Error) -> Option<String> {
+pub(super) fn code(error: &object_store::Error) -> Option<String> {
     let text = error.to_string();
     let (code, _) = text.split_once("<Code>")?.1.split_once("</Code>")?;
     let is_code = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());

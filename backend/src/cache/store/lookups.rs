@@ -104,9 +104,7 @@ impl Store {
     ) -> (StoreResult, Option<Entry>) {
         match Entry::from_object(key, object) {
             Ok(mut entry) => {
-                // No vector was asked for after it was written: its gateway's clock was ahead.
-                let latest = written_ms + millis(WRITTEN_PRECISION);
-                entry.created_ms = entry.created_ms.min(latest);
+                date_by_writing(&mut entry, written_ms);
                 self.count_object(StoreOperation::Get, object.len(), &entry);
                 (StoreResult::Ok, Some(entry))
             }
@@ -128,6 +126,12 @@ impl Store {
             }
         }
     }
+}
+
+/// No vector was asked for after it was written: its gateway's clock was ahead.
+pub(super) fn date_by_writing(entry: &mut Entry, written_ms: u64) {
+    let latest = written_ms + millis(WRITTEN_PRECISION);
+    entry.created_ms = entry.created_ms.min(latest);
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::cache::clock::millis;
 use crate::http::tags::Tag;
 
 /// The prefix of every marker of a purge.
-const MARKER_PREFIX: &str = "purge";
+pub(super) const MARKER_PREFIX: &str = "purge";
 
 /// For writing or deleting one marker.
 const MARKER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -108,7 +108,7 @@ impl Store {
 }
 
 /// `…/<kind>/<name>/<Unix milliseconds>`, each part percent-encoded.
-fn marker(object: &ObjectMeta) -> Option<Marker> {
+pub(super) fn marker(object: &ObjectMeta) -> Option<Marker> {
     let parts: Vec<_> = object.location.parts().collect();
     let [.., kind, name, time] = parts.as_slice() else {
         return None;

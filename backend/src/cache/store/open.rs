@@ -29,6 +29,8 @@ const DEFAULT_REGION: &str = "us-east-1";
 pub enum Unopenable {
     #[error("the directory cannot be made: {0}")]
     Directory(#[from] std::io::Error),
+    #[error("the directory cannot be read: {0}")]
+    Absent(std::io::Error),
     #[error(transparent)]
     Client(#[from] object_store::Error),
 }
@@ -40,32 +42,8 @@ impl Store {
         clock: &Arc<Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Unopenable> {
-        let (objects, prefix): (Box<dyn ObjectStore>, _) = match &configured.place {
-            StorePlace::Memory => (Box::new(InMemory::new()), Path::default()),
-            StorePlace::Directory(path) => {
-                std::fs::create_dir_all(path)?;
-                (
-                    // Folders that a check has left empty go too.
-                    Box::new(LocalFileSystem::new_with_prefix(path)?.with_automatic_cleanup(true)),
-                    Path::default(),
-                )
-            }
-            StorePlace::S3 {
-                bucket,
-                prefix,
-                endpoint,
-                settings,
-            } => (
-                Box::new(s3(
-                    bucket,
-                    endpoint.as_deref(),
-                    settings,
-                    Arc::clone(clock),
-                )?),
-                Path::from(prefix.as_str()),
-            ),
-        };
-        let lists_in_order = !matches!(configured.place, StorePlace::Directory(_));
+        let (objects, prefix) = objects(&configured.place, clock, retries())?;
+        let lists_in_order = lists_in_order(&configured.place);
         let tells_time = matches!(configured.place, StorePlace::S3 { .. });
         let (timeout, connections) = (configured.timeout, configured.connections);
         Ok(Self {
@@ -101,18 +79,52 @@ impl Store {
     }
 }
 
+/// The client of a place, and what stands in front of all names there.
+pub(super) fn objects(
+    place: &StorePlace,
+    clock: &Arc<Clock>,
+    retries: RetryConfig,
+) -> Result<(Box<dyn ObjectStore>, Path), Unopenable> {
+    Ok(match place {
+        StorePlace::Memory => (Box::new(InMemory::new()), Path::default()),
+        StorePlace::Directory(path) => {
+            std::fs::create_dir_all(path)?;
+            // Folders that a check has left empty go too.
+            let files = LocalFileSystem::new_with_prefix(path)?.with_automatic_cleanup(true);
+            (Box::new(files), Path::default())
+        }
+        StorePlace::S3 {
+            bucket,
+            prefix,
+            endpoint,
+            settings,
+        } => {
+            let clock = Arc::clone(clock);
+            let connector = Connector { clock };
+            let client = s3(bucket, endpoint.as_deref(), settings, connector, retries)?;
+            (Box::new(client), Path::from(prefix.as_str()))
+        }
+    })
+}
+
+/// Whether listings are in the order of the names.
+pub(super) fn lists_in_order(place: &StorePlace) -> bool {
+    !matches!(place, StorePlace::Directory(_))
+}
+
 fn s3(
     bucket: &str,
     endpoint: Option<&str>,
     settings: &AwsSettings,
-    clock: Arc<Clock>,
+    connector: Connector,
+    retries: RetryConfig,
 ) -> Result<object_store::aws::AmazonS3, Unopenable> {
     let mut builder = AmazonS3Builder::new()
         .with_region(DEFAULT_REGION)
-        .with_http_connector(Connector { clock })
+        .with_http_connector(connector)
         // Not every S3 server deletes many objects at once.
         .with_disable_bulk_delete(true)
-        .with_retry(retries());
+        .with_retry(retries);
     for (name, value) in &settings.0 {
         let known: Result<AmazonS3ConfigKey, _> = name.to_ascii_lowercase().parse();
         match known {

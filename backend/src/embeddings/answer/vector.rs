@@ -1,7 +1,7 @@
 //! A vector as upstreams write it: base64, or a list of numbers.
 
 /// Little-endian `f32`s out of the JSON value `raw`.
-pub(super) fn decode(raw: &str) -> Option<Vec<u8>> {
+pub(in crate::embeddings) fn decode(raw: &str) -> Option<Vec<u8>> {
     if raw.starts_with('[') {
         return decode_list(raw);
     }

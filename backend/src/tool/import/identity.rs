@@ -1,0 +1,33 @@
+//! What stands for the upstreams of a model in its keys, as the server has it.
+
+use std::sync::Arc;
+
+use crate::config::{UpstreamSet, UpstreamsConfig, UpstreamsFile};
+use crate::http::process::read_file;
+use crate::tool::failure::{Failure, Outcome};
+use crate::upstream::Upstreams;
+
+/// The identity of the upstreams that give vectors of this model.
+pub(super) fn of(config: &UpstreamsConfig, model: &str) -> Outcome<Arc<str>> {
+    let set = match config {
+        UpstreamsConfig::One(upstream) => UpstreamSet::of_one((**upstream).clone()),
+        UpstreamsConfig::File(file) => read(file)?,
+    };
+    let upstreams = Upstreams::new(set);
+    let upstreams = upstreams.map_err(|error| Failure::broken(error.to_string()))?;
+    Ok(upstreams.group(model).identity())
+}
+
+fn read(file: &UpstreamsFile) -> Outcome<UpstreamSet> {
+    let path = &file.path;
+    let text = read_file(path).map_err(|error| Failure::of_file(path, &error))?;
+    let text = String::from_utf8(text);
+    let text = text.map_err(|_| Failure::broken(format!("{}: is not UTF-8", path.display())))?;
+    let set = file.parse(&text, &|path| read_file(path));
+    set.map_err(|problem| Failure::broken(format!("{}: {problem}", path.display())))
+}
+
+/// An identity to be shown: a base URL's query may hold a key.
+pub(super) fn shown(identity: &str) -> &str {
+    identity.split(['?', '\0']).next().unwrap_or_default()
+}
