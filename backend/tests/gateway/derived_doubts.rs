@@ -214,7 +214,7 @@ async fn a_caller_that_the_upstream_refuses_keeps_no_other_from_the_self_test() 
     let (upstream, gateway) = derives(Setup::new()).await;
     upstream.answers(|call: Call| {
         let body = embeddings_body_of(&call, matryoshka);
-        let is_right = call.headers["authorization"] != "Bearer sk-wrong";
+        let is_right = call.headers["authorization"] != "Bearer sk-that-is-refused";
         std::future::ready(match is_right {
             true => json_answer(StatusCode::OK, &body),
             false => json_answer(
@@ -226,7 +226,7 @@ async fn a_caller_that_the_upstream_refuses_keeps_no_other_from_the_self_test() 
     let mut wrong = post(&question(&json!("a"), 4));
     wrong
         .headers_mut()
-        .insert("authorization", "Bearer sk-wrong".parse().unwrap());
+        .insert("authorization", "Bearer sk-that-is-refused".parse().unwrap());
     assert_eq!(gateway.send(wrong).await.status, StatusCode::UNAUTHORIZED);
     let answer = gateway.embed(question(&json!("a"), 4)).await;
     assert_eq!(answer.header("cache-status"), DERIVED);
