@@ -224,9 +224,10 @@ async fn a_caller_that_the_upstream_refuses_keeps_no_other_from_the_self_test() 
         })
     });
     let mut wrong = post(&question(&json!("a"), 4));
-    wrong
-        .headers_mut()
-        .insert("authorization", "Bearer sk-that-is-refused".parse().unwrap());
+    wrong.headers_mut().insert(
+        "authorization",
+        "Bearer sk-that-is-refused".parse().unwrap(),
+    );
     assert_eq!(gateway.send(wrong).await.status, StatusCode::UNAUTHORIZED);
     let answer = gateway.embed(question(&json!("a"), 4)).await;
     assert_eq!(answer.header("cache-status"), DERIVED);
