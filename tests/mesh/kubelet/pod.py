@@ -143,8 +143,9 @@ class PodLife(threading.Thread):
             self._api.patch(path, {"metadata": {"uid": metadata["uid"]}, "status": status}, STRATEGIC_PATCH)
             self._reported = status
         except ApiError as error:
-            # 409: another Pod has the name already. 404: the Pod is deleted already.
-            if error.status not in (404, 409):
+            # 409, or 422 for its uid: another Pod has the name already. 404: the Pod is deleted already.
+            is_replaced = error.status == 409 or (error.status == 422 and "metadata.uid" in str(error))
+            if not is_replaced and error.status != 404:
                 raise
 
     def _wait_for_deletion(self) -> None:
