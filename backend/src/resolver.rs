@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 use self::batching::{BatchKey, Member};
 use self::coalescing::{Claims, CoalescedResult};
 use self::families::Families;
-use self::fault::Fault;
+use self::fault::CallFault;
 use self::fetch::CALLS_AT_ONCE;
 use self::lookup::PartialResult;
 pub use self::lookup::{CallNotes, EmbeddingLookup, Resolved};
@@ -61,7 +61,7 @@ pub struct Resolver {
     tracker: TaskTracker,
     in_flight: Arc<InFlight<CoalescedResult>>,
     /// Calls under way that prove a credential's acceptance for a model.
-    proofs: Arc<InFlight<Result<(), Fault>>>,
+    proofs: Arc<InFlight<Result<(), CallFault>>>,
     families: Families,
     /// Calls that wait for the misses of further requests.
     batches: Batches<BatchKey, Member>,

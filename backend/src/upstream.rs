@@ -21,7 +21,7 @@ mod trust;
 mod upstreams;
 
 pub use self::batch::Batches;
-pub use self::call::Question;
+pub use self::call::CallContent;
 pub use self::call_limits::Size;
 pub use self::choose::Chosen;
 pub use self::client::{Client, ClientError};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use embedding_gateway::embeddings::answer::{self, Answer, Question};
+use embedding_gateway::embeddings::answer::{self, Answer, ExpectedAnswer};
 use embedding_gateway::embeddings::entry::Entry;
 use embedding_gateway::embeddings::request::{Encoding, Input, InputKind};
 use embedding_gateway::embeddings::response::{Pieces, write_answer};
@@ -39,8 +39,8 @@ fn input(place: u8) -> Input {
     }
 }
 
-fn question(inputs: &[Input], dimensions: Option<u32>) -> Question<'_> {
-    Question {
+fn question(inputs: &[Input], dimensions: Option<u32>) -> ExpectedAnswer<'_> {
+    ExpectedAnswer {
         inputs,
         model: "asked",
         dimensions,

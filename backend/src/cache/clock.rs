@@ -33,7 +33,7 @@ pub struct Clock {
 
 /// A time that the store told, and when: between these two moments.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard {
+pub struct ToldTime {
     /// When the request for it was sent.
     pub sent: Instant,
     /// When the answer was there.
@@ -100,7 +100,7 @@ impl Clock {
 
     /// Takes note of the store's time. An answer that took long leaves open when it was told, and
     /// is no measure.
-    pub fn hear(&self, heard: Heard) {
+    pub fn hear(&self, heard: ToldTime) {
         if heard.received.duration_since(heard.sent) > TOLERANCE {
             return;
         }
@@ -156,7 +156,7 @@ mod tests {
 
     fn hear(clock: &Clock, time_ms: u64) {
         let moment = Instant::now();
-        clock.hear(Heard {
+        clock.hear(ToldTime {
             sent: moment,
             received: moment,
             time_ms,
@@ -192,7 +192,7 @@ mod tests {
         let clock = Clock::starting_at(NOW);
         let sent = Instant::now();
         tokio::time::advance(9 * SECOND).await;
-        clock.hear(Heard {
+        clock.hear(ToldTime {
             sent,
             received: Instant::now(),
             time_ms: NOW - 3_600_000,

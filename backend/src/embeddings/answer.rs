@@ -18,7 +18,7 @@ use super::vector::{Vector, is_sound};
 
 /// What the call asked for, as far as the answer must fit it.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct ExpectedAnswer<'a> {
     /// The inputs that were sent, in order.
     pub inputs: &'a [Input],
     /// The model of the call: the answer's own name for it counts more, if the upstream sends one.
@@ -72,7 +72,7 @@ pub enum Unsound {
 }
 
 /// Judges the body of a 200.
-pub fn check(body: &[u8], question: &Question<'_>) -> Result<Answer, Unsound> {
+pub fn check(body: &[u8], question: &ExpectedAnswer<'_>) -> Result<Answer, Unsound> {
     let readable = wire::readable(body);
     let answer = WireAnswer::parse(&readable).ok_or(Unsound::Unreadable)?;
     let (vectors, fault) = place(&answer.data, question)?;
@@ -104,7 +104,7 @@ pub fn check(body: &[u8], question: &Question<'_>) -> Result<Answer, Unsound> {
 type Placed = (Vec<Option<Vector>>, Option<Unsound>);
 
 /// Puts each vector where its index says.
-fn place(items: &[WireItem<'_>], question: &Question<'_>) -> Result<Placed, Unsound> {
+fn place(items: &[WireItem<'_>], question: &ExpectedAnswer<'_>) -> Result<Placed, Unsound> {
     let places = places(items, question.inputs.len())?;
     let mut length = question.dimensions.map(|n| n as usize);
     let mut vectors: Vec<Option<Vector>> = vec![None; items.len()];

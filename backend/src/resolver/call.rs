@@ -14,7 +14,7 @@ use super::division::placed;
 use super::outcome::{Call, CallResult, Called, Checked};
 use super::paced::{Asked, Replied};
 use super::{EmbeddingLookup, Resolver};
-use crate::embeddings::answer::{self, Question};
+use crate::embeddings::answer::{self, ExpectedAnswer};
 use crate::embeddings::request::Input;
 use crate::http::error::Error;
 use crate::telemetry::{Span, semantics};
@@ -99,8 +99,8 @@ impl Resolver {
         }
     }
 
-    fn question<'a>(&self, lookup: &'a EmbeddingLookup, inputs: &'a [Input]) -> Question<'a> {
-        Question {
+    fn question<'a>(&self, lookup: &'a EmbeddingLookup, inputs: &'a [Input]) -> ExpectedAnswer<'a> {
+        ExpectedAnswer {
             inputs,
             model: &lookup.request.model,
             dimensions: lookup.request.dimensions,
@@ -114,7 +114,7 @@ impl Resolver {
         lookup: &EmbeddingLookup,
         replied: Replied<'_>,
         room: AnswerRoom,
-        question: &Question<'_>,
+        question: &ExpectedAnswer<'_>,
     ) -> Result<Checked, Error> {
         let Replied {
             member,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
-use super::fault::Fault;
+use super::fault::CallFault;
 use super::fetch::FetchResult;
 use super::lookup::PartialResult;
 use super::{EmbeddingLookup, Resolver};
@@ -15,7 +15,7 @@ use crate::http::error::Error;
 use crate::telemetry::{Outcome, semantics};
 
 /// The outcome of an input in flight.
-pub(super) type CoalescedResult = Result<(Arc<Entry>, Outcome), Fault>;
+pub(super) type CoalescedResult = Result<(Arc<Entry>, Outcome), CallFault>;
 
 /// One input that this request fetches, and its lead over waiters, if it shares the input.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl LeaderInput {
             .push((self.place, Arc::clone(entry), source));
     }
 
-    pub(super) fn fail(self, fault: &Fault) {
+    pub(super) fn fail(self, fault: &CallFault) {
         if let Some(leader) = self.leader {
             leader.complete(Err(fault.clone()));
         }

@@ -8,13 +8,13 @@ use crate::http::error::Error;
 
 /// The failure of a call, for its waiters.
 #[derive(Clone, Debug)]
-pub(super) struct Fault {
+pub(super) struct CallFault {
     pub(super) error: Error,
     caller: Option<CredentialId>,
     payer: CredentialId,
 }
 
-impl Fault {
+impl CallFault {
     /// The failure of a call for `caller`.
     pub(super) fn new(error: Error, caller: &Caller) -> Self {
         let (caller, payer) = (caller.identity(), caller.payer);

@@ -16,7 +16,7 @@ use super::outcome::Call;
 use super::{EmbeddingLookup, Resolver};
 use crate::embeddings::response;
 use crate::http::error::Error;
-use crate::upstream::{AnswerRoom, Going, Member, Question, Size, Turn};
+use crate::upstream::{AnswerRoom, CallContent, Going, Member, Size, Turn};
 
 /// What a call asks.
 pub(super) struct Asked<'a, 'c> {
@@ -62,7 +62,7 @@ impl Resolver {
     ) -> Result<Replied<'a>, Error> {
         let lookup = asked.lookup;
         let turn = turn(asked, member, wait);
-        let question = Question {
+        let question = CallContent {
             model: turn.model,
             encoding: lookup.request.encoding,
             body: |encoding| {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::coalescing::LeaderInput;
-use super::fault::Fault;
+use super::fault::CallFault;
 use super::lookup::PartialResult;
 use super::outcome::Called;
 use super::paced::turn_deadline;
@@ -113,7 +113,7 @@ impl Resolver {
         &self,
         lookup: &EmbeddingLookup,
         round: usize,
-    ) -> Option<Claim<Result<(), Fault>>> {
+    ) -> Option<Claim<Result<(), CallFault>>> {
         let claim = || {
             let payer = lookup.caller.payer;
             self.proofs.claim(proof_key(lookup), payer, true)
@@ -154,7 +154,7 @@ impl Resolver {
         self: &Arc<Self>,
         lookup: &mut EmbeddingLookup,
         found: &mut PartialResult,
-        leader: Option<Leader<Result<(), Fault>>>,
+        leader: Option<Leader<Result<(), CallFault>>>,
     ) -> Result<Proof, Error> {
         let place = smallest(lookup);
         let (resolver, asked) = (Arc::clone(self), lookup.clone());
@@ -162,7 +162,7 @@ impl Resolver {
             let (_, waited, called) = resolver.call_for(&asked, place).await;
             let told = match &called {
                 Ok(_) => Ok(()),
-                Err(error) => Err(Fault::new(error.clone(), &asked.caller)),
+                Err(error) => Err(CallFault::new(error.clone(), &asked.caller)),
             };
             if let Some(leader) = leader {
                 leader.complete(told);

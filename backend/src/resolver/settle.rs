@@ -6,7 +6,7 @@ use std::sync::Arc;
 use opentelemetry::trace::SpanKind;
 
 use super::coalescing::LeaderInput;
-use super::fault::Fault;
+use super::fault::CallFault;
 use super::fetch::FetchResult;
 use super::outcome::Called;
 use super::{EmbeddingLookup, Resolver, Work};
@@ -40,7 +40,7 @@ impl Resolver {
         match called.and_then(|called| self.fits(&lookup, called)) {
             Ok(called) => self.settle(&lookup, claimed, called, fetched),
             Err(error) => {
-                let fault = Fault::new(error, &lookup.caller);
+                let fault = CallFault::new(error, &lookup.caller);
                 claimed.into_iter().for_each(|input| input.fail(&fault));
                 fetched.failure.get_or_insert(fault.error);
             }
@@ -100,7 +100,7 @@ impl Resolver {
         fetched.call.scope = called.scope.or_else(|| fetched.call.scope.take());
         let fault = called.answer.fault.map(|unsound| {
             let error = Error::Unsound(Arc::new(unsound));
-            Fault::new(error, &lookup.caller)
+            CallFault::new(error, &lookup.caller)
         });
         let settlement = Settlement::new(self, lookup, agrees);
         let stored = called.stored.into_iter().chain(repeat(None));

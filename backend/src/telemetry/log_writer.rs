@@ -32,10 +32,10 @@ pub fn lost() -> u64 {
 
 /// The buffer's input.
 #[derive(Clone, Debug, Default)]
-pub struct LogWriter(Arc<Shared>);
+pub struct LogWriter(Arc<WriterState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct WriterState {
     state: Mutex<Lines>,
     changed: Condvar,
 }
@@ -68,7 +68,7 @@ impl LogWriter {
     }
 }
 
-impl Shared {
+impl WriterState {
     fn state(&self) -> MutexGuard<'_, Lines> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,7 +133,7 @@ impl<'a> MakeWriter<'a> for LogWriter {
 
 /// Takes one line from `tracing-subscriber`, in one write.
 #[derive(Debug)]
-pub struct LineSink<'a>(&'a Shared);
+pub struct LineSink<'a>(&'a WriterState);
 
 impl Write for LineSink<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {

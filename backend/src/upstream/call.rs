@@ -29,7 +29,7 @@ const EMBEDDINGS: &str = "/embeddings";
 
 /// What an embeddings call asks.
 #[expect(missing_debug_implementations, reason = "a function has none")]
-pub struct Question<'a, W> {
+pub struct CallContent<'a, W> {
     /// What the upstream calls the model.
     pub model: &'a Arc<str>,
     /// The `encoding_format` that the client asks for.
@@ -47,10 +47,10 @@ impl Client {
         &self,
         query: Option<&str>,
         credential: &HeaderMap,
-        question: &Question<'_, W>,
+        question: &CallContent<'_, W>,
         room: &AnswerRoom,
     ) -> Result<(HeaderMap, Bytes), Error> {
-        let Question {
+        let CallContent {
             model,
             encoding: asked,
             body,

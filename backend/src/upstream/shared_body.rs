@@ -18,11 +18,11 @@ const KEPT: usize = 64 << 10;
 /// A body that two attempts share.
 #[derive(Clone)]
 pub(super) struct SharedBody {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<SharedState>>,
     silence: Silence,
 }
 
-struct Shared {
+struct SharedState {
     body: Body,
     /// What the first attempt took, and the second takes first.
     taken: VecDeque<Bytes>,
@@ -35,7 +35,7 @@ struct Shared {
 impl SharedBody {
     pub(super) fn new(body: Body, silence: &Silence) -> Self {
         Self {
-            shared: Arc::new(Mutex::new(Shared {
+            shared: Arc::new(Mutex::new(SharedState {
                 body,
                 taken: VecDeque::new(),
                 is_kept: true,
@@ -58,12 +58,12 @@ impl SharedBody {
         self.shared().failure.clone()
     }
 
-    fn shared(&self) -> MutexGuard<'_, Shared> {
+    fn shared(&self) -> MutexGuard<'_, SharedState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shared {
+impl SharedState {
     /// The next piece that the first attempt took already.
     fn again(&mut self) -> Option<Bytes> {
         self.is_again.then(|| self.taken.pop_front()).flatten()

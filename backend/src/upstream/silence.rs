@@ -22,7 +22,7 @@ pub(super) struct Silence {
 
 /// An answer under way, which breaks off when it is silent for too long.
 #[derive(Debug)]
-pub(super) struct Heard<B> {
+pub(super) struct WatchedBody<B> {
     body: B,
     silence: Silence,
     timer: Option<Pin<Box<Sleep>>>,
@@ -70,9 +70,9 @@ impl Silence {
     }
 
     /// Watches an answer.
-    pub(super) fn heard<B>(&self, body: B) -> Heard<B> {
+    pub(super) fn heard<B>(&self, body: B) -> WatchedBody<B> {
         self.note();
-        Heard {
+        WatchedBody {
             body,
             silence: self.clone(),
             timer: None,
@@ -81,7 +81,7 @@ impl Silence {
     }
 }
 
-impl<B> Heard<B> {
+impl<B> WatchedBody<B> {
     /// Ready when nothing came for too long.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -101,7 +101,7 @@ impl<B> Heard<B> {
     }
 }
 
-impl<B: Body<Data = Bytes, Error: Into<axum::BoxError>> + Unpin> Body for Heard<B> {
+impl<B: Body<Data = Bytes, Error: Into<axum::BoxError>> + Unpin> Body for WatchedBody<B> {
     type Data = Bytes;
     type Error = axum::Error;
 

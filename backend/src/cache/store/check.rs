@@ -16,7 +16,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::time::{sleep, timeout};
 
 use super::Store;
-use super::fault::{Fault, reason};
+use super::fault::{StoreFault, reason};
 use crate::embeddings::clock::unix_ms;
 use crate::telemetry::{StoreRight, StoreRights};
 
@@ -126,7 +126,7 @@ async fn or_absent<T>(
     tried: impl Future<Output = object_store::Result<T>>,
 ) -> object_store::Result<()> {
     match tried.await {
-        Err(error) if Fault::of(&error) != Fault::Absent => Err(error),
+        Err(error) if StoreFault::of(&error) != StoreFault::Absent => Err(error),
         _ => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ use object_store::client::{
 };
 use tokio::time::Instant;
 
-use crate::cache::clock::{Clock, Heard, millis};
+use crate::cache::clock::{Clock, ToldTime, millis};
 use crate::http::client::http_client;
 
 /// `Date` tells whole seconds.
@@ -25,7 +25,7 @@ pub(super) struct Connector {
 }
 
 #[derive(Debug)]
-struct Service {
+struct DatedService {
     client: reqwest::Client,
     clock: Arc<Clock>,
 }
@@ -39,17 +39,17 @@ impl HttpConnector for Connector {
                 source: Box::new(error),
             })?;
         let clock = Arc::clone(&self.clock);
-        Ok(HttpClient::new(Service { client, clock }))
+        Ok(HttpClient::new(DatedService { client, clock }))
     }
 }
 
 #[async_trait]
-impl HttpService for Service {
+impl HttpService for DatedService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let sent = Instant::now();
         let answer = self.client.call(request).await?;
         if let Some(time_ms) = told(&answer) {
-            self.clock.hear(Heard {
+            self.clock.hear(ToldTime {
                 sent,
                 received: Instant::now(),
                 time_ms,

@@ -5,7 +5,7 @@ const MAX_REASON_CHARS: usize = 256;
 
 /// What a failed look-up says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum StoreFault {
     /// There is no such object.
     Absent,
     /// The key may not read it. S3 says so of absent objects too, to keys that may not list.
@@ -14,7 +14,7 @@ pub(super) enum Fault {
     Failed,
 }
 
-impl Fault {
+impl StoreFault {
     pub(super) fn of(error: &object_store::Error) -> Self {
         let code = code(error);
         match error {
@@ -78,16 +78,16 @@ mod tests {
     #[test]
     fn an_absent_object_is_told_from_an_absent_bucket_and_from_a_refused_key() {
         for (error, fault) in [
-            (not_found(""), Fault::Absent),
-            (not_found(&s3("NoSuchKey")), Fault::Absent),
-            (not_found(&s3("NoSuchBucket")), Fault::Failed),
-            (denied(""), Fault::Denied),
-            (denied(&s3("AccessDenied")), Fault::Denied),
-            (denied(&s3("SignatureDoesNotMatch")), Fault::Failed),
-            (denied(&s3("InvalidAccessKeyId")), Fault::Failed),
-            (denied(&s3("RequestTimeTooSkewed")), Fault::Failed),
+            (not_found(""), StoreFault::Absent),
+            (not_found(&s3("NoSuchKey")), StoreFault::Absent),
+            (not_found(&s3("NoSuchBucket")), StoreFault::Failed),
+            (denied(""), StoreFault::Denied),
+            (denied(&s3("AccessDenied")), StoreFault::Denied),
+            (denied(&s3("SignatureDoesNotMatch")), StoreFault::Failed),
+            (denied(&s3("InvalidAccessKeyId")), StoreFault::Failed),
+            (denied(&s3("RequestTimeTooSkewed")), StoreFault::Failed),
         ] {
-            assert_eq!(Fault::of(&error), fault, "{error}");
+            assert_eq!(StoreFault::of(&error), fault, "{error}");
         }
     }
 

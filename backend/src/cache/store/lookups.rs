@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use object_store::ObjectStoreExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::fault::{Fault, reason};
+use super::fault::{StoreFault, reason};
 use super::{Store, complain};
 use crate::cache::clock::millis;
 use crate::embeddings::entry::Entry;
@@ -116,11 +116,11 @@ impl Store {
     }
 
     pub(super) fn failed(&self, error: &object_store::Error) -> StoreResult {
-        match Fault::of(error) {
-            Fault::Absent => StoreResult::Absent,
+        match StoreFault::of(error) {
+            StoreFault::Absent => StoreResult::Absent,
             // A key that may not list is refused what does not exist.
-            Fault::Denied if self.rights.may_read() => StoreResult::Absent,
-            Fault::Denied | Fault::Failed => {
+            StoreFault::Denied if self.rights.may_read() => StoreResult::Absent,
+            StoreFault::Denied | StoreFault::Failed => {
                 complain(&self.failed_reads, "reads", &reason(error));
                 StoreResult::Failed
             }

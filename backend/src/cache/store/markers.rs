@@ -9,7 +9,7 @@ use percent_encoding::percent_decode;
 use tokio::time::timeout;
 
 use super::Store;
-use super::fault::Fault;
+use super::fault::StoreFault;
 use crate::cache::clock::millis;
 use crate::http::tags::Tag;
 
@@ -73,7 +73,7 @@ impl Store {
     /// Deletes a marker, if it is still there.
     pub async fn unmark(&self, marker: &Marker) -> Result<(), Unmarked> {
         match timeout(MARKER_TIMEOUT, self.objects.delete(&marker.path)).await? {
-            Err(error) if Fault::of(&error) != Fault::Absent => Err(error.into()),
+            Err(error) if StoreFault::of(&error) != StoreFault::Absent => Err(error.into()),
             _ => Ok(()),
         }
     }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::check::PATIENCE;
 use super::*;
 use crate::cache::Freshness;
-use crate::cache::clock::Heard;
+use crate::cache::clock::ToldTime;
 use crate::embeddings::clock::unix_ms;
 use crate::embeddings::vector::Vector;
 
@@ -51,7 +51,7 @@ async fn what_a_clock_that_was_ahead_has_dated_is_not_written() {
     let store = store(Some(&clock));
     let early = asked_for_at(clock.now_ms());
     let moment = Instant::now();
-    clock.hear(Heard {
+    clock.hear(ToldTime {
         sent: moment,
         received: moment,
         time_ms: NOW,

@@ -15,7 +15,7 @@ fn inputs(count: usize) -> Vec<Input> {
 }
 
 fn judge_bytes(body: &[u8], inputs: &[Input], dimensions: Option<u32>) -> Result<Answer, Unsound> {
-    let question = Question {
+    let question = ExpectedAnswer {
         inputs,
         model: "asked",
         dimensions,

@@ -16,7 +16,7 @@ use crate::embeddings::request::{EmbeddingRequest, Input, InputKind};
 use crate::embeddings::response;
 use crate::http::byte_budget::Reservation;
 use crate::resolver::Resolver;
-use crate::upstream::{AnswerRoom, Group, Member, Question, Trust};
+use crate::upstream::{AnswerRoom, CallContent, Group, Member, Trust};
 
 /// What the upstreams embed: short, and of several kinds.
 const TEXTS: [&str; 4] = [
@@ -191,7 +191,7 @@ impl<'a> Comparison<'a> {
     async fn ask(&self, member: &Member) -> Option<Answered> {
         let (request, inputs) = (&self.request, &self.request.inputs);
         let model = member.model(self.model);
-        let question = Question {
+        let question = CallContent {
             model,
             encoding: None,
             body: |encoding| Bytes::from(response::write_call(request, model, inputs, encoding)),
@@ -204,7 +204,7 @@ impl<'a> Comparison<'a> {
             .await
             .ok()?
             .ok()?;
-        let question = answer::Question {
+        let question = answer::ExpectedAnswer {
             inputs,
             model: self.model,
             dimensions: None,

@@ -8,7 +8,7 @@ use object_store::{BackoffConfig, RetryConfig};
 use tokio::time::timeout;
 
 use super::Failed;
-use crate::cache::store::fault::{Fault, code, reason};
+use crate::cache::store::fault::{StoreFault, code, reason};
 
 /// For one operation with all its attempts, and for one page of a list.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ pub(super) async fn present<T>(
 ) -> Result<Option<T>, Failed> {
     match answered(asked).await? {
         Ok(found) => Ok(Some(found)),
-        Err(error) if Fault::of(&error) == Fault::Absent => Ok(None),
+        Err(error) if StoreFault::of(&error) == StoreFault::Absent => Ok(None),
         Err(error) => Err(failed(&error)),
     }
 }
