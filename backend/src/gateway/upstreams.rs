@@ -22,10 +22,18 @@ const INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Unopenable {
-    #[error(transparent)]
+    #[error("{}", without_name(.0))]
     One(Unusable),
     #[error("UPSTREAMS_FILE: {path}: {reason}")]
     File { path: PathBuf, reason: Unreadable },
+}
+
+/// An upstream that variables describe has no name that an operator gave it.
+fn without_name(problem: &Unusable) -> String {
+    match problem {
+        Unusable::Client { error, .. } => error.to_string(),
+        Unusable::None => problem.to_string(),
+    }
 }
 
 /// The file is no description of upstreams.
