@@ -90,7 +90,6 @@ impl App {
     /// Opens the store, the upstream's client and the tracer, and starts the background work.
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let metrics = Arc::new(Metrics::new());
-        let tracer = config.tracing.as_ref().map(Tracer::start).transpose()?;
         let tracker = TaskTracker::new();
         let access = Arc::new(Access::new(&config.access)?);
         access.read_client_keys().await?;
@@ -124,7 +123,7 @@ impl App {
             purge_rule: config.cache.purge,
             cors: config.cors,
             metrics,
-            tracer,
+            tracer: config.tracing.as_ref().map(Tracer::start).transpose()?,
             tracker,
             draining: AtomicBool::new(false),
         }))
