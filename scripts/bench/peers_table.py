@@ -15,7 +15,7 @@ HEADING = f"""## Beside other gateways and caches
 
 Each program has one core to itself; wrk and the upstream, the offline stand-in, share the other. All answer the same requests with the same vectors of
 1,536 numbers, checked against the upstream's. *Hit* asks for one input again and again and must not reach the upstream, *miss* asks for another input each
-time. Medians of {ROUNDS} interleaved rounds of {SECONDS} s; CPU is that of the gateway for one request; memory is at most, under load.
+time. Medians of {ROUNDS} interleaved rounds of {SECONDS} s; CPU is that of the gateway for one request; memory is the most of all rounds, with what the misses before left in it.
 """
 TITLES = ("request", "connections", "gateway", "requests/s (spread)", "p50 µs", "p99 µs", "CPU µs", "memory MiB")
 # What each does besides, that costs it time or that a user would miss elsewhere.
