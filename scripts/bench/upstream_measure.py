@@ -19,7 +19,7 @@ from harness.standin import Standin
 from measuring import MEASURED_CORES, OTHER_CORES, ROUNDS, SECONDS, on_cores, rounds
 from upstream_loads import DIMENSIONS, MODEL, PATH, TEXT, TOKENS, ask_steadily, bulk_job, drain
 
-QUIET = "warn"
+QUIET = "info,embedding_gateway::request=off"
 JSON = {"content-type": "application/json"}
 # The gateway's key goes upstream for all callers, who share its pace and their calls.
 SHARED_KEY = {"OPENAI_API_KEY": "sk-gateway", "ALLOW_ANONYMOUS": "true"}
