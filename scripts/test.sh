@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Sets up what the tests need on a fresh machine and runs them.
 #
-# usage: [TEST_JOBS=3] [CHAOS_SECONDS=40] [MESH_KIT=FOLDER] scripts/test.sh [PART...]          (no part: all of them)
+# usage: [BUILD_PROFILE=laptop] [TEST_JOBS=3] [CHAOS_SECONDS=40] [MESH_KIT=FOLDER] scripts/test.sh [PART...]
+#                                                                                    (no part: all of them)
+#   BUILD_PROFILE  cargo's profile of the backend's programs: laptop, which is built soon, or release, which is what
+#               ships; a release of the product is tested so
 #   TEST_JOBS   parts at a time, 3 if not set: most of them wait as much as they compute; with 1, or one part, their
 #               output comes as it is written, else as they end
 #   CHAOS_SECONDS  how long parts of the chain fail at random; 40 if not set
@@ -11,7 +14,7 @@
 #   lint     rustfmt, clippy with warnings as errors (native and wasm), shellcheck, actionlint, cargo-deny
 #   unit     the Rust tests: unit, property, in-process, and the kept inputs of the fuzz targets
 #   wasm     the filter's release modules: the wasm one, under 200 KiB, and the native one, also under AddressSanitizer
-#   build    the backend's programs, as they are released
+#   build    the backend's programs
 #   filter   the filter on a real Envoy, every way of attachment, every row
 #   compat   the same in short on the other Envoys
 #   varnish  a .vtc for each promise of the VCL
@@ -39,6 +42,8 @@ readonly PARTS=(wasm unit build mesh filter varnish chain compat manifests obser
 # Not without being asked for.
 readonly NAMED=(node)
 readonly JOBS=${TEST_JOBS:-3}
+# The tests look for the programs in this profile's folder.
+export BUILD_PROFILE=${BUILD_PROFILE:-laptop}
 readonly MODULE="$ROOT/target/wasm32-wasip1/release/body_hash_filter.wasm"
 readonly MODULE_MAX_BYTES=$((200 * 1024))
 # The advisory database is a few megabytes; a network that drops packets keeps a fetch waiting.
@@ -60,10 +65,16 @@ once() {
   touch "$WORK/once-$1"
 }
 
-# As the images hold the programs: what only tests need of libraries does not get into them.
+# As scripts/run.sh builds them: one call builds each library once, but what ships has in it nothing that only tests need.
 build_backend() {
-  step cargo build --release --locked --package embedding-gateway --bins
-  step cargo build --release --locked --package openai-standin
+  local profile=(--locked --profile "$BUILD_PROFILE") gateway=(--package embedding-gateway --bins)
+  local standin=(--package openai-standin)
+  if [ "$BUILD_PROFILE" = laptop ]; then
+    step cargo build "${profile[@]}" "${gateway[@]}" "${standin[@]}"
+  else
+    step cargo build "${profile[@]}" "${gateway[@]}"
+    step cargo build "${profile[@]}" "${standin[@]}"
+  fi
 }
 build_module() { step cargo build --release --locked --target wasm32-wasip1; }
 build_native() { step cargo build --release --locked --package body-hash-filter-native; }
@@ -305,6 +316,7 @@ main() {
     case $part in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
     [[ $known == *" $part "* ]] || { echo "test.sh: no part is called '$part'; there are: ${PARTS[*]} ${NAMED[*]}" >&2; exit 2; }
   done
+  [[ $BUILD_PROFILE =~ ^(laptop|release)$ ]] || { echo "test.sh: BUILD_PROFILE: '$BUILD_PROFILE' is neither laptop nor release" >&2; exit 2; }
   [[ $JOBS =~ ^[1-9][0-9]?$ ]] || { echo "test.sh: TEST_JOBS: '$JOBS' is not a number of parts" >&2; exit 2; }
   WANTED=${*:-${PARTS[*]}}
   cd "$ROOT"

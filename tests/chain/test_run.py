@@ -9,7 +9,8 @@ import urllib.request
 
 import openai
 import pytest
-from harness.chain import PROFILE, RUN, environment, start_chain, stop_chain
+from harness import programs
+from harness.chain import RUN, environment, start_chain, stop_chain
 from harness.processes import cpu_seconds
 from harness.secrets import secret
 
@@ -54,9 +55,9 @@ def test_what_is_no_profile_is_a_clear_error():
 
 def test_each_step_says_how_long_it_took_and_cargo_what_it_builds(chain):
     steps = re.findall(r"^([a-z ,-]+) \.\.\.\n(?:.*\n)*?\1: done in \d+ s$", chain.output, re.MULTILINE)
-    apart = ["stand-in"] if PROFILE == "release" else []
+    apart = ["stand-in"] if programs.PROFILE == "release" else []
     assert steps == ["tools", "filter", "programs", *apart]
-    assert chain.output.count(f"Finished `{PROFILE}` profile") == 2 + len(apart)
+    assert chain.output.count(f"Finished `{programs.PROFILE}` profile") == 2 + len(apart)
 
 
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])

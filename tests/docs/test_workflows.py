@@ -56,4 +56,5 @@ def test_what_a_workflow_may_do_is_little_unless_a_job_says_more(path):
 def test_a_release_waits_for_the_tests():
     jobs = workflow("release.yaml")["jobs"]
     assert jobs["test"]["uses"] == "./.github/workflows/test.yaml"
+    assert jobs["test"]["with"] == {"profile": "release"}, "what ships is what is tested"
     assert "test" in jobs["image"]["needs"] and "image" in jobs["publish"]["needs"]

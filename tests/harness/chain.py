@@ -14,8 +14,6 @@ from .processes import Process
 from .waiting import eventually
 
 RUN = ROOT / "scripts/run.sh"
-# What ships. With the laptop's profile the tests of the chain start sooner.
-PROFILE = os.environ.get("BUILD_PROFILE", "release")
 # Builds that are up to date are checked within this time; a cold machine compiles them first.
 START_SECONDS = 1500
 # Longer than each of its parts is given.
@@ -81,7 +79,7 @@ def start_chain(run_dir: Path, **variables: str) -> Chain:
         [RUN],
         log,
         env=environment(
-            PORT=str(free_port()), RUN_DIR=str(run_dir), BUILD_PROFILE=PROFILE, **secrets.talkative, **variables
+            PORT=str(free_port()), RUN_DIR=str(run_dir), BUILD_PROFILE=programs.PROFILE, **secrets.talkative, **variables
         ),
         start_new_session=True,
         # A shell that runs these tests in the background ignores Ctrl-C, and so would all that they start.

@@ -1,4 +1,4 @@
-"""The programs of backend/ as they are released, and how to learn where one of them listens."""
+"""The programs of backend/, and how to learn where one of them listens."""
 
 import os
 import re
@@ -10,10 +10,12 @@ from .paths import ROOT
 from .processes import Process
 from .waiting import eventually
 
-_RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-GATEWAY = _RELEASE / "embedding-gateway"
-BROADCASTER = _RELEASE / "endpoint-broadcaster"
-STANDIN = _RELEASE / "openai-standin"
+# Of cargo: scripts/test.sh says what they are built with.
+PROFILE = os.environ.get("BUILD_PROFILE", "laptop")
+_BUILT = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / PROFILE
+GATEWAY = _BUILT / "embedding-gateway"
+BROADCASTER = _BUILT / "endpoint-broadcaster"
+STANDIN = _BUILT / "openai-standin"
 # Two cores that others use too.
 START_SECONDS = 30
 
