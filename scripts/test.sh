@@ -12,9 +12,10 @@
 #   MESH_KIT    a folder with a control plane, for the part mesh: see tests/mesh/README.md
 #
 #   lint     rustfmt, clippy with warnings as errors (native and wasm), shellcheck, actionlint, cargo-deny
-#   unit     the Rust tests: unit, property, in-process, and the kept inputs of the fuzz targets
-#   wasm     the filter's release modules: the wasm one, under 200 KiB, and the native one, also under AddressSanitizer
+#   wasm     the filter's release modules: the wasm one, under 200 KiB, and the native one
 #   build    the backend's programs
+#   unit     the Rust tests: unit, property, in-process, the kept inputs of the fuzz targets, and the native module's
+#            under AddressSanitizer
 #   filter   the filter on a real Envoy, every way of attachment, every row
 #   compat   the same in short on the other Envoys
 #   varnish  a .vtc for each promise of the VCL
@@ -38,7 +39,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 # Each begins when a place is free and what it comes after has ended, the first of them first: what others come after,
 # then the longest, so that none is left alone at the end.
-readonly PARTS=(wasm unit build mesh filter varnish chain compat manifests observability lint backend page broadcaster docs)
+readonly PARTS=(wasm build mesh unit filter chain compat varnish manifests observability lint backend page broadcaster docs)
 # Not without being asked for.
 readonly NAMED=(node)
 readonly JOBS=${TEST_JOBS:-3}
@@ -102,16 +103,6 @@ check_advisories() {
 part_unit() {
   setup rust
   step cargo test --workspace --locked --quiet
-}
-
-part_wasm() {
-  setup rust
-  once build_module
-  local bytes
-  bytes=$(stat -c %s "$MODULE")
-  echo "body_hash_filter.wasm: $bytes bytes (at most $MODULE_MAX_BYTES)"
-  [ "$bytes" -le "$MODULE_MAX_BYTES" ]
-  once build_native
   sanitize_native
 }
 
@@ -122,6 +113,16 @@ sanitize_native() {
   target=$(rustc --print host-tuple)
   RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
     step cargo test --locked --quiet --package body-hash-filter-native --target "$target" --target-dir target/sanitizer
+}
+
+part_wasm() {
+  setup rust
+  once build_module
+  local bytes
+  bytes=$(stat -c %s "$MODULE")
+  echo "body_hash_filter.wasm: $bytes bytes (at most $MODULE_MAX_BYTES)"
+  [ "$bytes" -le "$MODULE_MAX_BYTES" ]
+  once build_native
 }
 
 part_build() {
@@ -253,9 +254,9 @@ run_part_aside() {
 # What must have ended before a part begins, where it is wanted, too: what it uses, or what holds cargo's lock.
 after() {
   case $1 in
-    build | filter | compat) echo wasm ;;
+    filter | compat) echo wasm ;;
     lint) echo unit ;;
-    backend | broadcaster) echo build ;;
+    unit | backend | broadcaster) echo build ;;
     mesh | node | chain | page | observability) echo wasm build ;;
   esac
 }
