@@ -35,6 +35,9 @@ pub fn variables(zone: &Zone, backend: &Peer, port: u16) -> Vec<(String, String)
         ("DNS_SERVERS", zone.address.to_string()),
         ("ALLOW_ANONYMOUS_PURGE", "true".to_owned()),
         ("PURGE_AGAIN_AFTER", "0s".to_owned()),
+        // However slow the machine is, a peer that answers does so in time.
+        ("ENDPOINT_TIMEOUT", "60s".to_owned()),
+        ("SHUTDOWN_GRACE", "200s".to_owned()),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value)).into()
 }

@@ -12,6 +12,8 @@
 )]
 
 mod broadcaster;
+#[path = "../gateway/support/clock.rs"]
+mod clock;
 mod names;
 mod order;
 mod peer;

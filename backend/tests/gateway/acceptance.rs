@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use crate::support::Setup;
 use crate::support::bucket::Bucket;
+use crate::support::clock::StoppedClock;
 use crate::support::gateway::{Gateway, post, with};
 use crate::support::upstream::{
     Upstream, embeddings, embeddings_body, json_answer, vector, vectors,
@@ -36,7 +37,7 @@ async fn stocked(upstream: &Upstream, bucket: &Bucket) {
 
 async fn restarted(upstream: &Upstream, bucket: &Bucket) -> Gateway {
     let setup = Setup::new().with_all(&bucket.variables());
-    setup.with("STORE_TIMEOUT", "30s").before(upstream).await
+    setup.before(upstream).await
 }
 
 #[tokio::test]
@@ -109,7 +110,7 @@ async fn folder_of(passages: &[String], variables: &[(&str, &str)]) -> (Upstream
 fn over(folder: &TempDir, variables: &[(&str, &str)]) -> Setup {
     let store = format!("file://{}", folder.path().display());
     let setup = Setup::new().with("STORE", &store);
-    setup.with("STORE_TIMEOUT", "60s").with_all(variables)
+    setup.with_all(variables)
 }
 
 fn right(passages: &[String]) -> Vec<Vec<f32>> {
@@ -193,10 +194,14 @@ async fn what_the_store_has_stays_although_a_call_brings_another_vector() {
 
 #[tokio::test]
 async fn the_right_to_hits_is_renewed_before_it_ends_and_nothing_waits_for_it() {
-    let (upstream, gateway) = Setup::new().with("CREDENTIAL_TTL", "12s").start().await;
+    let (upstream, gateway) = Setup::new().with("CREDENTIAL_TTL", "1h").start().await;
     let batch = passages(0, 20);
     gateway.send(asked(&batch, "one")).await;
-    sleep(Duration::from_millis(9200)).await;
+    let clock = StoppedClock::by(Duration::from_secs(60));
+    clock
+        .passes_until(sleep(Duration::from_secs(46 * 60)))
+        .await;
+    drop(clock);
     let answer = gateway.send(asked(&batch, "one")).await;
     assert_eq!(answer.header("cache-status"), "embedding-gateway; hit");
     until(|| upstream.call_count() == 2).await;

@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use http::{HeaderValue, Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::Setup;
+use crate::support::clock::StoppedClock;
 use crate::support::gateway::{Answer, BILLED, Gateway, post, with};
 use crate::support::upstream::{
     Call, Upstream, embeddings, embeddings_body, json_answer, vector, vectors,
 };
 use crate::support::waiting::until;
 
-/// Long enough that a busy machine brings all that a test sends at once.
 const WINDOW: &str = "100ms";
 
 const MISS: &str = "embedding-gateway; fwd=miss; stored";
@@ -48,7 +48,13 @@ async fn crowd(gateway: &Gateway, inputs: &[&str]) -> Vec<Answer> {
     let requests = inputs.iter().enumerate().map(|(caller, input)| {
         gateway.send(of_caller(caller, &json!({"model": "m", "input": input})))
     });
-    join_all(requests).await
+    at_once(join_all(requests)).await
+}
+
+/// What a test sends at once is there before a window closes, also on a busy machine.
+async fn at_once<T>(requests: impl Future<Output = T>) -> T {
+    let clock = StoppedClock::by(Duration::from_millis(1));
+    clock.passes_until(requests).await
 }
 
 fn names(count: usize) -> Vec<String> {
@@ -140,7 +146,7 @@ async fn a_caller_alone_calls_as_it_would_without_a_window() {
 async fn the_requests_of_one_caller_get_the_headers_of_their_call() {
     let (upstream, gateway) = Setup::new().with("BATCH_WINDOW", WINDOW).start().await;
     let requests = ["a", "b"].map(|input| gateway.embed(json!({"model": "m", "input": input})));
-    for answer in join_all(requests).await {
+    for answer in at_once(join_all(requests)).await {
         assert_eq!(answer.header("x-request-id"), "req_1");
     }
     assert_eq!(upstream.call_count(), 1);
@@ -194,13 +200,15 @@ async fn a_place_in_a_refusal_is_the_callers_own() {
     let ask = |caller, input: Value| {
         gateway.send(of_caller(caller, &json!({"model": "m", "input": input})))
     };
-    let (good, bad) = tokio::join!(ask(1, json!(["a", "b"])), ask(2, json!(["c", "bad"])));
+    let asked = join(ask(1, json!(["a", "b"])), ask(2, json!(["c", "bad"])));
+    let (good, bad) = at_once(asked).await;
     assert_eq!(good.vectors(), vectors("m", &["a", "b"]));
     assert_eq!(bad.error_code(), "input_too_long");
     let message = bad.json()["error"]["message"].to_string();
     assert!(message.starts_with("\"Input 1 is too long"), "{message}");
     // A single input that is too long teaches no limit of calls.
-    let (one, other) = tokio::join!(ask(1, json!(["d", "e"])), ask(2, json!(["f", "g"])));
+    let asked = join(ask(1, json!(["d", "e"])), ask(2, json!(["f", "g"])));
+    let (one, other) = at_once(asked).await;
     assert!(one.status == StatusCode::OK && other.status == StatusCode::OK);
     assert_eq!(upstream.calls().last().unwrap().inputs().len(), 4);
 }
@@ -255,14 +263,13 @@ async fn an_answer_that_is_unusable_as_a_whole_is_asked_for_apart() {
 
 #[tokio::test]
 async fn an_upstream_that_hangs_is_not_asked_again_by_each() {
-    let setup = callers("20ms").with("UPSTREAM_TIMEOUT", "200ms");
-    let (upstream, gateway) = setup.start().await;
+    let (upstream, gateway) = callers(WINDOW).with("UPSTREAM_TIMEOUT", "1s").start().await;
     upstream.answers(|_| std::future::pending());
     for answer in crowd(&gateway, &["a", "b", "c"]).await {
         assert_eq!(answer.error_code(), "upstream_timeout");
     }
     // The call goes on for four times as long, and ends for all.
-    until(|| gateway.metric(SHARED) == 1).await;
+    at_once(until(|| gateway.metric(SHARED) == 1)).await;
     assert_eq!(upstream.call_count(), 1);
 }
 
@@ -313,7 +320,8 @@ fn kinds() -> Vec<Request<Body>> {
 async fn what_differs_in_anything_shares_no_call() {
     let setup = Setup::new().with("BATCH_WINDOW", WINDOW);
     let (upstream, gateway) = setup.with("UPSTREAM_ENCODING", "as-asked").start().await;
-    for answer in join_all(kinds().into_iter().map(|request| gateway.send(request))).await {
+    let requests = kinds().into_iter().map(|request| gateway.send(request));
+    for answer in at_once(join_all(requests)).await {
         assert_eq!(answer.status, StatusCode::OK);
     }
     // The tenth is of the first's kind.

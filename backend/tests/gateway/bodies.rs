@@ -10,11 +10,9 @@ use crate::support::Setup;
 use crate::support::gateway::post_raw;
 use crate::support::upstream::Upstream;
 
-/// The time that a malformed request may take.
-const AT_ONCE: Duration = Duration::from_millis(250);
-
-/// On a machine that does other things too, the fastest of so many counts.
-const TRIES: usize = 50;
+/// The time that a malformed request may take, on a machine that does other things too. One that
+/// reads such depths again and again takes minutes.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -84,18 +82,11 @@ async fn bad_input_is_answered_at_once_and_leaves_no_trace() {
         &open,
         &closed,
     ] {
-        let mut fastest = Duration::MAX;
-        for _ in 0..TRIES {
-            let began = Instant::now();
-            let answer = gateway.send(post_raw(body.to_owned())).await;
-            fastest = fastest.min(began.elapsed());
-            assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-            assert!(answer.json()["error"]["message"].is_string());
-            if fastest < AT_ONCE {
-                break;
-            }
-        }
-        assert!(fastest < AT_ONCE, "{fastest:?}");
+        let began = Instant::now();
+        let answer = gateway.send(post_raw(body.to_owned())).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.json()["error"]["message"].is_string());
+        assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     }
     gateway.app.finish().await;
     let names = std::fs::read_dir(directory.path()).unwrap();

@@ -13,9 +13,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::support::Setup;
+use crate::support::clock::StoppedClock;
 use crate::support::gateway::{Gateway, KEY};
 use crate::support::sockets::exchange;
 use crate::support::upstream::Upstream;
+use crate::support::waiting::until;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -114,10 +116,8 @@ async fn with_window(gateway: &Gateway, window: u32) -> (Client, JoinSet<()>, St
 #[tokio::test]
 async fn an_answer_that_is_not_read_ends_alone() {
     let upstream = Upstream::start().await;
-    let gateway = Setup::new()
-        .with("HEADER_TIMEOUT", "300ms")
-        .before(&upstream)
-        .await;
+    let gateway = Setup::new().before(&upstream).await;
+    let clock = StoppedClock::stop();
     let ((mut sender, _connected), _serving, url) = http_2(&gateway).await;
     let body = json!({"model": "m", "input": vec!["a"; 1000], "dimensions": 1536}).to_string();
     let large = Request::post(format!("{url}/v1/embeddings")).header("authorization", KEY);
@@ -127,7 +127,7 @@ async fn an_answer_that_is_not_read_ends_alone() {
 
     upstream.answers(|_| {
         let events = futures_util::stream::unfold(0, |sent| async move {
-            sleep(Duration::from_secs(2 * u64::from(sent > 0))).await;
+            sleep(Duration::from_secs(300 * u64::from(sent > 0))).await;
             (sent < 2).then(|| (Ok::<_, std::io::Error>(Bytes::from("event")), sent + 1))
         });
         let body = axum::body::Body::from_stream(events);
@@ -136,9 +136,8 @@ async fn an_answer_that_is_not_read_ends_alone() {
     let neighbour = Request::get(format!("{url}/v1/events"));
     let neighbour = neighbour.body(Full::default()).unwrap();
     let neighbour = sender.send_request(neighbour).await.unwrap();
-    let events = timeout(PATIENCE, neighbour.into_body().collect())
-        .await
-        .unwrap();
+    let read = neighbour.into_body().collect();
+    let events = clock.passes_until(read).await;
     assert_eq!(events.unwrap().to_bytes(), "eventevent");
     assert!(unread.into_body().collect().await.is_err());
 }
@@ -146,8 +145,8 @@ async fn an_answer_that_is_not_read_ends_alone() {
 #[tokio::test]
 async fn an_answer_that_fills_the_window_of_all_ends_before_its_neighbours() {
     let upstream = Upstream::start().await;
-    let setup = Setup::new().with("HEADER_TIMEOUT", "2s");
-    let gateway = setup.before(&upstream).await;
+    let gateway = Setup::new().before(&upstream).await;
+    let clock = StoppedClock::stop();
     let ((sender, _connected), _serving, url) = with_window(&gateway, 65_535).await;
     let ask = async |inputs: Vec<String>| {
         let body = json!({"model": "m", "input": inputs, "dimensions": 1536}).to_string();
@@ -158,28 +157,26 @@ async fn an_answer_that_fills_the_window_of_all_ends_before_its_neighbours() {
     let texts = |from: usize, count: usize| (from..from + count).map(|n| n.to_string()).collect();
     gateway.warm_up().await;
     let unread = ask(texts(0, 100)).await;
+    // Their time is up later.
+    clock.passes_until(sleep(Duration::from_secs(40))).await;
     let neighbours = [ask(texts(100, 3)).await, ask(texts(200, 3)).await];
     assert_eq!(gateway.app.permits.in_use(), 3);
-    let waiting = async {
-        while gateway.app.permits.in_use() == 3 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, waiting).await.unwrap();
+    let waiting = until(|| gateway.app.permits.in_use() < 3);
+    clock.passes_until(waiting).await;
     drop(unread);
     for neighbour in neighbours {
-        let answer = timeout(PATIENCE, neighbour.into_body().collect()).await;
-        assert!(answer.unwrap().is_ok());
+        assert!(neighbour.into_body().collect().await.is_ok());
     }
 }
 
 #[tokio::test]
 async fn an_idle_http_2_connection_ends() {
-    let (_upstream, gateway) = Setup::new().with("HEADER_TIMEOUT", "300ms").start().await;
+    let (_upstream, gateway) = Setup::new().start().await;
+    let clock = StoppedClock::stop();
     let ((mut sender, mut connected), _serving, url) = http_2(&gateway).await;
     let health = Request::get(format!("{url}/healthz"));
     let health = health.body(Full::default()).unwrap();
     let answer = sender.send_request(health).await.unwrap();
     answer.into_body().collect().await.unwrap();
-    timeout(PATIENCE, connected.join_next()).await.unwrap();
+    clock.passes_until(connected.join_next()).await;
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::support::Setup;
 use crate::support::gateway::{post, post_raw};
 use crate::support::upstream::Upstream;
+use crate::support::waiting::PATIENCE;
 
 const HIT: &str = "embedding-gateway; hit";
 const MISS: &str = "embedding-gateway; fwd=miss; stored";
@@ -343,9 +344,7 @@ async fn the_file_of_client_keys_is_read_again_when_it_changes() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), seen)
-        .await
-        .unwrap();
+    tokio::time::timeout(PATIENCE, seen).await.unwrap();
     assert_eq!(status("old").await, StatusCode::UNAUTHORIZED);
     // An invalid file locks no caller out, and lets no new one in.
     std::fs::write(&path, "sk-plain-key").unwrap();

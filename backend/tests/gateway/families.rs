@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::support::Setup;
+use crate::support::clock::StoppedClock;
 use crate::support::upstream::{Call, Upstream, embeddings, json_answer, vectors};
 use crate::support::waiting::until;
 
@@ -64,23 +66,19 @@ async fn a_single_answer_of_another_length_is_refused_and_displaces_nothing() {
 
 #[tokio::test]
 async fn a_call_goes_on_without_its_client_and_the_next_try_joins_it() {
-    let (upstream, gateway) = Setup::new().with("UPSTREAM_TIMEOUT", "300ms").start().await;
+    let (upstream, gateway) = Setup::new().with("UPSTREAM_TIMEOUT", "30s").start().await;
     upstream.answers(|call| async move {
-        sleep(Duration::from_millis(700)).await;
+        sleep(Duration::from_secs(70)).await;
         embeddings(&call)
     });
-    let ask = async || {
-        gateway
-            .embed(json!({"model": "m", "input": ["a", "b"]}))
-            .await
-    };
-    let first = ask().await;
-    assert_eq!(first.status, StatusCode::GATEWAY_TIMEOUT);
-    assert_eq!(first.error_code(), "upstream_timeout");
-    let mut answer = ask().await;
-    while answer.status == StatusCode::GATEWAY_TIMEOUT {
-        answer = ask().await;
+    let ask = || gateway.embed(json!({"model": "m", "input": ["a", "b"]}));
+    let clock = StoppedClock::stop();
+    for _ in 0..2 {
+        let early = clock.passes_until(ask()).await;
+        assert_eq!(early.status, StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(early.error_code(), "upstream_timeout");
     }
+    let answer = clock.passes_until(ask()).await;
     assert_eq!(answer.vectors(), vectors("m", &["a", "b"]));
     assert_eq!(upstream.call_count(), 1);
 }
@@ -89,11 +87,16 @@ async fn a_call_goes_on_without_its_client_and_the_next_try_joins_it() {
 async fn an_input_whose_call_has_not_begun_keeps_no_other_request_waiting() {
     let (upstream, gateway) = Setup::new().with("UPSTREAM_MAX_INPUTS", "2").start().await;
     let gateway = Arc::new(gateway);
-    upstream.answers(|call| async move {
-        if call.inputs().len() > 1 {
-            sleep(Duration::from_millis(500)).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    upstream.answers(move |call| {
+        let held = Arc::clone(&held);
+        async move {
+            if call.inputs().len() > 1 {
+                held.acquire().await.unwrap().forget();
+            }
+            embeddings(&call)
         }
-        embeddings(&call)
     });
     let inputs: Vec<String> = (0..64).map(|n| format!("text {n}")).collect();
     let bulk = tokio::spawn({
@@ -106,6 +109,7 @@ async fn an_input_whose_call_has_not_begun_keeps_no_other_request_waiting() {
         .await;
     assert_eq!(last.vectors(), vectors("m", &["text 63"]));
     assert!(!bulk.is_finished(), "it waits for no other call");
+    gate.add_permits(64);
     let texts: Vec<&str> = inputs.iter().map(String::as_str).collect();
     assert_eq!(bulk.await.unwrap().vectors(), vectors("m", &texts));
     let asked = upstream.inputs();

@@ -12,22 +12,21 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use crate::support::Setup;
+use crate::support::clock::StoppedClock;
 use crate::support::upstream::embeddings;
 
 const BODY: &str = r#"{"model":"m","input":"a"}"#;
-/// Far below the time that a half-closed client is waited for.
-const SHORT: Duration = Duration::from_millis(200);
+/// Within the time that a half-closed client is waited for.
+const SHORT: Duration = Duration::from_millis(2900);
+/// How time passes.
+const STEP: Duration = Duration::from_millis(50);
 
 async fn half_closed(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut answer = String::new();
-    let reading = stream.read_to_string(&mut answer);
-    tokio::time::timeout(Duration::from_secs(30), reading)
-        .await
-        .unwrap()
-        .unwrap();
+    stream.read_to_string(&mut answer).await.unwrap();
     answer
 }
 
@@ -47,6 +46,7 @@ async fn a_half_closed_client_gets_its_answer() {
         embeddings(&call)
     });
     let (address, _serving) = gateway.serve().await;
+    let clock = StoppedClock::by(STEP);
     let chunks = format!(
         "transfer-encoding: chunked\r\n\r\n{:x}\r\n{BODY}\r\n0\r\n\r\n",
         BODY.len()
@@ -57,11 +57,13 @@ async fn a_half_closed_client_gets_its_answer() {
         with_length(BODY),
         chunks.replace("\"a\"", "\"b\""),
     ] {
-        let answer = half_closed(address, &post("/v1/embeddings", &framed)).await;
+        let request = post("/v1/embeddings", &framed);
+        let answer = clock.passes_until(half_closed(address, &request)).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         assert!(answer.contains("\"usage\""), "{answer}");
     }
-    let answer = half_closed(address, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let health = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    let answer = clock.passes_until(half_closed(address, health)).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
@@ -76,7 +78,9 @@ async fn a_half_closed_client_gets_a_stream_to_its_end() {
         std::future::ready(Response::new(Body::from_stream(events)))
     });
     let (address, _serving) = gateway.serve().await;
-    let answer = half_closed(address, &post("/v1/chat/completions", &with_length("{}"))).await;
+    let request = post("/v1/chat/completions", &with_length("{}"));
+    let clock = StoppedClock::by(STEP);
+    let answer = clock.passes_until(half_closed(address, &request)).await;
     assert!(answer.contains("data: 4\n\n"), "{answer}");
     assert!(answer.ends_with("0\r\n\r\n"), "{answer}");
 }
@@ -85,12 +89,14 @@ async fn a_half_closed_client_gets_a_stream_to_its_end() {
 async fn half_a_request_is_not_waited_for() {
     let (upstream, gateway) = Setup::new().start().await;
     let (address, _serving) = gateway.serve().await;
+    let clock = StoppedClock::by(STEP);
     for framed in [
         format!("content-length: 100\r\n\r\n{BODY}"),
         format!("transfer-encoding: chunked\r\n\r\n64\r\n{BODY}"),
     ] {
         let began = Instant::now();
-        half_closed(address, &post("/v1/embeddings", &framed)).await;
+        let request = post("/v1/embeddings", &framed);
+        clock.passes_until(half_closed(address, &request)).await;
         assert!(began.elapsed() < Duration::from_secs(2), "{framed}");
     }
     assert_eq!(upstream.call_count(), 0);

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -11,6 +12,7 @@ use http::{HeaderName, Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::Setup;
+use crate::support::clock::StoppedClock;
 use crate::support::gateway::{Answer, Gateway, post};
 use crate::support::upstream::{Upstream, embeddings, vectors};
 
@@ -94,7 +96,8 @@ async fn an_upstream_that_says_at_once_is_not_asked_without_a_pause() {
         let (upstream, gateway) = setup.start().await;
         let headers: &'static [_] = Box::leak(Box::new([(header, value)]));
         refuses(&upstream, usize::MAX, headers, "at once");
-        let answer = ask(&gateway, "a").await;
+        let clock = StoppedClock::by(Duration::from_millis(10));
+        let answer = clock.passes_until(ask(&gateway, "a")).await;
         assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{value}");
         assert!((2..12).contains(&upstream.call_count()), "{value}");
     }
@@ -189,13 +192,15 @@ async fn limits_that_answers_tell_hold() {
             ("x-ratelimit-reset-tokens", "2m0s"),
         ],
     );
+    let clock = StoppedClock::by(Duration::from_millis(10));
     assert_eq!(ask(&gateway, "a").await.status, StatusCode::OK);
     let refused = ask(&gateway, "x".repeat(500)).await;
     assert_eq!(refused.error_code(), "rate_limit_exceeded");
     assert!((15..=61).contains(&retry_after(&refused)));
     assert_eq!(upstream.call_count(), 1);
     // What fits waits for a moment.
-    assert_eq!(ask(&gateway, "b").await.status, StatusCode::OK);
+    let waits = clock.passes_until(ask(&gateway, "b"));
+    assert_eq!(waits.await.status, StatusCode::OK);
     assert_eq!(gateway.metric(WAITS), 1);
 }
 
@@ -232,17 +237,14 @@ async fn a_single_input_does_not_wait_for_another_callers_bulk() {
             ("x-ratelimit-reset-requests", "100s"),
         ],
     );
+    let clock = StoppedClock::by(Duration::from_millis(10));
     ask(&gateway, "first").await;
     let bulk = (0..6).map(|n| json!([format!("a{n}"), format!("b{n}")]));
     let requests = bulk.map(|input| with_key("sk-of-bulk", &input));
     let single = with_key("sk-of-single", &json!("single"));
-    let answers = join_all(
-        requests
-            .chain([single])
-            .map(|request| gateway.send(request)),
-    )
-    .await;
-    for answer in answers {
+    let asked = requests.chain([single]);
+    let answers = join_all(asked.map(|request| gateway.send(request)));
+    for answer in clock.passes_until(answers).await {
         assert_eq!(answer.status, StatusCode::OK);
     }
     let calls = upstream.calls();

@@ -1,7 +1,6 @@
 //! Everything but embeddings: streamed both ways, byte for byte.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::support::Setup;
 use crate::support::upstream::Upstream;
+use crate::support::waiting::PATIENCE;
 
 fn answer_with(builder: http::response::Builder, body: &'static [u8]) -> Response {
     builder.body(Body::from(body)).unwrap()
@@ -129,7 +129,7 @@ async fn events_arrive_one_by_one() {
     }
     drop(stream);
     // The hang-up reaches the upstream: its stream is dropped.
-    tokio::time::timeout(Duration::from_secs(5), events.closed())
+    tokio::time::timeout(PATIENCE, events.closed())
         .await
         .unwrap();
 }
@@ -137,7 +137,7 @@ async fn events_arrive_one_by_one() {
 async fn read_until(stream: &mut TcpStream, text: &str) {
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains(text) {
-        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_buf(&mut seen));
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut seen));
         assert_ne!(read.await.unwrap().unwrap(), 0);
     }
 }
@@ -195,7 +195,7 @@ async fn a_hang_up_before_the_answer_cancels_the_call() {
     begins.recv().await.unwrap();
     drop(stream);
     upstream.answers(|_| std::future::ready(Response::new(Body::empty())));
-    let ended = tokio::time::timeout(Duration::from_secs(5), begins.recv());
+    let ended = tokio::time::timeout(PATIENCE, begins.recv());
     assert_eq!(ended.await.unwrap(), None);
 }
 

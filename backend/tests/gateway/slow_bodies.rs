@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::support::Setup;
+use crate::support::clock::StoppedClock;
 use crate::support::gateway::KEY;
 use crate::support::sockets::exchange;
 use crate::support::waiting::until;
@@ -100,12 +101,11 @@ fn upload(count: usize, each: usize, pause: Duration) -> Request<Body> {
 #[tokio::test]
 async fn a_slow_upload_that_makes_progress_goes_on() {
     // Longer than a body may pause and an upstream may be silent.
-    let variables = [("BODY_TIMEOUT", "1s"), ("UPSTREAM_IDLE_TIMEOUT", "1s")];
+    let variables = [("BODY_TIMEOUT", "30s"), ("UPSTREAM_IDLE_TIMEOUT", "30s")];
     let (upstream, gateway) = Setup::new().with_all(&variables).start().await;
     upstream.answers_json(StatusCode::OK, json!({}));
-    let answer = gateway
-        .send(upload(30, 40 << 10, Duration::from_millis(100)))
-        .await;
+    let upload = gateway.send(upload(30, 40 << 10, Duration::from_secs(3)));
+    let answer = StoppedClock::stop().passes_until(upload).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(upstream.calls()[0].body.len(), 30 * (40 << 10));
 }

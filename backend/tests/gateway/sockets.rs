@@ -6,23 +6,26 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use crate::support::Setup;
+use crate::support::clock::StoppedClock;
 use crate::support::sockets::exchange;
 use crate::support::upstream::Upstream;
 
 #[tokio::test]
 async fn a_client_that_does_not_finish_its_headers_is_cut_off() {
-    let (_upstream, gateway) = Setup::new().with("HEADER_TIMEOUT", "100ms").start().await;
+    let (_upstream, gateway) = Setup::new().with("HEADER_TIMEOUT", "10s").start().await;
     let (address, _serving) = gateway.serve().await;
+    let clock = StoppedClock::stop();
     for begun in [
         "",
         "P",
         "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nx-slow: ",
     ] {
-        exchange(address, begun).await;
+        clock.passes_until(exchange(address, begun)).await;
     }
     let whole = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
     for more in ["", whole, "GET /healthz HTTP/1.1\r\nx-slow: "] {
-        let seen = exchange(address, &format!("{whole}{more}")).await;
+        let sent = format!("{whole}{more}");
+        let seen = clock.passes_until(exchange(address, &sent)).await;
         let answers = seen.matches("HTTP/1.1 200").count();
         assert_eq!(answers, if more == whole { 2 } else { 1 }, "{more}: {seen}");
     }
@@ -105,7 +108,7 @@ async fn headers_have_room_and_a_limit() {
 #[tokio::test]
 async fn a_stream_that_falls_silent_is_cut() {
     let (upstream, gateway) = Setup::new()
-        .with("UPSTREAM_IDLE_TIMEOUT", "100ms")
+        .with("UPSTREAM_IDLE_TIMEOUT", "10s")
         .start()
         .await;
     upstream.answers(|_| {
@@ -114,7 +117,8 @@ async fn a_stream_that_falls_silent_is_cut() {
         std::future::ready(Response::new(body))
     });
     let (address, _serving) = gateway.serve().await;
-    let answer = exchange(address, "GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let events = exchange(address, "GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n");
+    let answer = StoppedClock::stop().passes_until(events).await;
     assert!(answer.contains("data: one"), "{answer}");
     assert!(
         !answer.ends_with("0\r\n\r\n"),

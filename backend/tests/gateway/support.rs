@@ -17,9 +17,11 @@
 //! | [`collector`] | takes spans by OTLP over HTTP and gRPC |
 //! | [`sockets`] | text on a connection of its own, as it is |
 //! | [`waiting`] | until a condition holds, instead of a sleep |
+//! | [`clock`] | time that passes only where a test lets it: no time-out depends on the machine |
 //! | [`secrets`] | searches what all gateways log, count and refuse for the keys of all tests; every `Setup` takes part by itself |
 
 pub mod bucket;
+pub mod clock;
 pub mod collector;
 pub mod gateway;
 pub mod secrets;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant as StdInstant};
 
 use axum::body::Body;
+use futures_util::future::join;
 use http::{Request, StatusCode};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::support::Setup;
 use crate::support::bucket::Bucket;
+use crate::support::clock::StoppedClock;
 use crate::support::collector::{Collector, PROTOCOLS, attribute};
 use crate::support::gateway::{Gateway, post, with};
 use crate::support::upstream::{Upstream, embeddings, json_answer};
@@ -145,7 +147,10 @@ async fn a_call_that_requests_share_is_a_span_of_each_of_them() {
     let collector = Collector::start(PROTOCOLS[0]).await;
     let gateway = start(&upstream, &collector, &[("BATCH_WINDOW", "100ms")]).await;
     let ask = |input: &str| gateway.embed(json!({"model": "m", "input": input}));
-    tokio::join!(ask("a"), ask("b"));
+    // Both are there before the window closes.
+    let clock = StoppedClock::by(Duration::from_millis(1));
+    clock.passes_until(join(ask("a"), ask("b"))).await;
+    drop(clock);
     finish(&gateway).await;
     let (call, member) = (
         collector.span("embeddings m"),

@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::Setup;
@@ -330,11 +330,10 @@ async fn begin(gateway: &Gateway, path: &str) -> impl Sized + use<> {
     answer.unwrap_or_else(|_| panic!("{path} waits for another stream"))
 }
 
-async fn assert_quick(gateway: &Gateway) {
-    let began = Instant::now();
+/// A busy machine takes its time; what waits for another answer here waits for ever.
+async fn assert_answered(gateway: &Gateway) {
     let answer = gateway.embed(json!({"model": "m", "input": "a"})).await;
     assert_eq!(answer.vectors(), [[1.5]]);
-    assert!(began.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]
@@ -344,7 +343,7 @@ async fn embeddings_do_not_wait_for_long_answers_and_those_not_for_each_other() 
     for _ in 0..3 * MOST_STREAMS {
         running.push(begin(&gateway, "/v1/chat/completions").await);
     }
-    assert_quick(&gateway).await;
+    assert_answered(&gateway).await;
     // Shared they are all the same.
     let opened = opened.load(Ordering::Relaxed);
     assert!((4..=32).contains(&opened), "{opened}");
@@ -368,5 +367,5 @@ async fn downloads_that_their_clients_do_not_read_hold_up_none_but_themselves() 
             .unwrap();
         bytes += frame.unwrap().unwrap().data_ref().map_or(0, Bytes::len);
     }
-    assert_quick(&gateway).await;
+    assert_answered(&gateway).await;
 }

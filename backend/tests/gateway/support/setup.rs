@@ -12,6 +12,9 @@ pub struct Setup {
     variables: Vec<(String, String)>,
 }
 
+/// A look-up in the store may take longer than on any busy machine, unless a test says otherwise.
+const PATIENT: [(&str, &str); 1] = [("STORE_TIMEOUT", "20s")];
+
 /// A file of upstreams.
 #[derive(Debug)]
 pub struct UpstreamsFile(pub NamedTempFile);
@@ -31,7 +34,7 @@ impl UpstreamsFile {
 
 impl Setup {
     pub fn new() -> Self {
-        Self::default()
+        Self::default().with_all(&PATIENT)
     }
 
     /// One more variable.
