@@ -49,7 +49,7 @@ def test_what_is_imported_into_a_bucket_is_served_verified_and_exported(start, a
     again = tool(standin.url, bucket, *imports)
     assert again.stdout.endswith(f"; 0 written, {COUNT} there already\n"), again.stderr
 
-    gateway = start(**bucket, STORE_TIMEOUT="30s")
+    gateway = start(**bucket)
     accept(gateway)
     answer = gateway.embed([text for text, _ in RECORDS])
     assert answer.cache_status == "embedding-gateway; hit"
@@ -70,7 +70,7 @@ def test_what_is_imported_into_a_bucket_is_served_verified_and_exported(start, a
 def test_an_import_is_dated_before_a_purge_that_comes_later(start, accept, standin, bucket, imports):
     token = secrets.secret("tool-purge")
     assert tool(standin.url, bucket, *imports).returncode == 0
-    gateway = start(**bucket, ADMIN_TOKEN=token, STORE_TIMEOUT="30s")
+    gateway = start(**bucket, ADMIN_TOKEN=token)
     accept(gateway)
     assert gateway.purge(token, **{"surrogate-key": f"model:{MODEL}"}).status == 200
     assert gateway.embed(RECORDS[0][0]).headers["x-embedding-billed-tokens"] != "0"

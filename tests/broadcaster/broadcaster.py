@@ -23,6 +23,9 @@ class Broadcaster:
             "ALLOW_ANONYMOUS_PURGE": "true",
             # Once, and so without a pause: most tests purge what is there already.
             "PURGE_AGAIN_AFTER": "0s",
+            # On a busy machine a Varnish takes its time.
+            "ENDPOINT_TIMEOUT": "30s",
+            "SHUTDOWN_GRACE": "120s",
         }
         self.process = Process([programs.BROADCASTER], folder / "broadcaster.log", env=dict(os.environ) | secrets.talkative | own | variables)
         self.url = programs.url_of(self.process)

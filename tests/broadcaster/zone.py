@@ -5,6 +5,8 @@ import socketserver
 import struct
 import threading
 
+from harness.ports import free_port
+
 NAME = "varnish-headless.test."
 A, AAAA = 1, 28
 NXDOMAIN = 3
@@ -36,9 +38,9 @@ class Zone:
                     answer = zone.answer(self.rfile.read(*struct.unpack("!H", length)))
                     self.wfile.write(struct.pack("!H", len(answer)) + answer)
 
-        tcp = socketserver.ThreadingTCPServer(("127.0.0.1", port), Stream)
+        self.port = port or free_port()
+        tcp = socketserver.ThreadingTCPServer(("127.0.0.1", self.port), Stream)
         tcp.daemon_threads = True
-        self.port = tcp.server_address[1]
         udp = socketserver.ThreadingUDPServer(("127.0.0.1", self.port), Datagram)
         self._servers = [tcp, udp]
         for server in self._servers:

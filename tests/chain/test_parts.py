@@ -29,7 +29,8 @@ STEADY_TIMEOUT_SECONDS = 10 * STEADY_SECONDS
 
 @pytest.fixture(scope="module")
 def parts(public_folder):
-    running = Parts(public_folder / "parts")
+    # On a busy machine the S3 server takes its time.
+    running = Parts(public_folder / "parts", STORE_TIMEOUT="30s")
     yield running
     running.stop()
 

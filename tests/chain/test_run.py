@@ -20,7 +20,7 @@ WARM_START_CPU_SECONDS = 6
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [RUN, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=30
+        [RUN, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=120
     )
 
 
@@ -86,7 +86,7 @@ def test_what_was_paid_for_survives_a_restart(chain, tmp_path):
     kept, too = ask(first, "kept", "too")
     assert stop_chain(first) == 0
 
-    second = start_chain(tmp_path)
+    second = start_chain(tmp_path, STORE_TIMEOUT="30s")
     try:
         # A restart forgets which keys the upstream takes: this call earns the key its hits anew.
         ask(second, "new")

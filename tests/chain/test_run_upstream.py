@@ -20,7 +20,7 @@ def shell(command: str, text: str = "", **variables: str) -> subprocess.Complete
     """A command that knows the functions of upstream.sh."""
     script = f"set -euo pipefail; source {UPSTREAM}; {command}"
     return subprocess.run(
-        ["bash", "-c", script], input=text, env=environment(**variables), capture_output=True, text=True, timeout=30
+        ["bash", "-c", script], input=text, env=environment(**variables), capture_output=True, text=True, timeout=120
     )
 
 
@@ -55,7 +55,7 @@ def test_with_neither_a_key_nor_a_base_url_the_stand_in_plays_openai(chain):
 def test_the_gateway_itself_is_no_upstream(spelling):
     port = free_port()
     variables = environment(PORT=str(port), OPENAI_BASE_URL=spelling.format(port))
-    answer = subprocess.run([RUN], env=variables, capture_output=True, text=True, timeout=30)
+    answer = subprocess.run([RUN], env=variables, capture_output=True, text=True, timeout=120)
     assert answer.returncode == 1
     assert "is this gateway itself" in answer.stderr
 

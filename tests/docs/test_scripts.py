@@ -128,7 +128,7 @@ def pinned(name: str) -> str:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_a_script_shows_its_header_when_it_is_asked_for_help(script):
-    done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=120, check=True)
     assert re.search(rf"^usage: .*scripts/{script.name}", done.stdout, re.MULTILINE)
 
 

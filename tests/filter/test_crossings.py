@@ -34,7 +34,7 @@ def logged(gateway, line: re.Pattern) -> Counter:
 def trace(gateway) -> None:
     """Makes Envoy log each crossing, and waits until it has written those of the requests before."""
     request = urllib.request.Request(f"http://{gateway.envoy.admin}/logging?wasm=trace", method="POST")
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=30).close()
     time.sleep(0.5)
 
 

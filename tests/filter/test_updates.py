@@ -32,7 +32,7 @@ class Traffic:
     def flows(self) -> None:
         """Waits until many more requests have been sent."""
         goal = self._sent() + REQUESTS_BETWEEN
-        eventually(lambda: self._sent() > goal, timeout=30, what="traffic to go on")
+        eventually(lambda: self._sent() > goal, timeout=60, what="traffic to go on")
 
     def _sent(self) -> int:
         return sum(client.tally.requests for client in self._clients)
@@ -131,4 +131,4 @@ def test_replaced_modules_do_not_pile_up(discovered, module, new_module):
         for role in ("tap", "gate"):
             filters.update(changed(role, new))
             assert_arrived(http1.request(filters.gateway.port, "POST", body=b"body"), b"body")
-    eventually(lambda: vms() <= before, timeout=10, what=f"VMs of replaced modules to end; {before} before")
+    eventually(lambda: vms() <= before, what=f"VMs of replaced modules to end; {before} before")

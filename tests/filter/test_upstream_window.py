@@ -44,7 +44,10 @@ class FullUpstream:
         with connection:
             while True:
                 connection.sendall(state.data_to_send())
-                for event in state.receive_data(connection.recv(WINDOW_BYTES)):
+                data = connection.recv(WINDOW_BYTES)
+                if not data:
+                    return
+                for event in state.receive_data(data):
                     if isinstance(event, h2.events.RequestReceived):
                         if first is None:
                             first = event.stream_id

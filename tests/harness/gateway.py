@@ -20,6 +20,8 @@ class Gateway:
         self.log = folder / "gateway.log"
         inherited = {"PATH": os.environ["PATH"]}
         own = {"LISTEN": "127.0.0.1:0", "OPENAI_BASE_URL": f"{upstream}/v1", "LOG_FORMAT": "json"}
+        # A store on a busy machine answers late, and what comes later than this is a miss.
+        own["STORE_TIMEOUT"] = "30s"
         command = within.command(programs.GATEWAY) if within else [programs.GATEWAY]
         self.process = Process(command, self.log, env=inherited | secrets.talkative | own | variables)
         self.url = programs.url_of(self.process)

@@ -28,7 +28,7 @@ REFUSED = {
 }
 # More than a subset has places, and slower than the filter waits for a body that does not grow.
 SLOW, PAUSE_SECONDS, ROUNDS = 1_100, 1.5, 2
-AT_ONCE_SECONDS, TRIES = 1.0, 10
+AT_ONCE_SECONDS, TRIES = 5.0, 10
 
 
 def told(text: str, body: bytes = b"") -> tuple[int, http.client.HTTPMessage, bytes]:

@@ -80,7 +80,7 @@ def leave_idle_connection(started: varnish.Varnish) -> None:
     """A call that passes leaves one to Varnish, unless it meets one that was left before."""
     recycled = started.counter("MAIN.backend_recycle")
     assert 200 in (started.request("POST", CHAT, body=b"{}").status for _ in range(2))
-    eventually(lambda: started.counter("MAIN.backend_recycle") > recycled, 10, "the connection is free", 0.05)
+    eventually(lambda: started.counter("MAIN.backend_recycle") > recycled, what="the connection is free", interval=0.05)
 
 
 @pytest.mark.parametrize(

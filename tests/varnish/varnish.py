@@ -92,13 +92,13 @@ class Varnish:
 
     def counter(self, name: str) -> int:
         said = subprocess.run(
-            ["varnishstat", "-n", self.work_dir, "-1", "-f", name], check=True, capture_output=True, text=True, timeout=10
+            ["varnishstat", "-n", self.work_dir, "-1", "-f", name], check=True, capture_output=True, text=True, timeout=60
         )
         return int(said.stdout.split()[1])
 
     def admin(self, *command: str) -> str:
         done = subprocess.run(
-            ["varnishadm", "-n", self.work_dir, *command], check=True, capture_output=True, text=True, timeout=30
+            ["varnishadm", "-n", self.work_dir, *command], check=True, capture_output=True, text=True, timeout=60
         )
         return done.stdout
 
