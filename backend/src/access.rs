@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use self::acceptance::Acceptance;
 pub use self::caller::Caller;
-use self::client_keys::{ClientKeys, Unreadable};
+use self::client_keys::{ClientKeys, ClientKeysError};
 pub use self::named_scope::{Misnamed, Named};
 use crate::config::{self, AccessRule, ClientScope, ScopeRule};
 use crate::http::credentials::{Credential, CredentialId};
@@ -146,7 +146,7 @@ impl Access {
     }
 
     /// Reads the file of client keys, if there is one.
-    pub async fn read_client_keys(&self) -> Result<(), Unreadable> {
+    pub async fn read_client_keys(&self) -> Result<(), ClientKeysError> {
         match self.client_keys() {
             Some(clients) => clients.read().await,
             None => Ok(()),

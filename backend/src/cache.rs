@@ -26,7 +26,7 @@ use self::memory::Memory;
 use self::pins::Pins;
 use self::purges::Purges;
 use self::store::Unopenable;
-use self::stored::Stored;
+use self::stored::StoreTier;
 use crate::config;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
@@ -37,7 +37,7 @@ use crate::telemetry::{MemoryGauges, Metrics, Span, StoreGauges};
 #[derive(Debug)]
 pub struct Cache {
     memory: Option<Memory>,
-    stored: Option<Stored>,
+    stored: Option<StoreTier>,
     pins: Pins,
     purges: Arc<Purges>,
     max_age: Option<Duration>,
@@ -55,7 +55,7 @@ impl Cache {
     ) -> Result<Self, Unopenable> {
         let clock = Arc::new(Clock::new());
         let stored = store
-            .map(|configured| Stored::open(configured, &clock, metrics))
+            .map(|configured| StoreTier::open(configured, &clock, metrics))
             .transpose()?;
         let listed = stored.as_ref().map(|stored| Arc::clone(&stored.store));
         Ok(Self {

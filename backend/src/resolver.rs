@@ -31,7 +31,7 @@ use futures_util::future::{Either, ready};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use self::batching::{BatchKey, Member};
+use self::batching::{BatchKey, Participant};
 use self::coalescing::{Claims, CoalescedResult};
 use self::families::Families;
 use self::fault::CallFault;
@@ -64,7 +64,7 @@ pub struct Resolver {
     proofs: Arc<InFlight<Result<(), CallFault>>>,
     families: Families,
     /// Calls that wait for the misses of further requests.
-    batches: Batches<BatchKey, Member>,
+    batches: Batches<BatchKey, Participant>,
 }
 
 /// What a task fetches for.

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::export::ExportOptions;
-use self::failure::Failure;
+use self::failure::CommandError;
 use self::import::ImportOptions;
 use self::stats::StatsOptions;
 use self::verify::VerifyOptions;
@@ -91,7 +91,7 @@ fn carry_out(command: Command) -> ExitCode {
             Command::Import(options) => import::run(&options).await,
         }
     });
-    match done.map_err(Failure::from).and_then(|done| done) {
+    match done.map_err(CommandError::from).and_then(|done| done) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -28,6 +28,6 @@ pub use self::client::{Client, ClientError};
 pub use self::group::{Group, Member};
 pub use self::over_limit::OverLimit;
 pub use self::pace::{Going, Turn};
-pub use self::reply::{AnswerRoom, Reply};
+pub use self::reply::{AnswerRoom, UncheckedAnswer};
 pub use self::trust::Trust;
 pub use self::upstreams::{Unusable, Upstreams};

@@ -26,7 +26,7 @@ const RENEWAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Acceptance {
     ttl: Duration,
-    standings: Mutex<HashMap<CredentialId, Standing>>,
+    standings: Mutex<HashMap<CredentialId, CredentialState>>,
     /// When the upstream last refused a credential, whether or not it had earned anything: a call
     /// that began before that earns nothing. Apart, so that a flood of unknown keys evicts no
     /// acceptance.
@@ -34,7 +34,7 @@ pub struct Acceptance {
 }
 
 #[derive(Debug, Default)]
-struct Standing {
+struct CredentialState {
     models: HashMap<String, Accepted>,
     /// The organisation that the upstream named, and when.
     organization: Option<(String, Instant)>,
@@ -126,14 +126,14 @@ impl Acceptance {
         standings.remove(&id);
     }
 
-    fn standings(&self) -> MutexGuard<'_, HashMap<CredentialId, Standing>> {
+    fn standings(&self) -> MutexGuard<'_, HashMap<CredentialId, CredentialState>> {
         self.standings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Standing {
+impl CredentialState {
     fn is_fresh(&self, ttl: Duration) -> bool {
         let mut accepted = self.models.values();
         accepted.any(|accepted| accepted.began.elapsed() < ttl)

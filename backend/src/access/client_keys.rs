@@ -26,7 +26,7 @@ pub struct ClientKeys {
 
 /// The file is no list of keys.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+pub enum ClientKeysError {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -45,7 +45,7 @@ impl ClientKeys {
     }
 
     /// Reads the file for the first time.
-    pub(super) async fn read(&self) -> Result<(), Unreadable> {
+    pub(super) async fn read(&self) -> Result<(), ClientKeysError> {
         let read = timeout(FILE_PATIENCE, self.reload()).await;
         read.unwrap_or_else(|_| Err(io::Error::from(ErrorKind::TimedOut).into()))
     }
@@ -71,7 +71,7 @@ impl ClientKeys {
     }
 
     /// Reads the file. On failure, the keys of the last read stay known.
-    async fn reload(&self) -> Result<(), Unreadable> {
+    async fn reload(&self) -> Result<(), ClientKeysError> {
         let known = parse(&tokio::fs::read_to_string(&self.file).await?)?;
         let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if *current != known {
@@ -89,14 +89,14 @@ impl ClientKeys {
 }
 
 /// One key a line: 64 hex digits, then the operator's note. `#` begins a comment.
-fn parse(text: &str) -> Result<HashSet<[u8; 32]>, Unreadable> {
+fn parse(text: &str) -> Result<HashSet<[u8; 32]>, ClientKeysError> {
     let lines = text
         .lines()
         .enumerate()
         .map(|(index, line)| (index + 1, line.trim()));
     lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
-        .map(|(number, line)| digest(line).ok_or(Unreadable::Line(number)))
+        .map(|(number, line)| digest(line).ok_or(ClientKeysError::Line(number)))
         .collect()
 }
 
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_line_that_is_no_digest_is_named() {
         let bad = format!("{DIGEST_OF_KEY}\nsk-plain-key\n");
-        assert!(matches!(parse(&bad), Err(Unreadable::Line(2))));
+        assert!(matches!(parse(&bad), Err(ClientKeysError::Line(2))));
         assert!(parse(&format!("+{}", &DIGEST_OF_KEY[1..])).is_err());
     }
 }

@@ -16,9 +16,9 @@ use crate::http::credentials::CredentialId;
 const SHARDS: usize = 64;
 
 /// Which requests may wait: all that may have hits, or those of one credential without hits yet.
-type Lane = Option<CredentialId>;
+type WaitScope = Option<CredentialId>;
 
-type Shard<T> = HashMap<(Key, Lane), watch::Receiver<Option<T>>>;
+type Shard<T> = HashMap<(Key, WaitScope), watch::Receiver<Option<T>>>;
 
 /// All inputs in flight. `T` is the outcome of one.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub enum Claim<T> {
 #[derive(Debug)]
 pub struct Leader<T> {
     in_flight: Arc<InFlight<T>>,
-    name: (Key, Lane),
+    name: (Key, WaitScope),
     outcome: watch::Sender<Option<T>>,
 }
 

@@ -25,16 +25,16 @@ const TEXTS_SHARE: u64 = 16;
 /// The memory tier.
 #[derive(Debug)]
 pub struct Memory {
-    entries: Cache<Key, Arc<Entry>, TrueWeight, DefaultHashBuilder, Saved>,
-    saved: Saved,
+    entries: Cache<Key, Arc<Entry>, TrueWeight, DefaultHashBuilder, SavedBytes>,
+    saved: SavedBytes,
     texts: Texts,
 }
 
 /// The bytes that the vectors of all entries would take more as `f32`s.
 #[derive(Clone, Debug, Default)]
-struct Saved(Arc<AtomicU64>);
+struct SavedBytes(Arc<AtomicU64>);
 
-impl Lifecycle<Key, Arc<Entry>> for Saved {
+impl Lifecycle<Key, Arc<Entry>> for SavedBytes {
     /// The first that are evicted: dropped when the cache is no longer locked.
     type RequestState = [Option<Arc<Entry>>; 2];
 
@@ -72,7 +72,7 @@ impl Memory {
     pub fn new(bytes: u64) -> Option<Self> {
         let usual_count = usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX);
         let for_texts = bytes / TEXTS_SHARE;
-        let saved = Saved::default();
+        let saved = SavedBytes::default();
         let entries = Cache::with(
             usual_count.max(1),
             bytes - for_texts,

@@ -21,7 +21,7 @@ use object_store::path::Path;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-pub use self::archive::{Archive, Failed, Folder, Found, Stored, parse_key};
+pub use self::archive::{Archive, Failed, Folder, ListedObject, StoredObject, parse_key};
 use self::check::Rights;
 pub use self::lookups::LookedUp;
 pub use self::markers::{Marker, Unmarked};

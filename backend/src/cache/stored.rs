@@ -19,7 +19,7 @@ const MAX_DOUBTED: usize = 65_536;
 
 /// The store, its queue and its rules.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct StoreTier {
     pub(super) store: Arc<Store>,
     pub(super) writer: Writer,
     admission: Admission,
@@ -27,7 +27,7 @@ pub(super) struct Stored {
     doubted: Set<Key, ()>,
 }
 
-impl Stored {
+impl StoreTier {
     pub(super) fn open(
         configured: &config::StoreConfig,
         clock: &Arc<Clock>,

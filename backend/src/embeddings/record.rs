@@ -30,7 +30,7 @@ pub struct Record {
 /// Why a line is no record. The texts follow the line's number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum Unreadable {
+pub enum RecordFault {
     #[error("is not UTF-8")]
     NotUtf8,
     #[error("is no JSON: it holds NaN or Infinity, which is no number")]
@@ -65,21 +65,21 @@ pub enum Unreadable {
 
 impl Record {
     /// Reads a line.
-    pub fn parse(line: &Bytes, rules: &Rules) -> Result<Self, Unreadable> {
-        let text = std::str::from_utf8(line).map_err(|_| Unreadable::NotUtf8)?;
+    pub fn parse(line: &Bytes, rules: &Rules) -> Result<Self, RecordFault> {
+        let text = std::str::from_utf8(line).map_err(|_| RecordFault::NotUtf8)?;
         let members = Members::parse(text).ok_or_else(|| no_object(text))?;
         if members.repeats_a_name() {
-            return Err(Unreadable::Repeated);
+            return Err(RecordFault::Repeated);
         }
         let of = |wanted: &str| {
             let mut members = members.0.iter();
             members.find_map(|(name, value)| (name == wanted).then_some(*value))
         };
         if let Some(field) = deciding(&members.0, rules) {
-            return Err(Unreadable::Field(field.to_owned()));
+            return Err(RecordFault::Field(field.to_owned()));
         }
-        let input = of("input").ok_or(Unreadable::Absent("input"))?;
-        let embedding = of("embedding").ok_or(Unreadable::Absent("embedding"))?;
+        let input = of("input").ok_or(RecordFault::Absent("input"))?;
+        let embedding = of("embedding").ok_or(RecordFault::Absent("embedding"))?;
         Ok(Self {
             input: one_input(line, input, rules)?,
             floats: floats(embedding)?,
@@ -111,46 +111,46 @@ fn deciding<'a>(members: &'a [(Name<'_>, &RawValue)], rules: &Rules) -> Option<&
     names.find(|name| decides(name))
 }
 
-fn no_object(text: &str) -> Unreadable {
+fn no_object(text: &str) -> RecordFault {
     match text.trim_start().as_bytes().first() {
-        Some(b'[') => Unreadable::List,
-        Some(b'{') if text.contains("NaN") || text.contains("Infinity") => Unreadable::NotANumber,
-        _ => Unreadable::NotJson,
+        Some(b'[') => RecordFault::List,
+        Some(b'{') if text.contains("NaN") || text.contains("Infinity") => RecordFault::NotANumber,
+        _ => RecordFault::NotJson,
     }
 }
 
-fn one_input(line: &Bytes, value: &RawValue, rules: &Rules) -> Result<Input, Unreadable> {
+fn one_input(line: &Bytes, value: &RawValue, rules: &Rules) -> Result<Input, RecordFault> {
     // A list of one text is that text.
-    let mut inputs = parse_inputs(line, value, rules).ok_or(Unreadable::Input)?;
+    let mut inputs = parse_inputs(line, value, rules).ok_or(RecordFault::Input)?;
     match (inputs.pop(), inputs.len()) {
         (Some(input), 0) => Ok(input),
-        (_, others) => Err(Unreadable::Inputs(others + 1)),
+        (_, others) => Err(RecordFault::Inputs(others + 1)),
     }
 }
 
-fn floats(value: &RawValue) -> Result<Vec<u8>, Unreadable> {
-    let floats = vector::decode(value.get()).ok_or(Unreadable::Embedding)?;
+fn floats(value: &RawValue) -> Result<Vec<u8>, RecordFault> {
+    let floats = vector::decode(value.get()).ok_or(RecordFault::Embedding)?;
     match is_sound(&floats) {
         true => Ok(floats),
-        false => Err(Unreadable::Worthless),
+        false => Err(RecordFault::Worthless),
     }
 }
 
-fn tokens(value: &RawValue) -> Result<Option<u32>, Unreadable> {
+fn tokens(value: &RawValue) -> Result<Option<u32>, RecordFault> {
     match value.get() {
         "null" => Ok(None),
         number => {
             let number = number.parse().ok().filter(|&number| number > 0);
-            number.map(Some).ok_or(Unreadable::Tokens)
+            number.map(Some).ok_or(RecordFault::Tokens)
         }
     }
 }
 
-fn model(value: &RawValue) -> Result<Option<String>, Unreadable> {
+fn model(value: &RawValue) -> Result<Option<String>, RecordFault> {
     match value.get() {
         "null" => Ok(None),
         _ => {
-            let name = json::text(value).ok_or(Unreadable::Model)?;
+            let name = json::text(value).ok_or(RecordFault::Model)?;
             Ok(Some(name.into_owned()))
         }
     }

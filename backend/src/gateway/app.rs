@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
-use crate::access::client_keys::Unreadable;
+use crate::access::client_keys::ClientKeysError;
 use crate::cache::Cache;
 use crate::cache::store::Unopenable;
 use crate::config::{ComparisonRule, Config, CorsOrigins, Limits, PurgeRule, UpstreamsFile};
@@ -77,7 +77,7 @@ pub enum StartError {
     #[error("STORE: {0}")]
     Store(#[from] Unopenable),
     #[error("CLIENT_KEYS_FILE: {0}")]
-    ClientKeys(#[from] Unreadable),
+    ClientKeys(#[from] ClientKeysError),
     #[error("OPENAI_API_KEY: cannot be sent in a header")]
     Key(#[from] http::header::InvalidHeaderValue),
     #[error(transparent)]

@@ -36,7 +36,7 @@ const NORM_TOLERANCE: f64 = 1e-3;
 #[derive(Debug)]
 pub struct Derivations {
     models: Vec<String>,
-    sets: RwLock<HashMap<Key, Known>>,
+    sets: RwLock<HashMap<Key, FamilyState>>,
     /// Self-tests under way.
     pub tests: Arc<InFlight<()>>,
     /// Verdicts hold for all scopes: the upstream behind them is one.
@@ -46,16 +46,16 @@ pub struct Derivations {
 
 /// What is known of one model with one set of parameters.
 #[derive(Debug, Default)]
-struct Known {
+struct FamilyState {
     asked: Arc<str>,
     /// By the name under which the model answers; the last one is how it answers now.
-    answered: Vec<Answered>,
+    answered: Vec<AnsweredModel>,
     /// No self-test before.
     paused_until: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Answered {
+struct AnsweredModel {
     model: Arc<str>,
     /// How long its full vectors are, if one was seen.
     length: Option<usize>,
@@ -169,7 +169,7 @@ impl Derivations {
         });
     }
 
-    fn change(&self, set: &Key, asked: &Arc<str>, change: impl FnOnce(&mut Known)) {
+    fn change(&self, set: &Key, asked: &Arc<str>, change: impl FnOnce(&mut FamilyState)) {
         let mut sets = self.sets.write().unwrap_or_else(PoisonError::into_inner);
         if sets.len() >= MAX_SETS && !sets.contains_key(set) {
             return;
@@ -178,12 +178,12 @@ impl Derivations {
         known.asked = Arc::clone(asked);
         change(known);
         let mut same = sets.values().filter(|known| known.asked == *asked);
-        let is_off = same.any(Known::is_off);
+        let is_off = same.any(FamilyState::is_off);
         self.metrics.derivations_off.note(asked, is_off);
     }
 }
 
-impl Known {
+impl FamilyState {
     fn way(&self, dimensions: usize) -> Way {
         let last = self.answered.last();
         let length = last.and_then(|last| last.length);
@@ -216,7 +216,7 @@ impl Known {
         let found = self.answered.iter().rposition(|it| it.is(model, length));
         let mut answered = match found {
             Some(at) => self.answered.remove(at),
-            None => Answered {
+            None => AnsweredModel {
                 model: Arc::clone(model),
                 length,
                 holds: None,
@@ -230,7 +230,7 @@ impl Known {
     }
 }
 
-impl Answered {
+impl AnsweredModel {
     /// Whether this is the name, and nothing contradicts the length.
     fn is(&self, model: &str, length: Option<usize>) -> bool {
         let fits = length.is_none() || self.length.is_none() || self.length == length;

@@ -25,7 +25,10 @@ pub enum Unopenable {
     #[error("{}", without_name(.0))]
     One(Unusable),
     #[error("UPSTREAMS_FILE: {path}: {reason}")]
-    File { path: PathBuf, reason: Unreadable },
+    File {
+        path: PathBuf,
+        reason: UpstreamsFileError,
+    },
 }
 
 /// An upstream that variables describe has no name that an operator gave it.
@@ -39,7 +42,7 @@ fn without_name(problem: &Unusable) -> String {
 /// The file is no description of upstreams.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum Unreadable {
+pub enum UpstreamsFileError {
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
     #[error("is not UTF-8")]
@@ -62,7 +65,7 @@ pub(super) async fn open(
         UpstreamsConfig::File(file) => *file,
     };
     let opened = match read(file.clone()).await {
-        Ok(set) => Upstreams::new(set).map_err(Unreadable::from),
+        Ok(set) => Upstreams::new(set).map_err(UpstreamsFileError::from),
         Err(reason) => Err(reason),
     };
     match opened {
@@ -83,7 +86,7 @@ pub(super) async fn watch(app: &App) -> Infallible {
     loop {
         tokio::time::sleep(INTERVAL).await;
         let reloaded = match read(file.clone()).await {
-            Ok(set) => app.upstreams.replace(set).map_err(Unreadable::from),
+            Ok(set) => app.upstreams.replace(set).map_err(UpstreamsFileError::from),
             Err(reason) => Err(reason),
         };
         match reloaded {
@@ -111,9 +114,10 @@ pub(super) async fn watch(app: &App) -> Infallible {
 }
 
 /// Reads the file, and those of credentials, on a thread that may block.
-async fn read(file: UpstreamsFile) -> Result<UpstreamSet, Unreadable> {
+async fn read(file: UpstreamsFile) -> Result<UpstreamSet, UpstreamsFileError> {
     let read = spawn_blocking(move || {
-        let text = String::from_utf8(read_file(&file.path)?).map_err(|_| Unreadable::NoText)?;
+        let text =
+            String::from_utf8(read_file(&file.path)?).map_err(|_| UpstreamsFileError::NoText)?;
         Ok(file.parse(&text, &|path| read_file(path))?)
     });
     let ended = read.await;

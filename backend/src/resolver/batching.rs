@@ -39,7 +39,7 @@ pub(super) struct BatchKey {
 
 /// A request that has a part in another one's call.
 #[derive(Debug)]
-pub(super) struct Member {
+pub(super) struct Participant {
     inputs: Vec<Input>,
     /// `None` if it does not say so.
     caller: Option<CredentialId>,
@@ -103,7 +103,7 @@ impl Resolver {
             return None;
         }
         let (brought, outcome) = oneshot::channel();
-        let member = || Member {
+        let member = || Participant {
             inputs: lookup.inputs_of(claimed),
             caller: lookup.caller.identity(),
             brought,
@@ -125,7 +125,7 @@ impl Resolver {
         &self,
         lookup: &EmbeddingLookup,
         claimed: &[LeaderInput],
-        mut members: Vec<Member>,
+        mut members: Vec<Participant>,
         until: Instant,
     ) -> (Wait, Brought) {
         let mut inputs = lookup.inputs_of(claimed);

@@ -18,7 +18,7 @@ use crate::embeddings::answer::{self, ExpectedAnswer};
 use crate::embeddings::request::Input;
 use crate::http::error::Error;
 use crate::telemetry::{Span, semantics};
-use crate::upstream::{AnswerRoom, Member, Reply, Size};
+use crate::upstream::{AnswerRoom, Member, Size, UncheckedAnswer};
 
 impl Resolver {
     /// Sends the inputs to the upstream and checks the answer. The call must have had its turn
@@ -125,7 +125,7 @@ impl Resolver {
             repeated,
         } = replied;
         let answer = answer.map_err(|error| self.without_own_credential(member, error))?;
-        let reply = Reply::new(answer, room);
+        let reply = UncheckedAnswer::new(answer, room);
         let answer = answer::check(&reply.body, question);
         let mut answer = answer.map_err(|unsound| Error::Unsound(Arc::new(unsound)))?;
         member.translate(&mut answer, &lookup.request.model);

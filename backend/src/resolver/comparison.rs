@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(60);
 
 /// What is known of one model's comparisons.
-struct Known {
+struct Schedule {
     group: Arc<Group>,
     compare_at: Instant,
     follow_at: Instant,
@@ -42,7 +42,7 @@ impl Resolver {
         namespace: &Arc<str>,
         rule: ComparisonRule,
     ) -> Infallible {
-        let mut known: HashMap<Arc<str>, Known> = HashMap::new();
+        let mut known: HashMap<Arc<str>, Schedule> = HashMap::new();
         loop {
             for (model, group) in upstreams.shared() {
                 let comparison = Comparison::new(self, namespace, &model, &group);
@@ -66,7 +66,7 @@ impl Resolver {
                 let group = Arc::clone(&group);
                 known.insert(
                     model,
-                    Known {
+                    Schedule {
                         group,
                         compare_at,
                         follow_at,

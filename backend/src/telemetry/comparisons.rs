@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 pub struct Comparisons {
     pub(super) differing: Family<OfUpstream, Gauge>,
     pub(super) drifted: Family<OfModel, Gauge>,
-    found: Mutex<Found>,
+    found: Mutex<Findings>,
     pub(super) ejections: Family<ByUpstream, Counter>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct ByUpstream {
 
 /// What is wrong now.
 #[derive(Debug, Default)]
-struct Found {
+struct Findings {
     differing: BTreeSet<(Arc<str>, Arc<str>)>,
     drifted: BTreeSet<Arc<str>>,
 }

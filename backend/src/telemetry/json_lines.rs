@@ -14,9 +14,9 @@ use super::log_line::{LogLine, is_plain};
 
 /// `timestamp`, `level`, the event's own fields, `target`.
 #[derive(Debug)]
-pub(super) struct JsonLines;
+pub(super) struct JsonLog;
 
-impl<S, N> FormatEvent<S, N> for JsonLines
+impl<S, N> FormatEvent<S, N> for JsonLog
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -170,7 +170,7 @@ mod tests {
     fn lines(log: impl FnOnce()) -> Vec<Value> {
         let written = Captured::default();
         let layer = tracing_subscriber::fmt::layer()
-            .event_format(JsonLines)
+            .event_format(JsonLog)
             .with_writer(written.clone());
         with_default(tracing_subscriber::registry().with(layer), log);
         let text = written.text();

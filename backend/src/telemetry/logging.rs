@@ -6,7 +6,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
 
-use super::json_lines::JsonLines;
+use super::json_lines::JsonLog;
 use super::log_writer::{LastLines, LogWriter};
 use super::request_line;
 use crate::config::LogFormat;
@@ -31,7 +31,7 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unlog
     let lines = fmt::layer().with_writer(writer.clone());
     let lines = match format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
-        LogFormat::Json => lines.event_format(JsonLines).boxed(),
+        LogFormat::Json => lines.event_format(JsonLog).boxed(),
     };
     let wanted = EnvFilter::builder().parse_lossy(filter);
     tracing_subscriber::registry()

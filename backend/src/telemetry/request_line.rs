@@ -81,7 +81,7 @@ impl RequestLine<'_> {
 
     fn write_text(&self, line: &mut LogLine) {
         line.push(MESSAGE);
-        self.write_fields(&mut Text(line));
+        self.write_fields(&mut TextFields(line));
     }
 
     fn text(&self) -> String {
@@ -160,9 +160,9 @@ impl Fields for LineMembers<'_> {
 }
 
 /// `name=value`, as `tracing` writes fields.
-struct Text<'a>(&'a mut LogLine);
+struct TextFields<'a>(&'a mut LogLine);
 
-impl Fields for Text<'_> {
+impl Fields for TextFields<'_> {
     #[inline(always)]
     fn name(&mut self, name: &'static str) -> &mut LogLine {
         self.0.push(" ");

@@ -16,11 +16,11 @@ use indicatif::HumanCount;
 use self::json_lines::JsonLines;
 use self::parquet_file::ParquetFile;
 use self::target::Target;
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandError, CommandResult};
 use super::progress::{KEYS, Progress, place};
-use super::store::{Pace, StoreOptions};
+use super::store::{Parallelism, StoreOptions};
 use super::walk::{Content, Walk};
-use crate::cache::store::Found;
+use crate::cache::store::ListedObject;
 use crate::config::command_line::complain;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
@@ -34,7 +34,7 @@ pub(super) struct ExportOptions {
     #[command(flatten)]
     store: StoreOptions,
     #[command(flatten)]
-    pace: Pace,
+    pace: Parallelism,
     /// Only vectors of this model, as the upstream's answers name it; `stats` lists the names
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
@@ -43,14 +43,14 @@ pub(super) struct ExportOptions {
     dimensions: Option<usize>,
     /// How to write them
     #[arg(long, value_enum, default_value = "jsonl")]
-    format: Shape,
+    format: ExportFormat,
     /// The file to write; standard output if absent. It is there when it is whole
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Shape {
+enum ExportFormat {
     /// JSON Lines
     Jsonl,
     /// Parquet
@@ -74,7 +74,7 @@ struct Exported {
     names: BTreeSet<String>,
 }
 
-pub(super) async fn run(options: &ExportOptions) -> Outcome {
+pub(super) async fn run(options: &ExportOptions) -> CommandResult {
     let archive = options.store.open()?;
     // Whatever their model and scope are.
     let purged_ms = archive.freshness("", "", None).await?.created_after_ms();
@@ -103,7 +103,7 @@ pub(super) async fn run(options: &ExportOptions) -> Outcome {
     }
     progress.end();
     if exported.written == 0 {
-        return Err(Failure::broken(exported.nothing(options)));
+        return Err(CommandError::broken(exported.nothing(options)));
     }
     let ended = sink.end().and_then(Target::end);
     ended.map_err(|error| options.unwritten(&error))?;
@@ -112,21 +112,21 @@ pub(super) async fn run(options: &ExportOptions) -> Outcome {
 }
 
 /// The entry of an object, if it is usable.
-fn entry(key: &Key, found: &Found, content: Content) -> Outcome<Option<Entry>> {
+fn entry(key: &Key, found: &ListedObject, content: Content) -> CommandResult<Option<Entry>> {
     match content {
         Content::Read(object) => Ok(Entry::from_object(key, &object).ok()),
         Content::TooLong => Ok(None),
-        Content::Unread(failed) => Err(Failure::broken(format!("{}: {failed}", found.path))),
+        Content::Unread(failed) => Err(CommandError::broken(format!("{}: {failed}", found.path))),
     }
 }
 
 impl ExportOptions {
-    fn sink(&self) -> Outcome<Box<dyn Sink>> {
+    fn sink(&self) -> CommandResult<Box<dyn Sink>> {
         let target = Target::open(self.output.as_deref());
         let target = target.map_err(|error| self.unwritten(&error))?;
         Ok(match self.format {
-            Shape::Jsonl => Box::new(JsonLines::new(target)),
-            Shape::Parquet => {
+            ExportFormat::Jsonl => Box::new(JsonLines::new(target)),
+            ExportFormat::Parquet => {
                 let file = ParquetFile::new(target);
                 Box::new(file.map_err(|error| self.unwritten(&error))?)
             }
@@ -144,10 +144,10 @@ impl ExportOptions {
                 .is_none_or(|length| length == entry.dimensions())
     }
 
-    fn unwritten(&self, error: &io::Error) -> Failure {
+    fn unwritten(&self, error: &io::Error) -> CommandError {
         match &self.output {
-            Some(path) => Failure::of_file(path, error),
-            None => Failure::of_output(error),
+            Some(path) => CommandError::of_file(path, error),
+            None => CommandError::of_output(error),
         }
     }
 }

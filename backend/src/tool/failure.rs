@@ -10,7 +10,7 @@ use crate::config::command_line::{BAD_USAGE, complain, refuse};
 
 /// A command's end.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum CommandError {
     /// The environment holds impossible values.
     Problems(Vec<Problem>),
     /// What was asked is impossible as it was asked.
@@ -21,9 +21,9 @@ pub(super) enum Failure {
     Found,
 }
 
-pub(super) type Outcome<T = ()> = Result<T, Failure>;
+pub(super) type CommandResult<T = ()> = Result<T, CommandError>;
 
-impl Failure {
+impl CommandError {
     pub(super) fn misused(why: impl Into<String>) -> Self {
         Self::Misused(why.into())
     }
@@ -56,19 +56,19 @@ impl Failure {
     }
 }
 
-impl From<Unopenable> for Failure {
+impl From<Unopenable> for CommandError {
     fn from(error: Unopenable) -> Self {
         Self::Broken(format!("the store: {error}"))
     }
 }
 
-impl From<Failed> for Failure {
+impl From<Failed> for CommandError {
     fn from(error: Failed) -> Self {
         Self::Broken(format!("the store: {error}"))
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         Self::Broken(error.to_string())
     }

@@ -20,11 +20,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::HumanCount;
 
-use self::check::{Checked, check};
+use self::check::{CheckedFile, check};
 use self::plan::Plan;
 use self::write::{Written, write_all};
-use super::failure::{Failure, Outcome};
-use super::store::{Pace, StoreOptions};
+use super::failure::{CommandError, CommandResult};
+use super::store::{Parallelism, StoreOptions};
 use super::time;
 use crate::config::Config;
 use crate::config::command_line::complain;
@@ -47,7 +47,7 @@ pub(super) struct ImportOptions {
     #[command(flatten)]
     store: StoreOptions,
     #[command(flatten)]
-    pace: Pace,
+    pace: Parallelism,
     /// The model that clients ask for
     #[arg(long, value_name = "NAME")]
     model: String,
@@ -82,7 +82,7 @@ struct Source<'a> {
     found: Metadata,
 }
 
-pub(super) async fn run(options: &ImportOptions) -> Outcome {
+pub(super) async fn run(options: &ImportOptions) -> CommandResult {
     let config = Config::with_store(options.store.store.as_deref());
     let config = config.map_err(|problems| options.store.refused(problems))?;
     let mut source = Source::open(&options.file)?;
@@ -115,14 +115,14 @@ pub(super) async fn run(options: &ImportOptions) -> Outcome {
 }
 
 impl<'a> Source<'a> {
-    fn open(path: &'a Path) -> Outcome<Self> {
-        let of_file = |error: io::Error| Failure::of_file(path, &error);
+    fn open(path: &'a Path) -> CommandResult<Self> {
+        let of_file = |error: io::Error| CommandError::of_file(path, &error);
         // A pipe would be waited for.
         let found = std::fs::metadata(path).map_err(of_file)?;
         if !found.is_file() {
             let path = path.display();
             let why = format!("{path}: is no regular file, and is to be read twice");
-            return Err(Failure::misused(why));
+            return Err(CommandError::misused(why));
         }
         let file = File::open(path).map_err(of_file)?;
         let found = file.metadata().map_err(of_file)?;
@@ -138,33 +138,33 @@ impl<'a> Source<'a> {
         self.found.modified().map_or(0, time::unix_ms)
     }
 
-    fn rewind(&mut self) -> Outcome {
+    fn rewind(&mut self) -> CommandResult {
         self.is_unchanged()?;
         let rewound = self.file.rewind();
-        rewound.map_err(|error| Failure::of_file(self.path, &error))
+        rewound.map_err(|error| CommandError::of_file(self.path, &error))
     }
 
-    fn is_unchanged(&self) -> Outcome {
+    fn is_unchanged(&self) -> CommandResult {
         let now = self.file.metadata();
-        let now = now.map_err(|error| Failure::of_file(self.path, &error))?;
+        let now = now.map_err(|error| CommandError::of_file(self.path, &error))?;
         match (now.len(), now.modified().ok()) == (self.bytes(), self.found.modified().ok()) {
             true => Ok(()),
             false => Err(self.fault("was changed while it was read")),
         }
     }
 
-    fn fault(&self, what: &str) -> Failure {
-        Failure::broken(format!("{}: {what}", self.path.display()))
+    fn fault(&self, what: &str) -> CommandError {
+        CommandError::broken(format!("{}: {what}", self.path.display()))
     }
 }
 
-fn say(what: std::fmt::Arguments<'_>) -> Outcome {
+fn say(what: std::fmt::Arguments<'_>) -> CommandResult {
     let mut output = io::stdout().lock();
     let said = writeln!(output, "{what}").and_then(|()| output.flush());
-    said.map_err(|error| Failure::of_output(&error))
+    said.map_err(|error| CommandError::of_output(&error))
 }
 
-impl std::fmt::Display for Checked {
+impl std::fmt::Display for CheckedFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,

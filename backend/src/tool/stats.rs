@@ -8,11 +8,11 @@ use futures_util::TryStreamExt;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandError, CommandResult};
 use super::progress::{KEYS, Progress, place};
-use super::store::{Pace, StoreOptions};
+use super::store::{Parallelism, StoreOptions};
 use super::walk::{Content, Seen, Walk};
-use crate::cache::store::Found;
+use crate::cache::store::ListedObject;
 use crate::embeddings::entry::MAX_MODEL_BYTES;
 use crate::embeddings::object::{Format, Head};
 
@@ -25,14 +25,14 @@ pub(super) struct StatsOptions {
     #[command(flatten)]
     store: StoreOptions,
     #[command(flatten)]
-    pace: Pace,
+    pace: Parallelism,
     /// How to write it
     #[arg(long, value_enum, default_value = "text")]
-    format: Shape,
+    format: StatsFormat,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Shape {
+enum StatsFormat {
     /// A table
     Text,
     /// One JSON object
@@ -43,7 +43,7 @@ enum Shape {
 #[derive(Debug, Default, Serialize)]
 struct Stats {
     models: Vec<Row>,
-    total: Counts,
+    total: ModelCounts,
     /// Objects that are named as entries are, and are none.
     unusable: u64,
     /// Objects that the store did not give out.
@@ -59,11 +59,11 @@ struct Row {
     model: String,
     dimensions: u32,
     #[serde(flatten)]
-    counts: Counts,
+    counts: ModelCounts,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-struct Counts {
+struct ModelCounts {
     vectors: u64,
     format_1: u64,
     format_2: u64,
@@ -77,7 +77,7 @@ struct Counts {
     ages_ms: Option<(u64, u64)>,
 }
 
-pub(super) async fn run(options: &StatsOptions) -> Outcome {
+pub(super) async fn run(options: &StatsOptions) -> CommandResult {
     let archive = options.store.open()?;
     let walk = Walk {
         archive: &archive,
@@ -99,14 +99,14 @@ pub(super) async fn run(options: &StatsOptions) -> Outcome {
     stats.models = rows(by_model);
     stats.total.date();
     let written = match options.format {
-        Shape::Text => stats.write_table(&mut io::stdout().lock()),
-        Shape::Json => stats.write_json(&mut io::stdout().lock()),
+        StatsFormat::Text => stats.write_table(&mut io::stdout().lock()),
+        StatsFormat::Json => stats.write_json(&mut io::stdout().lock()),
     };
-    written.map_err(|error| Failure::of_output(&error))
+    written.map_err(|error| CommandError::of_output(&error))
 }
 
-fn rows(by_model: BTreeMap<(String, u32), Counts>) -> Vec<Row> {
-    let row = |((model, dimensions), mut counts): (_, Counts)| {
+fn rows(by_model: BTreeMap<(String, u32), ModelCounts>) -> Vec<Row> {
+    let row = |((model, dimensions), mut counts): (_, ModelCounts)| {
         counts.date();
         Row {
             model,
@@ -118,7 +118,7 @@ fn rows(by_model: BTreeMap<(String, u32), Counts>) -> Vec<Row> {
 }
 
 impl Stats {
-    fn count(&mut self, seen: &Seen, by_model: &mut BTreeMap<(String, u32), Counts>) {
+    fn count(&mut self, seen: &Seen, by_model: &mut BTreeMap<(String, u32), ModelCounts>) {
         let (key, found, object) = match seen {
             Seen::Foreign(_) => {
                 self.foreign += 1;
@@ -192,8 +192,8 @@ fn printable(character: char) -> char {
     }
 }
 
-impl Counts {
-    fn add(&mut self, head: &Head<'_>, found: &Found) {
+impl ModelCounts {
+    fn add(&mut self, head: &Head<'_>, found: &ListedObject) {
         self.vectors += 1;
         match head.format {
             Format::Floats => self.format_1 += 1,
@@ -216,7 +216,7 @@ impl Counts {
     }
 }
 
-impl std::fmt::Display for Counts {
+impl std::fmt::Display for ModelCounts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "-".to_owned());
         write!(

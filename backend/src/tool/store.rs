@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandError, CommandResult};
 use crate::cache::store::Archive;
 use crate::config::variables::STORE;
 use crate::config::{Problem, StoreConfig, StorePlace};
@@ -19,13 +19,13 @@ pub(super) struct StoreOptions {
 
 /// How many objects are read or written side by side.
 #[derive(Clone, Copy, Debug, Args)]
-pub(super) struct Pace {
+pub(super) struct Parallelism {
     /// Objects that are read or written side by side
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
 }
 
-impl Pace {
+impl Parallelism {
     pub(super) fn at_once(self) -> usize {
         self.concurrency.into()
     }
@@ -33,7 +33,7 @@ impl Pace {
 
 impl StoreOptions {
     /// Opens the store for a command that reads it.
-    pub(super) fn open(&self) -> Outcome<Archive> {
+    pub(super) fn open(&self) -> CommandResult<Archive> {
         let config = StoreConfig::named(self.store.as_deref());
         let config = config.map_err(|problems| self.refused(problems))?;
         self.open_configured(config.as_ref(), true)
@@ -41,13 +41,13 @@ impl StoreOptions {
 
     /// The environment with this store is wrong: what the command line named is called by its
     /// option.
-    pub(super) fn refused(&self, mut problems: Vec<Problem>) -> Failure {
+    pub(super) fn refused(&self, mut problems: Vec<Problem>) -> CommandError {
         for problem in &mut problems {
             if self.store.is_some() && problem.variable == STORE.name {
                 problem.variable = "--store";
             }
         }
-        Failure::Problems(problems)
+        CommandError::Problems(problems)
     }
 
     /// Opens the store that the environment and the command line have named.
@@ -55,13 +55,13 @@ impl StoreOptions {
         &self,
         config: Option<&StoreConfig>,
         is_read: bool,
-    ) -> Outcome<Archive> {
+    ) -> CommandResult<Archive> {
         let place = config.map(|config| &config.place);
         match place {
-            None => Err(Failure::misused(
+            None => Err(CommandError::misused(
                 "no store: name one by --store, or by STORE as the server does",
             )),
-            Some(StorePlace::Memory) => Err(Failure::misused(
+            Some(StorePlace::Memory) => Err(CommandError::misused(
                 "memory: is a store inside one server, which no other program can reach",
             )),
             Some(place) => Ok(Archive::open(place, is_read)?),

@@ -11,12 +11,12 @@ use futures_util::TryStreamExt;
 use indicatif::{HumanBytes, HumanCount};
 use tokio::signal::ctrl_c;
 
-use self::position::{Position, Saved};
-use super::failure::{Failure, Outcome};
+use self::position::{Position, PositionFile};
+use super::failure::{CommandError, CommandResult};
 use super::progress::{KEYS, Progress, place};
-use super::store::{Pace, StoreOptions};
+use super::store::{Parallelism, StoreOptions};
 use super::walk::{Content, Seen, Walk};
-use crate::cache::store::{Archive, Found};
+use crate::cache::store::{Archive, ListedObject};
 use crate::config::command_line::complain;
 use crate::embeddings::key::Key;
 use crate::embeddings::object::Flaw;
@@ -33,7 +33,7 @@ pub(super) struct VerifyOptions {
     #[command(flatten)]
     store: StoreOptions,
     #[command(flatten)]
-    pace: Pace,
+    pace: Parallelism,
     /// Notes in this file how far it is, and goes on from there if the file is there
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
@@ -52,12 +52,12 @@ struct Verification<'a> {
     unread_in_a_row: u32,
 }
 
-pub(super) async fn run(options: &VerifyOptions) -> Outcome {
+pub(super) async fn run(options: &VerifyOptions) -> CommandResult {
     let archive = options.store.open()?;
-    let open = |path: &PathBuf| Saved::open(path, archive.url());
+    let open = |path: &PathBuf| PositionFile::open(path, archive.url());
     let saved = options.resume.as_ref().map(open).transpose()?;
     let new = || Position::new(archive.url());
-    let position = saved.as_ref().map_or_else(new, Saved::position);
+    let position = saved.as_ref().map_or_else(new, PositionFile::position);
     let walk = Walk {
         archive: &archive,
         after: position.after(),
@@ -74,7 +74,7 @@ pub(super) async fn run(options: &VerifyOptions) -> Outcome {
     };
     let ended = tokio::select! {
         ended = verification.go(walk, saved.as_ref()) => ended,
-        _ = ctrl_c() => Err(Failure::broken("interrupted")),
+        _ = ctrl_c() => Err(CommandError::broken("interrupted")),
     };
     verification.progress.end();
     if let Some(saved) = &saved {
@@ -88,7 +88,7 @@ pub(super) async fn run(options: &VerifyOptions) -> Outcome {
 }
 
 impl Verification<'_> {
-    async fn go(&mut self, walk: Walk<'_>, saved: Option<&Saved>) -> Outcome {
+    async fn go(&mut self, walk: Walk<'_>, saved: Option<&PositionFile>) -> CommandResult {
         let mut everything = walk.everything().await?;
         while let Some(seen) = everything.try_next().await? {
             match seen {
@@ -107,14 +107,14 @@ impl Verification<'_> {
         Ok(())
     }
 
-    async fn check(&mut self, key: &Key, found: &Found, content: &Content) -> Outcome {
+    async fn check(&mut self, key: &Key, found: &ListedObject, content: &Content) -> CommandResult {
         let flaw = match content {
             Content::Unread(failed) => {
                 self.position.unread += 1;
                 self.unread_in_a_row += 1;
                 self.say(format_args!("{}\tis not given out: {failed}", found.path))?;
                 return match self.unread_in_a_row {
-                    MOST_UNREAD => Err(Failure::broken(format!("the store: {failed}"))),
+                    MOST_UNREAD => Err(CommandError::broken(format!("the store: {failed}"))),
                     _ => Ok(()),
                 };
             }
@@ -133,7 +133,12 @@ impl Verification<'_> {
     }
 
     /// Deletes an object that is bad still. What another program's format may be stays.
-    async fn delete(&mut self, key: &Key, found: &Found, flaw: &Flaw) -> Outcome<&'static str> {
+    async fn delete(
+        &mut self,
+        key: &Key,
+        found: &ListedObject,
+        flaw: &Flaw,
+    ) -> CommandResult<&'static str> {
         if !self.delete_bad {
             return Ok("");
         }
@@ -153,7 +158,7 @@ impl Verification<'_> {
         Ok("; deleted")
     }
 
-    fn skip(&mut self, name: &str) -> Outcome {
+    fn skip(&mut self, name: &str) -> CommandResult {
         self.foreign += 1;
         if self.foreign <= MOST_FOREIGN {
             self.progress
@@ -163,15 +168,15 @@ impl Verification<'_> {
     }
 
     /// A finding, for the program or the operator that reads standard output.
-    fn say(&self, finding: std::fmt::Arguments<'_>) -> Outcome {
+    fn say(&self, finding: std::fmt::Arguments<'_>) -> CommandResult {
         let written = self.progress.aside(|| {
             let mut output = io::stdout().lock();
             writeln!(output, "{finding}").and_then(|()| output.flush())
         });
-        written.map_err(|error| Failure::of_output(&error))
+        written.map_err(|error| CommandError::of_output(&error))
     }
 
-    fn report(&self) -> Outcome {
+    fn report(&self) -> CommandResult {
         complain(format_args!("verified: {}", self.position.summary()));
         if self.foreign > 0 {
             complain(format_args!(
@@ -181,7 +186,7 @@ impl Verification<'_> {
         }
         match self.position.bad + self.position.unread {
             0 => Ok(()),
-            _ => Err(Failure::Found),
+            _ => Err(CommandError::Found),
         }
     }
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::failure::Outcome;
-use crate::cache::store::{Archive, Failed, Found};
+use super::failure::CommandResult;
+use crate::cache::store::{Archive, Failed, ListedObject};
 use crate::embeddings::key::Key;
 
 /// More than any vector takes: a million numbers.
@@ -17,7 +17,7 @@ pub(super) enum Seen {
     /// The name of what no gateway wrote: of an object, or of a folder.
     Foreign(String),
     /// An object that is named as an entry is.
-    Object(Key, Found, Content),
+    Object(Key, ListedObject, Content),
 }
 
 /// What an object holds.
@@ -45,7 +45,7 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Everything that the store holds, in the order of the keys. It ends with the first list that
     /// fails.
-    pub(super) async fn everything(self) -> Outcome<BoxStream<'a, Result<Seen, Failed>>> {
+    pub(super) async fn everything(self) -> CommandResult<BoxStream<'a, Result<Seen, Failed>>> {
         let (folders, foreign) = self.archive.folders(self.after.as_ref()).await?;
         let foreign = foreign
             .into_iter()
@@ -62,7 +62,7 @@ impl<'a> Walk<'a> {
     /// Everything that is left of it behind what no gateway wrote.
     pub(super) async fn objects(
         self,
-    ) -> Outcome<BoxStream<'a, Result<(Key, Found, Content), Failed>>> {
+    ) -> CommandResult<BoxStream<'a, Result<(Key, ListedObject, Content), Failed>>> {
         let everything = self.everything().await?;
         let objects = everything.try_filter_map(|seen| {
             std::future::ready(Ok(match seen {
@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads an object; `None` if it was deleted meanwhile.
-    async fn read(self, found: Found) -> Option<Seen> {
+    async fn read(self, found: ListedObject) -> Option<Seen> {
         let Some(key) = found.key else {
             return Some(Seen::Foreign(found.path.to_string()));
         };

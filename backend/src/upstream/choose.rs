@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::group::{Group, Member};
-use super::health::{InFlight, Standing};
+use super::health::{PendingCall, Standing};
 
 /// An upstream that is asked, until the call has ended.
 #[derive(Debug)]
 pub struct Chosen<'a> {
     /// It.
     pub member: &'a Member,
-    _in_flight: InFlight<'a>,
+    _in_flight: PendingCall<'a>,
 }
 
 impl Chosen<'_> {

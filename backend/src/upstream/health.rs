@@ -46,7 +46,7 @@ pub(super) enum Standing {
 
 /// A call under way, until it is dropped.
 #[derive(Debug)]
-pub(super) struct InFlight<'a> {
+pub(super) struct PendingCall<'a> {
     health: &'a Health,
     is_probe: bool,
 }
@@ -62,13 +62,13 @@ impl Health {
     }
 
     /// Begins a call, which is a probe if one is due.
-    pub(super) fn enter(&self, now: Instant) -> InFlight<'_> {
+    pub(super) fn enter(&self, now: Instant) -> PendingCall<'_> {
         let mut state = self.state();
         let is_due = state.out_until.is_some_and(|until| until <= now);
         let is_probe = is_due && !state.is_probed;
         state.is_probed |= is_probe;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight {
+        PendingCall {
             health: self,
             is_probe,
         }
@@ -110,7 +110,7 @@ impl Health {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         self.health.in_flight.fetch_sub(1, Ordering::Relaxed);
         if self.is_probe {

@@ -24,7 +24,7 @@ const MAX_FRAME_BYTES: usize = 1 << 20;
 
 /// A successful answer to an embeddings call, not checked yet.
 #[derive(Debug)]
-pub struct Reply {
+pub struct UncheckedAnswer {
     /// Those of its headers that the client gets.
     pub headers: HeaderMap,
     /// Its body.
@@ -40,7 +40,7 @@ pub struct AnswerRoom {
     reservation: Reservation,
 }
 
-impl Reply {
+impl UncheckedAnswer {
     /// An answer that takes this room.
     pub fn new((headers, body): (HeaderMap, Bytes), room: AnswerRoom) -> Self {
         Self {

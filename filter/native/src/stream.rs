@@ -14,11 +14,11 @@ use crate::watchdog::Watched;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Stream(Option<Held>);
+pub(crate) struct Stream(Option<HeldStream>);
 
 /// A request whose headers wait for its body.
 #[derive(Debug)]
-struct Held {
+struct HeldStream {
     body: HashedBody,
     watched: Watched,
 }
@@ -41,7 +41,7 @@ impl Stream {
             (body, GateDecision::Hold) => {
                 let watched = proxy.watch();
                 proxy.count_held();
-                self.0 = Some(Held { body, watched });
+                self.0 = Some(HeldStream { body, watched });
                 Headers::Hold
             }
             (_, GateDecision::Settled(outcome)) => {
@@ -110,7 +110,7 @@ impl Stream {
     }
 }
 
-impl Held {
+impl HeldStream {
     /// Hashes what has come. An outcome if that settles the request.
     fn hash(&mut self, proxy: &mut impl Proxy, ends_here: bool) -> Option<Outcome> {
         let before = self.body.seen().unwrap_or(0);

@@ -27,7 +27,7 @@ struct Tapped {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HoldingGate {
     root: ContextId,
     tap: Option<ContextId>,
     config: Rc<Config>,
@@ -39,7 +39,7 @@ struct Held {
 #[derive(Debug, Default)]
 pub struct Rendezvous {
     taps: HashMap<ContextId, Tapped>,
-    held: HashMap<ContextId, Held>,
+    held: HashMap<ContextId, HoldingGate>,
     ready: VecDeque<ContextId>,
 }
 
@@ -207,7 +207,7 @@ impl Rendezvous {
     }
 
     fn take(&mut self, request: HeldRequest<'_>, tap: Option<ContextId>) {
-        let held = Held {
+        let held = HoldingGate {
             root: request.root,
             tap,
             config: Rc::clone(request.config),
@@ -228,7 +228,7 @@ impl Rendezvous {
         })
     }
 
-    fn settle_all(&mut self, reason: Reason, which: impl Fn(&Held) -> bool) -> usize {
+    fn settle_all(&mut self, reason: Reason, which: impl Fn(&HoldingGate) -> bool) -> usize {
         let waiting = self
             .held
             .iter_mut()

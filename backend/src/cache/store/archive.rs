@@ -14,7 +14,7 @@ use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
-pub use self::listing::{Folder, Found};
+pub use self::listing::{Folder, ListedObject};
 pub use self::names::key as parse_key;
 use self::patience::{answered, failed, in_time, is_unknown, patiently, present, retries};
 use super::lookups::date_by_writing;
@@ -42,7 +42,7 @@ pub struct Archive {
 
 /// What is stored under a key.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Stored {
+pub enum StoredObject {
     /// Nothing.
     Absent,
     /// An object that reads as a miss.
@@ -93,7 +93,7 @@ impl Archive {
     }
 
     /// What is stored under a key.
-    pub async fn entry(&self, key: &Key) -> Result<Stored, Failed> {
+    pub async fn entry(&self, key: &Key) -> Result<StoredObject, Failed> {
         let path = path(&self.prefix, key);
         let read = async {
             let found = self.objects.get(&path).await?;
@@ -101,14 +101,14 @@ impl Archive {
             Ok((found.bytes().await?, written_ms))
         };
         let Some((object, written_ms)) = present(read).await? else {
-            return Ok(Stored::Absent);
+            return Ok(StoredObject::Absent);
         };
         Ok(match Entry::from_object(key, &object) {
             Ok(mut entry) => {
                 date_by_writing(&mut entry, written_ms);
-                Stored::Entry(Box::new(entry))
+                StoredObject::Entry(Box::new(entry))
             }
-            Err(_) => Stored::Unusable,
+            Err(_) => StoredObject::Unusable,
         })
     }
 

@@ -10,7 +10,7 @@ fn rules() -> Rules {
     }
 }
 
-fn read(line: &str) -> Result<Record, Unreadable> {
+fn read(line: &str) -> Result<Record, RecordFault> {
     Record::parse(&Bytes::copy_from_slice(line.as_bytes()), &rules())
 }
 
@@ -54,7 +54,7 @@ fn a_list_of_one_text_is_that_text() {
 
 #[test]
 fn each_fault_has_its_words() {
-    use Unreadable as U;
+    use RecordFault as U;
     let long = format!(r#"{{"input":"{}","embedding":[1]}}"#, "x".repeat(50));
     let nested = format!("{}1{}", "[".repeat(200), "]".repeat(200));
     let nested = format!(r#"{{"input":"a","embedding":{nested}}}"#);

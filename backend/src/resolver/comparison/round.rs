@@ -30,7 +30,7 @@ const TEXTS: [&str; 4] = [
 const SCOPE: &str = "comparison";
 
 /// The vectors of one upstream.
-struct Answered {
+struct ComparedVectors {
     /// The model's name as it was answered.
     model: Arc<str>,
     entries: Vec<Entry>,
@@ -162,7 +162,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn trust(&self, member: &Member, same: bool, answer: &Answered, named: &Arc<str>) {
+    fn trust(&self, member: &Member, same: bool, answer: &ComparedVectors, named: &Arc<str>) {
         let trust = match same {
             true => Trust::Same(Arc::clone(&answer.model), Arc::clone(named)),
             false => Trust::Different,
@@ -188,7 +188,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// The vectors of one upstream, if it answers all of them well.
-    async fn ask(&self, member: &Member) -> Option<Answered> {
+    async fn ask(&self, member: &Member) -> Option<ComparedVectors> {
         let (request, inputs) = (&self.request, &self.request.inputs);
         let model = member.model(self.model);
         let question = CallContent {
@@ -219,7 +219,7 @@ impl<'a> Comparison<'a> {
             .count_billed(self.model, billed);
         member.translate_own(&mut answer, self.model);
         let entries: Option<Vec<Entry>> = answer.entries.into_iter().collect();
-        entries.map(|entries| Answered { model, entries })
+        entries.map(|entries| ComparedVectors { model, entries })
     }
 }
 

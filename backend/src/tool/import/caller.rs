@@ -5,14 +5,14 @@ use std::path::Path;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use crate::tool::failure::{Failure, Outcome};
+use crate::tool::failure::{CommandError, CommandResult};
 
 /// Reads the file. No error shows what is in it.
-pub(super) fn read(path: &Path) -> Outcome<HeaderMap> {
-    let text = fs::read_to_string(path).map_err(|error| Failure::of_file(path, &error))?;
+pub(super) fn read(path: &Path) -> CommandResult<HeaderMap> {
+    let text = fs::read_to_string(path).map_err(|error| CommandError::of_file(path, &error))?;
     headers(&text).map_err(|line| {
         let path = path.display();
-        Failure::misused(format!(
+        CommandError::misused(format!(
             "{path}:{line}: is no header, as in `Authorization: Bearer KEY`, and no key"
         ))
     })

@@ -6,7 +6,7 @@ use super::plan::{Plan, Unfit, has_length};
 use super::repeats::Repeats;
 use crate::config::command_line::complain;
 use crate::embeddings::vector::floats_digest;
-use crate::tool::failure::{Failure, Outcome};
+use crate::tool::failure::{CommandError, CommandResult};
 use crate::tool::progress::Progress;
 
 /// Faults that are told. A file that has more is wrong throughout.
@@ -14,7 +14,7 @@ const MOST_FAULTS: u64 = 20;
 
 /// What a file holds that has no fault.
 #[derive(Debug, Default)]
-pub(super) struct Checked {
+pub(super) struct CheckedFile {
     pub(super) records: u64,
     /// Records that only repeat another one.
     pub(super) repeats: u64,
@@ -24,7 +24,7 @@ pub(super) struct Checked {
 }
 
 /// Reads the whole file.
-pub(super) fn check(source: &mut Source<'_>, plan: &Plan) -> Outcome<Checked> {
+pub(super) fn check(source: &mut Source<'_>, plan: &Plan) -> CommandResult<CheckedFile> {
     let mut progress = Progress::new("check", source.bytes());
     let read = read(source, plan, &mut progress);
     progress.end();
@@ -49,8 +49,8 @@ fn read<'a>(
     source: &'a Source<'_>,
     plan: &Plan,
     progress: &mut Progress,
-) -> Outcome<(Checked, Repeats, Faults<'a>)> {
-    let (mut checked, mut repeats) = (Checked::default(), Repeats::default());
+) -> CommandResult<(CheckedFile, Repeats, Faults<'a>)> {
+    let (mut checked, mut repeats) = (CheckedFile::default(), Repeats::default());
     let mut faults = Faults { source, count: 0 };
     for line in Lines::new(&source.file) {
         let line = line.map_err(|broken| source.fault(&broken.to_string()))?;
@@ -106,7 +106,7 @@ impl Faults<'_> {
 }
 
 /// Inputs are compared through a temporary file.
-fn unkept(error: &std::io::Error) -> Failure {
+fn unkept(error: &std::io::Error) -> CommandError {
     let folder = std::env::temp_dir();
-    Failure::broken(format!("{} (TMPDIR): {error}", folder.display()))
+    CommandError::broken(format!("{} (TMPDIR): {error}", folder.display()))
 }

@@ -13,10 +13,10 @@ use crate::config::Config;
 use crate::config::command_line::complain;
 use crate::embeddings::entry::{Entry, MAX_MODEL_BYTES};
 use crate::embeddings::key::{Key, KeyBuilder, KeyScope};
-use crate::embeddings::record::{Record, Unreadable};
+use crate::embeddings::record::{Record, RecordFault};
 use crate::embeddings::request::{self, EmbeddingRequest, Parsed, Rules};
 use crate::embeddings::vector::Vector;
-use crate::tool::failure::{Failure, Outcome};
+use crate::tool::failure::{CommandError, CommandResult};
 use crate::tool::time;
 
 /// What all records of a file have in common.
@@ -37,7 +37,7 @@ pub(super) struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfit {
     #[error(transparent)]
-    Unreadable(#[from] Unreadable),
+    RecordFault(#[from] RecordFault),
     #[error("is of the model {0:?}")]
     Model(String),
     #[error("has {found} numbers instead of {wanted}")]
@@ -50,7 +50,7 @@ impl Plan {
         config: &Config,
         archive: &Archive,
         changed_ms: u64,
-    ) -> Outcome<Self> {
+    ) -> CommandResult<Self> {
         let rules = Rules {
             max_inputs: config.limits.inputs,
             max_input_bytes: config.limits.input_bytes,
@@ -124,10 +124,10 @@ pub(super) fn has_length(record: &Record, wanted: usize) -> Result<(), Unfit> {
 }
 
 /// The request by which a client asks for these vectors, read as the server reads it.
-fn request_of(options: &ImportOptions, rules: &Rules) -> Outcome<EmbeddingRequest> {
+fn request_of(options: &ImportOptions, rules: &Rules) -> CommandResult<EmbeddingRequest> {
     let fields: Option<serde_json::Map<_, _>> = serde_json::from_str(&options.fields).ok();
     if fields.is_none() {
-        return Err(Failure::misused("--fields: must be a JSON object"));
+        return Err(CommandError::misused("--fields: must be a JSON object"));
     }
     let model = serde_json::Value::from(options.model.as_str());
     let mut body = format!(r#"{{"model":{model},"input":"a""#);
@@ -142,7 +142,7 @@ fn request_of(options: &ImportOptions, rules: &Rules) -> Outcome<EmbeddingReques
     body.push_str(fields);
     match request::parse(&Bytes::from(body), rules) {
         Ok(Parsed::Understood(request)) => Ok(request),
-        Ok(Parsed::Foreign(_)) | Err(_) => Err(Failure::misused(
+        Ok(Parsed::Foreign(_)) | Err(_) => Err(CommandError::misused(
             "--model, --dimensions, --fields: a gateway would not cache the answer to such a \
              request (a field that is not among CACHEABLE_FIELDS, or a wrong type)",
         )),
@@ -150,22 +150,26 @@ fn request_of(options: &ImportOptions, rules: &Rules) -> Outcome<EmbeddingReques
 }
 
 /// The scope of the vectors, if the gateway serves their model at all.
-async fn scope_of(options: &ImportOptions, config: &Config, model: &str) -> Outcome<Arc<str>> {
+async fn scope_of(
+    options: &ImportOptions,
+    config: &Config,
+    model: &str,
+) -> CommandResult<Arc<str>> {
     let access = Access::new(&config.access);
     let access =
-        access.map_err(|_| Failure::misused("OPENAI_API_KEY: cannot be sent in a header"))?;
+        access.map_err(|_| CommandError::misused("OPENAI_API_KEY: cannot be sent in a header"))?;
     if access.check_model(Some(model)).is_err() {
         let why = format!("--model: {model:?} is not among ALLOWED_EMBEDDING_MODELS");
-        return Err(Failure::misused(why));
+        return Err(CommandError::misused(why));
     }
     let keys = access.read_client_keys().await;
-    keys.map_err(|error| Failure::broken(format!("CLIENT_KEYS_FILE: {error}")))?;
+    keys.map_err(|error| CommandError::broken(format!("CLIENT_KEYS_FILE: {error}")))?;
     let named = Named {
         headers: options.caller.as_deref().map(caller::read).transpose()?,
         organization: options.organization.as_deref(),
     };
     access.named_scope(named).map_err(|misnamed| {
-        Failure::misused(match misnamed {
+        CommandError::misused(match misnamed {
             Misnamed::NoCaller => {
                 "each caller has vectors for itself: --caller must say whose these are (or \
                  CACHE_SCOPE=shared that all share them, as at the server)"
@@ -183,16 +187,18 @@ async fn scope_of(options: &ImportOptions, config: &Config, model: &str) -> Outc
     })
 }
 
-fn answered(options: &ImportOptions, request: &EmbeddingRequest) -> Outcome<Arc<str>> {
+fn answered(options: &ImportOptions, request: &EmbeddingRequest) -> CommandResult<Arc<str>> {
     match options.answered_model.as_deref() {
         None => Ok(Arc::clone(&request.model)),
         Some(name) if !name.is_empty() && name.len() <= MAX_MODEL_BYTES => Ok(name.into()),
-        Some(_) => Err(Failure::misused("--answered-model: is no name of a model")),
+        Some(_) => Err(CommandError::misused(
+            "--answered-model: is no name of a model",
+        )),
     }
 }
 
 /// Refuses what gateways would take for purged, or for too old.
-fn is_fresh(created_ms: u64, freshness: Freshness) -> Outcome {
+fn is_fresh(created_ms: u64, freshness: Freshness) -> CommandResult {
     if freshness.allows_from(created_ms) {
         return Ok(());
     }
@@ -200,7 +206,7 @@ fn is_fresh(created_ms: u64, freshness: Freshness) -> Outcome {
         time::text(created_ms),
         time::text(freshness.created_after_ms()),
     );
-    Err(Failure::broken(format!(
+    Err(CommandError::broken(format!(
         "vectors of {created} would be missing at once: a purge, or ENTRY_MAX_AGE, has ended all \
          up to {after}. If these were paid for later, --created says so"
     )))

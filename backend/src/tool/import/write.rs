@@ -8,10 +8,10 @@ use indicatif::HumanCount;
 use super::Source;
 use super::lines::{Broken, Line, Lines};
 use super::plan::Plan;
-use crate::cache::store::{Archive, Failed, Stored};
+use crate::cache::store::{Archive, Failed, StoredObject};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
-use crate::tool::failure::{Failure, Outcome};
+use crate::tool::failure::{CommandError, CommandResult};
 use crate::tool::progress::Progress;
 
 /// What became of the vectors of a file.
@@ -42,15 +42,16 @@ pub(super) async fn write_all(
     archive: &Archive,
     at_once: usize,
     written: &mut Written,
-) -> Outcome {
+) -> CommandResult {
     let mut progress = Progress::new("import", source.bytes());
     let lines = Lines::new(&source.file).map(|line| entry(source, plan, line));
     let mut writes = stream::iter(lines)
         .map(|entry| async {
             let (key, entry, end) = entry?;
             let fate = write(plan, archive, &key, &entry).await;
-            let fate = fate.map_err(|failed| Failure::broken(format!("the store: {failed}")))?;
-            Ok::<_, Failure>((fate, end))
+            let fate =
+                fate.map_err(|failed| CommandError::broken(format!("the store: {failed}")))?;
+            Ok::<_, CommandError>((fate, end))
         })
         .buffer_unordered(at_once);
     let mut furthest = 0;
@@ -74,7 +75,7 @@ fn entry(
     source: &Source<'_>,
     plan: &Plan,
     line: Result<Line, Broken>,
-) -> Outcome<(Key, Entry, u64)> {
+) -> CommandResult<(Key, Entry, u64)> {
     let line = line.map_err(|broken| source.fault(&broken.to_string()))?;
     let read = plan.read(&line.text);
     let (key, record) = read.map_err(|_| source.fault("was changed while it was read"))?;
@@ -88,18 +89,18 @@ async fn write(plan: &Plan, archive: &Archive, key: &Key, entry: &Entry) -> Resu
     }
     match archive.entry(key).await? {
         // One that a gateway has written since this command began is none from the future.
-        Stored::Entry(there) if there.created_ms > plan.freshness.created_after_ms() => {
+        StoredObject::Entry(there) if there.created_ms > plan.freshness.created_after_ms() => {
             Ok(match there.vector == entry.vector {
                 true => Fate::Same,
                 false => Fate::Other,
             })
         }
         // A gateway that is quicker keeps its vector: clients may have it.
-        Stored::Absent => match archive.create(key, entry).await? {
+        StoredObject::Absent => match archive.create(key, entry).await? {
             true => Ok(Fate::New),
             false => Ok(Fate::Same),
         },
-        Stored::Entry(_) | Stored::Unusable => {
+        StoredObject::Entry(_) | StoredObject::Unusable => {
             archive.replace(key, entry).await?;
             Ok(Fate::Renewed)
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::store::parse_key;
 use crate::config::command_line::complain;
 use crate::embeddings::key::Key;
-use crate::tool::failure::{Failure, Outcome};
+use crate::tool::failure::{CommandError, CommandResult};
 
 /// What a killed run repeats at most.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -32,7 +32,7 @@ pub(super) struct Position {
 
 /// The file.
 #[derive(Debug)]
-pub(super) struct Saved {
+pub(super) struct PositionFile {
     path: PathBuf,
     read: Position,
     written: Cell<Instant>,
@@ -58,16 +58,16 @@ impl Position {
     }
 }
 
-impl Saved {
+impl PositionFile {
     /// The position of an earlier run on this store, if the file is there.
-    pub(super) fn open(path: &Path, store: &str) -> Outcome<Self> {
+    pub(super) fn open(path: &Path, store: &str) -> CommandResult<Self> {
         let position = match fs::read(path) {
             Ok(text) => read(&text, store).map_err(|why| {
                 let path = path.display();
-                Failure::misused(format!("{path}: {why}"))
+                CommandError::misused(format!("{path}: {why}"))
             })?,
             Err(error) if error.kind() == ErrorKind::NotFound => Position::new(store),
-            Err(error) => return Err(Failure::of_file(path, &error)),
+            Err(error) => return Err(CommandError::of_file(path, &error)),
         };
         let saved = Self {
             path: path.to_owned(),
@@ -87,7 +87,7 @@ impl Saved {
     }
 
     /// Writes the position if that was not done just now.
-    pub(super) fn write_sometimes(&self, position: &Position) -> Outcome {
+    pub(super) fn write_sometimes(&self, position: &Position) -> CommandResult {
         match self.written.get().elapsed() < PAUSE {
             true => Ok(()),
             false => self.write(position),
@@ -95,7 +95,7 @@ impl Saved {
     }
 
     /// Writes the position, whole or not at all.
-    pub(super) fn write(&self, position: &Position) -> Outcome {
+    pub(super) fn write(&self, position: &Position) -> CommandResult {
         self.written.set(Instant::now());
         let folder = self
             .path
@@ -110,7 +110,7 @@ impl Saved {
         );
         written
             .map(drop)
-            .map_err(|error| Failure::of_file(&self.path, &error))
+            .map_err(|error| CommandError::of_file(&self.path, &error))
     }
 
     /// The verification has come to its end: the next one begins anew.

@@ -19,7 +19,7 @@ pub struct Folder(Path);
 
 /// An object where entries are.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ListedObject {
     /// Its name in the store.
     pub path: Path,
     /// The key that it is named after; `None` if it is not named as an entry is.
@@ -64,7 +64,7 @@ impl Archive {
         &self,
         folder: &Folder,
         after: Option<&Key>,
-    ) -> BoxStream<'_, Result<Found, Failed>> {
+    ) -> BoxStream<'_, Result<ListedObject, Failed>> {
         let after = after.map(|key| path(&self.prefix, key));
         let listed = match &after {
             Some(after) if self.is_ordered => self.objects.list_with_offset(Some(&folder.0), after),
@@ -82,9 +82,9 @@ impl Archive {
         }
     }
 
-    fn found(&self, object: &ObjectMeta) -> Found {
+    fn found(&self, object: &ObjectMeta) -> ListedObject {
         let key = object.location.filename().and_then(parse_key);
-        Found {
+        ListedObject {
             // Named as an entry, and in its place.
             key: key.filter(|key| path(&self.prefix, key) == object.location),
             path: object.location.clone(),
@@ -96,8 +96,8 @@ impl Archive {
 
 /// Directories list their files in any order. A folder of them fits into memory.
 async fn sorted<'a>(
-    listed: impl Stream<Item = Result<Found, Failed>> + 'a,
-) -> Result<impl Stream<Item = Result<Found, Failed>> + 'a, Failed> {
+    listed: impl Stream<Item = Result<ListedObject, Failed>> + 'a,
+) -> Result<impl Stream<Item = Result<ListedObject, Failed>> + 'a, Failed> {
     let mut found: Vec<_> = listed.try_collect().await?;
     found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     Ok(stream::iter(found.into_iter().map(Ok)))

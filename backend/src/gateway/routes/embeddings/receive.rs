@@ -61,9 +61,9 @@ where
 }
 
 /// Bytes that belong to the request until it ends.
-struct Held(Arc<RequestHold>);
+struct HeldBytes(Arc<RequestHold>);
 
-impl AsRef<Reservation> for Held {
+impl AsRef<Reservation> for HeldBytes {
     fn as_ref(&self) -> &Reservation {
         self.0.bytes()
     }
@@ -83,7 +83,7 @@ where
         Uncollected::NoRoom => Error::NoRoom,
         Uncollected::Broken(_) => Error::BodyBroken,
     };
-    let mut collecting = collect(body, limit, Held(hold)).map_err(refusal);
+    let mut collecting = collect(body, limit, HeldBytes(hold)).map_err(refusal);
     // hyper reads a body once it is polled. Most bodies arrive together with their head: polled
     // here, they are complete at the next poll, without a timer.
     let mut collected = (&mut collecting).now_or_never();
