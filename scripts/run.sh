@@ -62,16 +62,15 @@ prepare() {
   cd "$ROOT"
   step "tools" scripts/setup.sh rust envoy varnish
   step "filter" cargo build --profile "$PROFILE" --locked --target wasm32-wasip1
-  local packages=(--package embedding-gateway --bins) standin=(--package openai-standin)
-  if has_own_upstream; then
-    standin=()
-  elif [ "$PROFILE" = laptop ]; then
-    # One call builds each library once.
-    packages+=("${standin[@]}") standin=()
+  local gateway=(--package embedding-gateway --bins) standin=(--package openai-standin)
+  if [ "$PROFILE" = laptop ]; then
+    # One call builds each library once, and the same one whatever the upstream is.
+    step "programs" cargo build --profile laptop --locked "${gateway[@]}" "${standin[@]}"
+  else
+    step "programs" cargo build --profile "$PROFILE" --locked "${gateway[@]}"
+    # Apart, so that what the stand-in needs of libraries does not get into the programs as they ship.
+    has_own_upstream || step "stand-in" cargo build --profile "$PROFILE" --locked "${standin[@]}"
   fi
-  step "programs" cargo build --profile "$PROFILE" --locked "${packages[@]}"
-  # Apart, so that what the stand-in needs of libraries does not get into the programs as they ship.
-  [ ${#standin[@]} -eq 0 ] || step "stand-in" cargo build --profile "$PROFILE" --locked "${standin[@]}"
 }
 
 # Free ports, all different, and none that the kernel may give to a client before the program listens on it.
