@@ -7,7 +7,7 @@ from .objects import GATEWAY_LABELS, GATEWAY_NAMESPACE, OUR_NAMESPACE, Manifests
 from .objects import fits, ingress, name, namespace, selected_labels, targets, title
 
 # What a cluster operator may add, and everything runs without.
-_OPTIONAL_SECRETS = {"openai-secret"}
+_OPTIONAL_SECRETS = {"openai-secret", "upstream-secret"}
 _POLICIES = ("AuthorizationPolicy", "EnvoyFilter", "NetworkPolicy", "PeerAuthentication", "PodDisruptionBudget", "Sidecar")
 _PLUGINS = ("TrafficExtension", "WasmPlugin")
 

@@ -75,12 +75,13 @@ VARIANTS = [
     Variant("tracing", add=("tracing",)),
     Variant("pull-secret", add=("in-mesh-clients", "traffic-extension", "pull-secret")),
     Variant("openshift", add=("openshift",)),
+    Variant("upstreams", add=("upstreams",)),
     Variant("external-secrets", add=("external-secrets",)),
     Variant("traffic-extension", add=("in-mesh-clients", "traffic-extension")),
     Variant("on a bucket", add=("purge-oauth2", "in-mesh-clients", "restricted", "monitoring", "s3"), remove=("minio",)),
     Variant("all in one", add=("body-hash-single", "purge-oauth2", "in-mesh-clients", "restricted", "monitoring"), s3_server="seaweedfs"),
     Variant("production", overlay="production"),
-    Variant("production, more", add=("varnish-exporter", "in-mesh-clients", "external-secrets", "private-endpoints", "traffic-extension"), overlay="production"),
+    Variant("production, more", add=("varnish-exporter", "in-mesh-clients", "external-secrets", "upstreams", "private-endpoints", "traffic-extension"), overlay="production"),
 ]
 
 

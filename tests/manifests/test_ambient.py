@@ -2,7 +2,7 @@
 
 import pytest
 
-from . import mesh, references, render, schemas, waves, workloads
+from . import mesh, references, render, schemas, upstreams, waves, workloads
 from .objects import OUR_NAMESPACE, Manifests, Object, Pod, fits, ingress, name, namespace, selected_labels, targets, title
 
 WAYPOINT = "embedding-gateway-waypoint"
@@ -18,6 +18,7 @@ CHECKS = (
     mesh.routes_that_repeat,
     references.names_of_nothing,
     references.services_without_pods,
+    upstreams.upstreams_out_of_reach,
     waves.names_what_comes_later,
     waves.starts_before_its_policy,
     workloads.unpinned,
@@ -27,7 +28,7 @@ CHECKS = (
 
 @pytest.fixture(scope="module", params=["dev", "production"])
 def manifests(request, tmp_path_factory) -> Manifests:
-    variant = render.Variant("ambient", add=("ambient",), overlay=request.param)
+    variant = render.Variant("ambient", add=("upstreams", "ambient"), overlay=request.param)
     return render.dev(variant, tmp_path_factory.mktemp("ambient"))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from . import mesh, reach, references, schemas, waves, workloads
+from . import mesh, reach, references, schemas, upstreams, waves, workloads
 from .objects import Manifests
 
 ALWAYS = (schemas.unknown_to_their_apis, workloads.unpinned, workloads.unrestricted)
@@ -20,6 +20,7 @@ CHECKS = ALWAYS + (
     references.secrets_by_value,
     references.selectors_of_nothing,
     references.services_without_pods,
+    upstreams.upstreams_out_of_reach,
     waves.in_the_wrong_wave,
     waves.names_what_comes_later,
     waves.starts_before_its_policy,
