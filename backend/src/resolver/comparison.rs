@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use self::round::Comparison;
+pub use self::round::{generation, pins};
 use super::Resolver;
 use crate::config::ComparisonRule;
 use crate::upstream::{Group, Upstreams};

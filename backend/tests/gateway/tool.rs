@@ -1,6 +1,7 @@
 //! The program as a tool beside the server: what one writes the other reads, bit for bit.
 
 mod faults;
+mod upstreams;
 mod verify;
 
 use std::path::Path;

@@ -52,26 +52,9 @@ impl<'a> Comparison<'a> {
         model: &'a Arc<str>,
         group: &'a Group,
     ) -> Self {
-        let input = |text: &&'static str| Input {
-            raw: Bytes::from_static(text.as_bytes()),
-            kind: InputKind::Text,
-        };
-        let request = EmbeddingRequest {
-            model: Arc::clone(model),
-            dimensions: None,
-            encoding: None,
-            unkeyed: String::new(),
-            inputs: TEXTS.iter().map(input).collect(),
-            extra: String::new(),
-        };
-        let scope = KeyScope {
-            namespace: Arc::clone(namespace),
-            upstream: Arc::clone(group.base()),
-            scope: SCOPE.into(),
-        };
-        let keys = KeyBuilder::new(&scope, &request);
+        let request = request_of(model);
         Self {
-            keys: request.inputs.iter().map(|input| keys.key(input)).collect(),
+            keys: keys_of(&request, namespace, group),
             resolver,
             model,
             group,
@@ -223,7 +206,37 @@ impl<'a> Comparison<'a> {
     }
 }
 
+/// The keys of the vectors that are pinned for a model.
+pub fn pins(namespace: &Arc<str>, model: &Arc<str>, group: &Group) -> Vec<Key> {
+    keys_of(&request_of(model), namespace, group)
+}
+
+fn request_of(model: &Arc<str>) -> EmbeddingRequest {
+    let input = |text: &&'static str| Input {
+        raw: Bytes::from_static(text.as_bytes()),
+        kind: InputKind::Text,
+    };
+    EmbeddingRequest {
+        model: Arc::clone(model),
+        dimensions: None,
+        encoding: None,
+        unkeyed: String::new(),
+        inputs: TEXTS.iter().map(input).collect(),
+        extra: String::new(),
+    }
+}
+
+fn keys_of(request: &EmbeddingRequest, namespace: &Arc<str>, group: &Group) -> Vec<Key> {
+    let scope = KeyScope {
+        namespace: Arc::clone(namespace),
+        upstream: Arc::clone(group.base()),
+        scope: SCOPE.into(),
+    };
+    let keys = KeyBuilder::new(&scope, request);
+    request.inputs.iter().map(|input| keys.key(input)).collect()
+}
+
 /// Which generation pinned vectors are of: an object has a number of tokens, and they cost none.
-fn generation(pinned: &[Entry]) -> u32 {
+pub fn generation(pinned: &[Entry]) -> u32 {
     pinned.first().map_or(0, |entry| entry.tokens)
 }

@@ -63,7 +63,7 @@ impl Plan {
             );
         }
         let scope = scope_of(options, config, &request.model).await?;
-        let upstream = identity::of(&config.upstreams, &request.model)?;
+        let upstream = identity::of(config, &request.model, archive).await?;
         let key_scope = KeyScope {
             namespace: config.cache.namespace.as_str().into(),
             upstream: Arc::clone(&upstream),
