@@ -7,9 +7,9 @@
 mod batching;
 mod call;
 mod coalescing;
-mod comparison;
+pub mod comparison;
 mod division;
-mod failover;
+pub mod failover;
 mod families;
 mod fault;
 mod fetch;

@@ -11,7 +11,7 @@ use opentelemetry::trace::SpanKind;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::brought::{Brought, failed, is_made_again};
+use self::brought::{Apart, Brought, failed, is_made_again, may_be_charged};
 use super::coalescing::LeaderInput;
 use super::division::Parts;
 use super::outcome::{Call, Checked, Wait};
@@ -79,10 +79,11 @@ impl Resolver {
                 Parts::of((claimed, waited, Ok(called)))
             }
             Brought::Failure(error) => Parts::of((claimed, waited, Err(error))),
-            Brought::Apart(refused) => {
+            Brought::Apart(apart) => {
                 let mut parts = self.call_divided(lookup, claimed, until).await;
                 parts.waits.push(waited);
-                if let Some(refused) = refused {
+                parts.note_repeat(apart.may_be_charged);
+                if let Some(refused) = apart.refused {
                     self.end_apart(lookup, &refused, &parts);
                 }
                 parts
@@ -153,7 +154,7 @@ impl Resolver {
             Err(error) => failed(&error, &call),
         }
         .into_iter();
-        let own = brought.next().unwrap_or(Brought::Apart(None));
+        let own = brought.next().unwrap_or(Brought::Apart(Apart::default()));
         for (member, brought) in members.into_iter().zip(brought) {
             let _gone = member.brought.send(((began, ended), brought));
         }
@@ -169,7 +170,12 @@ impl Resolver {
         self.metrics.shared_calls.add(result, 1);
         self.metrics.shared_call_requests.inc_by(requests);
         if let (SharedCall::Apart, Err(error)) = (result, checked) {
-            tracing::info!(%error, requests, "a shared call failed: its requests call one by one");
+            tracing::info!(
+                %error,
+                requests,
+                may_be_charged = may_be_charged(error),
+                "a shared call failed: its requests call one by one"
+            );
         }
     }
 }
@@ -184,6 +190,6 @@ async fn wait_for_leader(
     let mut span = trace.span(SpanKind::Internal, || "shared call");
     span.describe(|| [semantics::count("embedding_gateway.inputs", inputs)]);
     // A leader that has vanished brings nothing.
-    let vanished = ((began, began), Brought::Apart(None));
+    let vanished = ((began, began), Brought::Apart(Apart::default()));
     outcome.await.unwrap_or(vanished)
 }

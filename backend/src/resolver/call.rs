@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::coalescing::LeaderInput;
 use super::division::placed;
+use super::failover::Tried;
 use super::outcome::{Call, CallResult, Called, Checked};
 use super::paced::{Asked, Replied};
 use super::{EmbeddingLookup, Resolver};
@@ -71,9 +72,15 @@ impl Resolver {
             headers: &headers,
             room: &room,
         };
-        let replied = match self.ask_group(&asked).await {
+        let mut tried = Tried::default();
+        let replied = self.ask_group(&asked, &mut tried).await;
+        describe_upstreams(&mut span, &tried.members);
+        let replied = match replied {
             Ok(replied) => replied,
-            Err(error) => return (Instant::now(), Err(error)),
+            Err(error) => {
+                span.fail(error.code());
+                return (Instant::now(), Err(error));
+            }
         };
         let (sent, ended) = (replied.sent, Instant::now());
         let checked = self.check(lookup, replied, room, &question);
@@ -165,12 +172,6 @@ impl Resolver {
     fn call_span(&self, lookup: &EmbeddingLookup, call: &Call<'_>) -> Span {
         let name = || format!("embeddings {}", lookup.request.model);
         let mut span = lookup.context.trace.span(SpanKind::Client, name);
-        span.describe(|| {
-            semantics::call(
-                &Method::POST,
-                &lookup.group.first().upstream.embeddings_url(),
-            )
-        });
         span.describe(|| semantics::embeddings(&lookup.request));
         span.describe(|| {
             [semantics::count(
@@ -221,5 +222,18 @@ impl Resolver {
             span.describe(|| [semantics::status(status)]);
         }
         self.metrics.count_upstream(result, duration);
+    }
+}
+
+/// The upstream that was asked last, and those that failed before it.
+fn describe_upstreams(span: &mut Span, tried: &[&Member]) {
+    let Some((last, failed)) = tried.split_last() else {
+        return;
+    };
+    span.describe(|| semantics::call(&Method::POST, &last.upstream.embeddings_url()));
+    span.describe(|| [semantics::upstream(last.upstream.name())]);
+    if !failed.is_empty() {
+        let names = failed.iter().map(|member| &**member.upstream.name());
+        span.describe(|| [semantics::failed_upstreams(names)]);
     }
 }

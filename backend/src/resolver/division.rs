@@ -156,6 +156,15 @@ impl Parts {
         parts
     }
 
+    /// Notes whether the same inputs were in a call before that may have been charged.
+    pub(super) fn note_repeat(&mut self, may_be_charged: bool) {
+        let mut called = self.ended.iter_mut();
+        let first = called.find_map(|(_, _, called)| called.as_mut().ok());
+        if let Some(first) = first {
+            first.repeated += u32::from(may_be_charged);
+        }
+    }
+
     fn add(&mut self, later: Self) {
         self.ended.extend(later.ended);
         self.waits.extend(later.waits);

@@ -1,17 +1,19 @@
 //! Calls that another upstream takes over: where the same vectors are to be had elsewhere, no
 //! client learns that one upstream is down, slow or used up.
 
+mod notes;
+
 use std::borrow::Cow;
+use std::pin::pin;
 use std::time::Duration;
 
-use http::StatusCode;
 use tokio::time::{Instant, timeout};
 
+pub use self::notes::{note_answer, note_failover, note_failure, reason, reason_of_status};
 use super::Resolver;
 use super::paced::{Asked, Replied};
 use crate::http::error::Error;
 use crate::telemetry::Failover;
-use crate::telemetry::labels::Label as _;
 use crate::upstream::{Chosen, Member};
 
 /// What one upstream answered, if it was asked.
@@ -19,8 +21,9 @@ type Reply<'a> = Result<Replied<'a>, Error>;
 
 /// The upstreams that were asked for one call.
 #[derive(Default)]
-struct Tried<'a> {
-    members: Vec<&'a Member>,
+pub(super) struct Tried<'a> {
+    /// In order.
+    pub(super) members: Vec<&'a Member>,
     /// Those that have no room for the call until a time that is known.
     full: Vec<&'a Member>,
     /// Calls that failed and may have been charged.
@@ -32,91 +35,62 @@ struct Tried<'a> {
 impl Resolver {
     /// Asks the upstream of the group that is free, and another one as long as a failure is the
     /// upstream's own and there is one.
-    pub(super) async fn ask_group<'a>(&self, asked: &Asked<'a, '_>) -> Reply<'a> {
+    pub(super) async fn ask_group<'a>(
+        &self,
+        asked: &Asked<'a, '_>,
+        tried: &mut Tried<'a>,
+    ) -> Reply<'a> {
         let group = &asked.lookup.group;
         if group.is_single() {
             let member = group.first();
+            tried.members.push(member);
             return self.ask(asked, member, member.upstream.rate_wait()).await;
         }
         group.begin_call();
-        let mut tried = Tried::default();
+        let inputs = asked.call.inputs.len();
         let mut last = Err(Error::Unreachable);
-        while let Some(chosen) = group.choose(&tried.members) {
+        while let Some(chosen) = group.choose(&tried.members, inputs) {
             tried.members.push(chosen.member);
-            let has_other = group.has_other(&tried.members);
             let began = Instant::now();
-            last = self.try_one(asked, &chosen, has_other).await;
-            let Some(reason) = failover(&last) else {
+            last = self.try_one(asked, &chosen, &tried.members).await;
+            let Some(why) = error(&last).and_then(reason) else {
                 note_answer(&chosen);
                 break;
             };
-            let end = end(&last).map(|result| (result, began.elapsed()));
-            self.note_failure(&chosen, &last, reason, &mut tried);
-            let may_repeat = reason == Failover::RateLimited || group.may_repeat();
-            if !has_other || !may_repeat {
+            tried.note(chosen.member, &last, why, began);
+            note_failure(&self.metrics, &chosen, why);
+            if !group.has_other(&tried.members) || !group.may_repeat(&chosen, &tried.members, why) {
                 break;
             }
-            tried.ends.extend(end);
-            self.go_on(asked, chosen.member, reason, &mut tried);
+            tried.charged += u32::from(why.may_be_charged());
+            note_failover(
+                &self.metrics,
+                &asked.lookup.request.model,
+                chosen.member,
+                why,
+            );
         }
-        self.wait_for_room(asked, &mut tried, last).await
+        self.wait_for_room(asked, tried, last).await
     }
 
-    /// Asks one that keeps the call waiting no longer than another could take it.
+    /// Asks one, and gives it up when it keeps the call waiting while another one could take it.
     async fn try_one<'a>(
         &self,
         asked: &Asked<'a, '_>,
         chosen: &Chosen<'a>,
-        has_other: bool,
+        tried: &[&Member],
     ) -> Reply<'a> {
-        let asking = self.ask(asked, chosen.member, Duration::ZERO);
-        if !has_other {
-            return asking.await;
-        }
+        let mut asking = pin!(self.ask(asked, chosen.member, Duration::ZERO));
         let haste = chosen.member.upstream.haste(asked.call.inputs.len());
-        let answered = timeout(haste, asking).await;
-        answered.unwrap_or(Err(Error::UpstreamTimeout))
-    }
-
-    fn note_failure<'a>(
-        &self,
-        chosen: &Chosen<'a>,
-        reply: &Reply<'a>,
-        reason: Failover,
-        tried: &mut Tried<'a>,
-    ) {
-        let member = chosen.member;
-        if reason == Failover::RateLimited {
-            // It is as well as before.
-            tried
-                .full
-                .extend(tells_when(member, reply).then_some(member));
-            return;
+        loop {
+            match timeout(haste, &mut asking).await {
+                Ok(answered) => return answered,
+                Err(_) if asked.lookup.group.has_better(tried) => {
+                    return Err(Error::UpstreamTimeout);
+                }
+                Err(_) => {}
+            }
         }
-        if let Some(pause) = chosen.note_failure() {
-            let upstream = member.upstream.name();
-            self.metrics.comparisons.count_ejection(upstream);
-            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-            tracing::error!(%upstream, pause_ms, "the upstream fails again and again: calls go elsewhere");
-        }
-    }
-
-    fn go_on<'a>(
-        &self,
-        asked: &Asked<'a, '_>,
-        member: &Member,
-        reason: Failover,
-        tried: &mut Tried<'a>,
-    ) {
-        tried.charged += u32::from(reason.may_be_charged());
-        self.metrics.failovers.add(reason, 1);
-        tracing::warn!(
-            model = &*asked.lookup.request.model,
-            upstream = %member.upstream.name(),
-            reason = reason.value(),
-            may_be_charged = reason.may_be_charged(),
-            "the call goes to another upstream"
-        );
     }
 
     /// Where none has room now, the call waits for the one that has room first.
@@ -126,14 +100,20 @@ impl Resolver {
         tried: &mut Tried<'a>,
         last: Reply<'a>,
     ) -> Reply<'a> {
+        let why = error(&last).and_then(reason);
+        let full = tried.full.iter().copied();
+        let soonest = full.min_by_key(|member| asked.expected(member));
+        if why.is_some() && soonest.is_none() && last.is_ok() {
+            // It is counted when it is checked.
+            tried.ends.truncate(tried.ends.len().saturating_sub(1));
+        }
         for (result, took) in std::mem::take(&mut tried.ends) {
             self.metrics.count_upstream(result, took);
         }
-        let full = tried.full.iter().copied();
-        let soonest = full.min_by_key(|member| asked.expected(member));
-        let mut replied = match (failover(&last), soonest) {
-            (Some(reason), Some(member)) => {
-                tried.charged += u32::from(reason.may_be_charged());
+        let mut replied = match (why, soonest) {
+            (Some(why), Some(member)) => {
+                tried.charged += u32::from(why.may_be_charged());
+                tried.members.push(member);
                 self.ask(asked, member, member.upstream.rate_wait()).await?
             }
             _ => last?,
@@ -143,44 +123,30 @@ impl Resolver {
     }
 }
 
+impl<'a> Tried<'a> {
+    /// Notes how a call failed.
+    fn note(&mut self, member: &'a Member, reply: &Reply<'a>, why: Failover, began: Instant) {
+        let end = end(reply).map(|result| (result, began.elapsed()));
+        self.ends.extend(end);
+        if why == Failover::RateLimited && tells_when(member, reply) {
+            self.full.push(member);
+        }
+    }
+}
+
+fn error<'a>(reply: &'a Reply<'_>) -> Option<&'a Error> {
+    match reply {
+        Ok(replied) => replied.answer.as_ref().err(),
+        Err(error) => Some(error),
+    }
+}
+
 /// How a call ended that was made.
 fn end(reply: &Reply<'_>) -> Option<Cow<'static, str>> {
-    let error = match reply {
-        Ok(replied) => replied.answer.as_ref().err()?,
-        Err(error) => error,
-    };
-    match error {
+    match error(reply)? {
         Error::RateLimited { .. } => None,
         Error::Refused(refusal) => Some(Cow::Owned(refusal.status.as_str().to_owned())),
         error => Some(Cow::Borrowed(error.code())),
-    }
-}
-
-fn note_answer(chosen: &Chosen<'_>) {
-    if chosen.note_answer() {
-        let upstream = chosen.member.upstream.name();
-        tracing::info!(%upstream, "the upstream answers again");
-    }
-}
-
-/// Why another upstream may do better, if it may.
-fn failover(reply: &Reply<'_>) -> Option<Failover> {
-    let error = match reply {
-        Ok(replied) => replied.answer.as_ref().err()?,
-        Err(error) => error,
-    };
-    match error {
-        Error::RateLimited { .. } => Some(Failover::RateLimited),
-        Error::Unreachable => Some(Failover::Unreachable),
-        Error::UpstreamTimeout => Some(Failover::Timeout),
-        Error::UpstreamBroken => Some(Failover::Broken),
-        Error::Refused(refusal) if refusal.status == StatusCode::TOO_MANY_REQUESTS => {
-            Some(Failover::RateLimited)
-        }
-        Error::Refused(refusal) if refusal.status.is_server_error() => Some(Failover::ServerError),
-        // The keys of several upstreams are the gateway's own.
-        Error::Refused(refusal) if refusal.is_of_credential() => Some(Failover::KeyRefused),
-        _ => None,
     }
 }
 

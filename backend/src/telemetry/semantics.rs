@@ -15,6 +15,9 @@ use crate::http::paths::EMBEDDINGS;
 /// Longer paths are cut off.
 const MAX_PATH_BYTES: usize = 256;
 
+/// Longer names of upstreams are cut off.
+const MAX_NAME_BYTES: usize = 128;
+
 /// Longer URLs are cut off, because spans wait in memory.
 const MAX_URL_BYTES: usize = 512;
 
@@ -148,6 +151,21 @@ pub fn call(method: &Method, url: &Url) -> [Attribute; 4] {
             beginning(bare.as_str(), MAX_URL_BYTES).to_owned(),
         ),
     ]
+}
+
+/// The operator's name for the upstream that a call went to.
+pub fn upstream(name: &str) -> Attribute {
+    attribute(
+        "embedding_gateway.upstream",
+        beginning(name, MAX_NAME_BYTES).to_owned(),
+    )
+}
+
+/// The names of those that were asked before it, in order.
+pub fn failed_upstreams<'a>(names: impl Iterator<Item = &'a str>) -> Attribute {
+    let names = names.map(|name| beginning(name, MAX_NAME_BYTES).to_owned().into());
+    let names = Value::Array(Array::String(names.collect()));
+    attribute("embedding_gateway.upstreams.failed", names)
 }
 
 /// A status.

@@ -70,9 +70,8 @@ impl Group {
         self.repeats.deposit();
     }
 
-    /// Whether one more call may go to another upstream after a failure: while all fail, repeats
-    /// must not double the load.
-    pub fn may_repeat(&self) -> bool {
+    /// Takes one of the repeats that calls have earned, if one is left.
+    pub(super) fn withdraw_repeat(&self) -> bool {
         self.repeats.withdraw()
     }
 

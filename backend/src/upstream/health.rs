@@ -1,5 +1,6 @@
 //! Whether an upstream serves: it is ejected after failures that follow each other, and let in
-//! again by one call that it answers.
+//! again by one call that it answers. One that says nothing while calls wait for it gets no more of
+//! them before these have failed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,12 @@ const FAILURES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// So many calls that wait tell silence from one slow call.
+const WAITING: usize = 3;
+
+/// Silence lasts for this part of the time after which a call goes elsewhere.
+const SILENCE: u32 = 4;
 
 /// How one upstream fares with one model.
 #[derive(Debug, Default)]
@@ -31,6 +38,10 @@ struct State {
     /// How often it was ejected since it served.
     ejections: u32,
     is_probed: bool,
+    /// Since when it has said nothing: its last answer, or the first call after an idle time.
+    silent_since: Option<Instant>,
+    /// The longest that any of the calls since that idle time waits before it goes elsewhere.
+    haste: Duration,
 }
 
 /// What may be asked of an upstream.
@@ -38,6 +49,8 @@ struct State {
 pub(super) enum Standing {
     /// Everything.
     Up,
+    /// Nothing as long as another one answers: calls wait for it in vain.
+    Silent,
     /// One call, as a probe.
     Due,
     /// Nothing until then, unless there is no other.
@@ -55,19 +68,34 @@ impl Health {
     pub(super) fn standing(&self, now: Instant) -> Standing {
         let state = self.state();
         match state.out_until {
+            None if self.is_silent(&state, now) => Standing::Silent,
             None => Standing::Up,
             Some(until) if until <= now && !state.is_probed => Standing::Due,
             Some(until) => Standing::Out(until),
         }
     }
 
-    /// Begins a call, which is a probe if one is due.
-    pub(super) fn enter(&self, now: Instant) -> PendingCall<'_> {
+    fn is_silent(&self, state: &State, now: Instant) -> bool {
+        let lasts = |since: Instant| now.duration_since(since) > state.haste / SILENCE;
+        self.in_flight() >= WAITING && state.silent_since.is_some_and(lasts)
+    }
+
+    /// Whether it has not failed since its last answer, whatever waits for it now.
+    pub(super) fn serves(&self) -> bool {
+        let state = self.state();
+        state.out_until.is_none() && state.failures == 0
+    }
+
+    /// Begins a call, which is a probe if one is due. It goes elsewhere after `haste`.
+    pub(super) fn enter(&self, now: Instant, haste: Duration) -> PendingCall<'_> {
         let mut state = self.state();
         let is_due = state.out_until.is_some_and(|until| until <= now);
         let is_probe = is_due && !state.is_probed;
         state.is_probed |= is_probe;
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
+            (state.silent_since, state.haste) = (Some(now), haste);
+        }
+        state.haste = state.haste.max(haste);
         PendingCall {
             health: self,
             is_probe,
@@ -79,12 +107,13 @@ impl Health {
     }
 
     /// Notes an answer. Returns whether it lets the upstream in again.
-    pub(super) fn note_answer(&self) -> bool {
+    pub(super) fn note_answer(&self, now: Instant) -> bool {
         let mut state = self.state();
         let was_out = state.out_until.is_some();
-        let is_probed = state.is_probed;
         *state = State {
-            is_probed,
+            is_probed: state.is_probed,
+            silent_since: Some(now),
+            haste: state.haste,
             ..State::default()
         };
         was_out
@@ -123,6 +152,8 @@ impl Drop for PendingCall<'_> {
 mod tests {
     use super::*;
 
+    const HASTE: Duration = Duration::from_secs(10);
+
     fn fail(health: &Health, times: u32, now: Instant) -> Option<Duration> {
         let ejected = (0..times).map(|_| health.note_failure(now));
         ejected.last().flatten()
@@ -132,7 +163,7 @@ mod tests {
     fn failures_that_follow_each_other_eject() {
         let (health, now) = (Health::default(), Instant::now());
         assert_eq!(fail(&health, FAILURES - 1, now), None);
-        assert!(!health.note_answer());
+        assert!(!health.note_answer(now));
         assert_eq!(fail(&health, FAILURES - 1, now), None);
         assert_eq!(health.standing(now), Standing::Up);
         assert_eq!(fail(&health, 1, now), Some(FIRST_PAUSE));
@@ -147,16 +178,41 @@ mod tests {
         fail(&health, FAILURES, now);
         let due = now + FIRST_PAUSE;
         assert_eq!(health.standing(due), Standing::Due);
-        let probe = health.enter(due);
+        let probe = health.enter(due, HASTE);
         assert_eq!(health.standing(due), Standing::Out(due));
         assert_eq!(fail(&health, 1, due), Some(2 * FIRST_PAUSE));
         drop(probe);
         assert_eq!(health.standing(due), Standing::Out(due + 2 * FIRST_PAUSE));
-        let probe = health.enter(due + 2 * FIRST_PAUSE);
-        assert!(health.note_answer());
+        let probe = health.enter(due + 2 * FIRST_PAUSE, HASTE);
+        assert!(health.note_answer(due));
         drop(probe);
         assert_eq!(health.standing(due), Standing::Up);
         assert_eq!(health.in_flight(), 0);
+    }
+
+    #[test]
+    fn calls_that_wait_for_nothing_are_silence() {
+        let (health, now) = (Health::default(), Instant::now());
+        let _calls: Vec<_> = (1..WAITING).map(|_| health.enter(now, HASTE)).collect();
+        let later = now + HASTE;
+        assert_eq!(health.standing(later), Standing::Up);
+        // A longer call may take longer, whichever wait beside it.
+        let _long = health.enter(now, 2 * HASTE);
+        assert_eq!(health.standing(now + HASTE / SILENCE * 2), Standing::Up);
+        assert_eq!(health.standing(later), Standing::Silent);
+        assert!(health.serves());
+        health.note_answer(later);
+        assert_eq!(health.standing(later), Standing::Up);
+        assert_eq!(health.standing(later + HASTE), Standing::Silent);
+    }
+
+    #[test]
+    fn an_idle_time_is_no_silence() {
+        let (health, now) = (Health::default(), Instant::now());
+        drop(health.enter(now, HASTE));
+        let later = now + 9 * HASTE;
+        let _calls: Vec<_> = (0..WAITING).map(|_| health.enter(later, HASTE)).collect();
+        assert_eq!(health.standing(later), Standing::Up);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::support::{Setup, UpstreamsFile};
 const FAILOVERS: &str = "embedding_gateway_failovers_total";
 
 /// Two upstreams of model `m`, of which `a` is asked first unless their priorities are one.
-fn both(a: &str, b: &str, more: &str) -> UpstreamsFile {
+pub fn both(a: &str, b: &str, more: &str) -> UpstreamsFile {
     let one = |name, url, priority| {
         format!(
             "[upstreams.{name}]\nbase_url = '{url}'\ncredential = 'none'\npriority = {priority}\n{more}\n"
@@ -28,7 +28,7 @@ fn both(a: &str, b: &str, more: &str) -> UpstreamsFile {
     UpstreamsFile::new(&(one("a", a, 1) + &one("b", b, 2) + "[models.m]\nupstreams = ['a', 'b']\n"))
 }
 
-fn of_one_priority(a: &str, b: &str) -> UpstreamsFile {
+pub fn of_one_priority(a: &str, b: &str) -> UpstreamsFile {
     let file = both(a, b, "");
     let text = std::fs::read_to_string(file.0.path()).unwrap();
     file.write(&text.replace("priority = 2", "priority = 1"));
@@ -36,7 +36,7 @@ fn of_one_priority(a: &str, b: &str) -> UpstreamsFile {
 }
 
 /// A gateway that knows that the second one gives the vectors of the first.
-async fn start(setup: Setup, file: &UpstreamsFile) -> Gateway {
+pub async fn start(setup: Setup, file: &UpstreamsFile) -> Gateway {
     let gateway = setup.with_file(file).await;
     let line = "upstream_vectors_differ{model=\"m\",upstream=\"b\"} 0";
     until(|| {
@@ -52,17 +52,17 @@ async fn embed(gateway: &Gateway, input: &str) -> Answer {
 }
 
 /// The calls for inputs of the test: the gateway has questions of its own.
-fn asked(upstream: &Upstream) -> usize {
+pub fn asked(upstream: &Upstream) -> usize {
     let inputs = upstream.inputs();
     let own = |input: &&Value| input.as_str().is_some_and(|text| text.starts_with("own "));
     inputs.iter().filter(own).count()
 }
 
-fn failovers(gateway: &Gateway, reason: &str) -> u64 {
+pub fn failovers(gateway: &Gateway, reason: &str) -> u64 {
     gateway.metric(&format!("{FAILOVERS}{{reason=\"{reason}\"}}"))
 }
 
-async fn hangs(call: Call) -> Response {
+pub async fn hangs(call: Call) -> Response {
     if call
         .inputs()
         .iter()
@@ -74,7 +74,7 @@ async fn hangs(call: Call) -> Response {
 }
 
 /// Answers the gateway's own questions, and clients' with a status.
-fn refuses(
+pub fn refuses(
     status: u16,
     headers: &'static [(&'static str, &'static str)],
 ) -> impl Fn(Call) -> std::future::Ready<Response> {
@@ -95,7 +95,7 @@ fn refuses(
 }
 
 /// An address where nothing listens.
-async fn nowhere() -> String {
+pub async fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}/v1", listener.local_addr().unwrap())
 }
@@ -323,4 +323,60 @@ async fn no_client_sees_an_error_while_one_of_two_dies_under_load() {
         );
     }
     until(|| failovers(&gateway, "server_error") > 0).await;
+}
+
+#[tokio::test]
+async fn what_an_upstream_that_hangs_leaves_behind_costs_no_client_an_error() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    a.answers(hangs);
+    let setup = Setup::new().with("UPSTREAM_FAILOVER_AFTER", "1s");
+    let gateway = start(setup, &both(&a.url, &b.url, "")).await;
+    // Three times the repeats that so many calls have earned.
+    let asked_at_once = (0..400).map(|n| {
+        let (gateway, input) = (&gateway, format!("own {n}"));
+        async move { embed(gateway, &input).await }
+    });
+    let answers = futures_util::future::join_all(asked_at_once).await;
+    let failed = answers
+        .iter()
+        .filter(|answer| answer.status != StatusCode::OK);
+    let codes: BTreeMap<_, _> = failed.map(|answer| (answer.error_code(), ())).collect();
+    assert!(codes.is_empty(), "{codes:?}");
+    assert_eq!(asked(&b), 400);
+}
+
+#[tokio::test]
+async fn where_both_upstreams_fail_repeats_are_few() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    a.answers(refuses(500, &[]));
+    b.answers(refuses(503, &[]));
+    let gateway = start(Setup::new(), &both(&a.url, &b.url, "")).await;
+    for number in 0..60 {
+        let answer = embed(&gateway, &format!("own {number}")).await;
+        assert!(answer.status.is_server_error());
+    }
+    let all = asked(&a) + asked(&b);
+    assert!(all <= 60 + 20, "{all}");
+}
+
+#[tokio::test]
+async fn no_call_joins_those_that_wait_for_a_silent_upstream() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    a.answers(hangs);
+    let setup = Setup::new().with("UPSTREAM_FAILOVER_AFTER", "2s");
+    let gateway = start(setup, &both(&a.url, &b.url, "")).await;
+    let waiting = futures_util::future::join_all((0..3).map(|n| {
+        let (gateway, input) = (&gateway, format!("own {n}"));
+        async move { embed(gateway, &input).await.status }
+    }));
+    let later = async {
+        until(|| asked(&a) == 3).await;
+        // A quarter of the time after which they go elsewhere.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        embed(&gateway, "own 3").await.status
+    };
+    let (waited, asked_later) = tokio::join!(waiting, later);
+    assert_eq!(asked_later, StatusCode::OK);
+    assert!(waited.iter().all(|status| *status == StatusCode::OK));
+    assert_eq!(asked(&a), 3);
 }

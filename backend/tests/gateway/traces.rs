@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use crate::failover::{self, both, refuses};
 use crate::support::Setup;
 use crate::support::bucket::Bucket;
 use crate::support::clock::StoppedClock;
@@ -396,4 +397,30 @@ async fn a_collector_that_does_not_answer_costs_spans_only() {
             "{protocol}: {taken}, then {told}"
         );
     }
+}
+
+#[tokio::test]
+async fn calls_name_the_upstream_that_was_asked_last_and_those_that_failed_before() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    a.answers(refuses(500, &[]));
+    let collector = Collector::start(PROTOCOLS[0]).await;
+    let setup = Setup::new().with_all(&collector.variables());
+    let gateway = failover::start(setup, &both(&a.url, &b.url, "")).await;
+    for body in [
+        json!({"model": "m", "input": "own 1"}),
+        json!({"model": "m", "input": "own 2", "odd": 1}),
+    ] {
+        assert_eq!(gateway.embed(body).await.status, StatusCode::OK);
+    }
+    finish(&gateway).await;
+    let call = collector.span("embeddings m");
+    let named = |span: &Span| said(span, "embedding_gateway.upstream");
+    assert_eq!(named(&call), "b");
+    assert_eq!(said(&call, "embedding_gateway.upstreams.failed"), "a");
+    let url = format!("{}/embeddings", b.url);
+    assert_eq!(said(&call, "url.full"), url);
+    // What is passed on has a span for each upstream.
+    let spans = collector.spans();
+    let passed = spans.iter().filter(|span| span.name == "POST");
+    assert_eq!(passed.map(named).collect::<Vec<_>>(), ["a", "b"]);
 }

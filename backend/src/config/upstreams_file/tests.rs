@@ -217,3 +217,15 @@ fn variables_of_one_upstream_contradict_a_file() {
         );
     }
 }
+
+#[test]
+fn the_file_that_the_manifests_ship_is_one() {
+    let shipped = include_str!("../../../../kustomize/components/upstreams/upstreams.toml");
+    let text = shipped.replace("file:/etc/upstream-keys/azure", "file:/run/secrets/azure");
+    let set = parse(&text).unwrap();
+    let names: Vec<_> = set.upstreams.iter().map(|one| &*one.name).collect();
+    assert_eq!(names, ["openai", "azure", "local"]);
+    // Other routes, which cost more, go to the first alone.
+    let of_routes: Vec<_> = set.upstreams.iter().map(|one| one.serves_all).collect();
+    assert_eq!(of_routes, [true, false, false]);
+}

@@ -79,6 +79,7 @@ pub async fn forward(
     prepare(app, caller, request.headers_mut());
     let mut span = trace.span(SpanKind::Client, || semantics::span_name(request.method()));
     span.describe(|| semantics::call(request.method(), &upstream.url(&path, None)));
+    span.describe(|| [semantics::upstream(upstream.name())]);
     span.tell(request.headers_mut());
     let answer = upstream.forward(request, &path).await;
     let answer = answer.inspect_err(|error| {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::http::error::Error;
 use crate::resolver::division::RefusedBatch;
+use crate::resolver::failover::reason;
 use crate::resolver::outcome::{Call, Checked};
+use crate::telemetry::Failover;
 use crate::upstream::{OverLimit, Size};
 
 /// What a shared call brought to one of its requests.
@@ -19,7 +21,16 @@ pub(super) enum Brought {
     /// A failure of the upstream as such: another call would fail as well, or be charged twice.
     Failure(Error),
     /// Nothing: it must call by itself.
-    Apart(Option<Arc<RefusedBatch>>),
+    Apart(Apart),
+}
+
+/// How a shared call failed that its requests make again, each by itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Apart {
+    /// If the upstream found the call too large.
+    pub(super) refused: Option<Arc<RefusedBatch>>,
+    /// Whether the upstream may have charged for it.
+    pub(super) may_be_charged: bool,
 }
 
 impl Checked {
@@ -59,13 +70,22 @@ pub(super) fn failed(error: &Error, call: &Call<'_>) -> Vec<Brought> {
         let size = call.inputs.iter().map(Size::of).sum();
         Arc::new(RefusedBatch::new(over, size, call.requests))
     });
-    let apart = || Brought::Apart(refused.clone());
+    let apart = Apart {
+        refused,
+        may_be_charged: may_be_charged(error),
+    };
+    let apart = || Brought::Apart(apart.clone());
     repeat_with(apart).take(call.requests).collect()
+}
+
+/// Whether a call that failed so may have been charged.
+pub(super) fn may_be_charged(error: &Error) -> bool {
+    matches!(error, Error::Unsound(_)) || reason(error).is_some_and(Failover::may_be_charged)
 }
 
 /// Whether requests call by themselves after this failure of their call: one's input may be the
 /// reason, or they may have less trouble with less. Of these, a call that broke off or brought an
-/// unusable answer may be charged twice: that is counted and logged.
+/// unusable answer may be charged twice: that is counted, logged and said.
 pub(super) fn is_made_again(error: &Error) -> bool {
     matches!(
         error,

@@ -138,15 +138,26 @@ impl Answer {
     pub fn vectors(&self) -> Vec<Vec<f32>> {
         assert_eq!(self.status, StatusCode::OK, "{:?}", self.body);
         let data = self.json()["data"].as_array().unwrap().clone();
-        let vector = |(index, item): (usize, &Value)| {
+        for (index, item) in data.iter().enumerate() {
             assert_eq!(item["index"], index);
+        }
+        self.vectors_by_index()
+    }
+
+    /// Those of a 200 in whichever order they stand.
+    #[track_caller]
+    pub fn vectors_by_index(&self) -> Vec<Vec<f32>> {
+        assert_eq!(self.status, StatusCode::OK, "{:?}", self.body);
+        let mut data = self.json()["data"].as_array().unwrap().clone();
+        data.sort_by_key(|item| item["index"].as_u64());
+        let vector = |item: &Value| {
             let text = item["embedding"].to_string();
             text.trim_matches(['[', ']'])
                 .split(',')
                 .map(|n| n.parse().unwrap())
                 .collect()
         };
-        data.iter().enumerate().map(vector).collect()
+        data.iter().map(vector).collect()
     }
 
     /// The `code` of the gateway's own error envelope, which must be complete.
