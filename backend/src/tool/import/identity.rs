@@ -11,7 +11,11 @@ use crate::upstream::{Group, Upstreams};
 
 /// The identity of the upstreams that give vectors of this model, in the generation of the cache
 /// that the store says.
-pub(super) async fn of(config: &Config, model: &Arc<str>, archive: &Archive) -> CommandResult<Arc<str>> {
+pub(super) async fn of(
+    config: &Config,
+    model: &Arc<str>,
+    archive: &Archive,
+) -> CommandResult<Arc<str>> {
     let set = match &config.upstreams {
         UpstreamsConfig::One(upstream) => UpstreamSet::of_one((**upstream).clone()),
         UpstreamsConfig::File(file) => read(file)?,
