@@ -1,4 +1,4 @@
-//! An upstream's successful answer, judged before anyone sees or stores it.
+//! An upstream's successful answer, judged before a client sees it or the cache stores it.
 //!
 //! Strict in what vectors need: they are placed by `index`, and a doubt about which is whose
 //! condemns the whole answer. A vector that is worthless by itself condemns itself alone: the

@@ -495,6 +495,10 @@ async fn each_request_has_its_own_vectors_whatever_comes_between() {
                 tokio::time::sleep(pause).await;
                 let body = json!({"model": model, "input": texts, "dimensions": dimensions});
                 let answer = gateway.send(of_caller(caller, &body)).await;
+                // What is asked again as the client asked comes as the upstream answers it.
+                if answer.header("cache-status").contains("fwd=bypass") {
+                    return 1;
+                }
                 // A call of one request may be refused as well, and its own alone.
                 if answer.status == StatusCode::BAD_REQUEST && count > 1 {
                     return 1;

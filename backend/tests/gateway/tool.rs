@@ -79,15 +79,7 @@ impl Place {
     /// A store of so many vectors of eight numbers, of model `m`.
     fn stocked(count: usize) -> Self {
         let place = Self::new();
-        let lines: String = (0..count)
-            .map(|n| {
-                format!(
-                    "{{\"input\":\"text {n}\",\"embedding\":{:?}}}\n",
-                    numbers(n)
-                )
-            })
-            .collect();
-        let file = place.file("vectors.jsonl", lines);
+        let file = place.file("vectors.jsonl", of_model(count));
         let output = tool(&place.store(), SHARED, &["import", &file, "--model", "m"]);
         told(&output);
         place
@@ -100,6 +92,12 @@ const SHARED: &[(&str, &str)] = &[("CACHE_SCOPE", "shared")];
 fn numbers(n: usize) -> Vec<f32> {
     let number = |place: usize| (n * 8 + place) as f32 / 1234.5 - 0.7;
     (0..8).map(number).collect()
+}
+
+/// A file of so many vectors.
+fn of_model(count: usize) -> String {
+    let record = |n: usize| (json!(format!("text {n}")), numbers(n));
+    lines(&(0..count).map(record).collect::<Vec<_>>())
 }
 
 /// Objects of the store, in order of their names.
@@ -376,15 +374,7 @@ fn stats_count_by_model_and_length() {
 fn an_import_that_was_killed_is_begun_again_and_writes_nothing_twice() {
     const COUNT: usize = 1000;
     let place = Place::new();
-    let lines: String = (0..COUNT)
-        .map(|n| {
-            format!(
-                "{{\"input\":\"text {n}\",\"embedding\":{:?}}}\n",
-                numbers(n)
-            )
-        })
-        .collect();
-    let file = place.file("vectors.jsonl", lines);
+    let file = place.file("vectors.jsonl", of_model(COUNT));
     let arguments = ["import", &file, "--model", "m", "--concurrency", "1"];
     let mut killed = command(&place.store(), SHARED, &arguments).spawn().unwrap();
     while objects(&place.store()).len() < 20 {

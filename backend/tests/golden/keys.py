@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Computes cache keys from their description alone, for keys.jsonl beside this file.
 
-A release that changes a key loses everybody's cache, so the Rust code is held to that file. Run
+A release that changes a key empties all caches, so the Rust code is held to that file. Run
 without arguments it prints the file anew; then bump the version in `embeddings/key.rs` as well.
 """
 
