@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use http::header::HeaderValue;
 use secrecy::SecretString;
+use tracing_subscriber::filter::Targets;
 
 pub use self::access::{AccessConfig, AccessRule, ClientScope, ScopeRule};
 pub use self::proxy::Proxy;
@@ -67,8 +68,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
-    /// Which log lines are written, in the manner of `RUST_LOG`.
-    pub log_filter: String,
+    /// Which log lines are written.
+    pub log_filter: Targets,
 }
 
 /// How the vectors of a model's upstreams are compared.

@@ -38,7 +38,7 @@ fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let _last_lines = telemetry::start_logging(config.log_format, &config.log_filter)?;
+    let _last_lines = telemetry::start_logging(config.log_format, config.log_filter.clone())?;
     let (listen, limits, grace) = (config.listen, config.limits.clone(), config.shutdown_grace);
     let upstream = upstream(&config);
     let (store, traces) = (kind_of_store(&config), collector(&config));

@@ -30,7 +30,7 @@ fn run(config: BroadcasterConfig) -> anyhow::Result<()> {
 }
 
 async fn serve(config: BroadcasterConfig) -> anyhow::Result<()> {
-    let _last_lines = telemetry::start_logging(config.log_format, &config.log_filter)?;
+    let _last_lines = telemetry::start_logging(config.log_format, config.log_filter.clone())?;
     let (listen, connections) = (config.listen, config.connections);
     let (varnish, backend) = (
         config.services.varnish.clone(),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use hickory_resolver::proto::rr::Name;
 use http::uri::Authority;
 use secrecy::SecretString;
+use tracing_subscriber::filter::Targets;
 
 use self::variables as var;
 pub use self::variables::VARIABLES;
@@ -39,8 +40,8 @@ pub struct BroadcasterConfig {
     pub shutdown_grace: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
-    /// Which log lines are written, in the manner of `RUST_LOG`.
-    pub log_filter: String,
+    /// Which log lines are written.
+    pub log_filter: Targets,
 }
 
 /// The services to purge.

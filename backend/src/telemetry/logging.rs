@@ -1,7 +1,7 @@
 //! Log lines. None ever holds an input, a vector or a key.
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::{EnvFilter, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
@@ -23,7 +23,7 @@ pub enum Unloggable {
 }
 
 /// Starts logging to standard error. The program must keep the result to its end.
-pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unloggable> {
+pub fn start_logging(format: LogFormat, wanted: Targets) -> Result<LastLines, Unloggable> {
     let ceiling = Targets::new()
         .with_targets(OWN_TARGETS.map(|target| (target, LevelFilter::TRACE)))
         .with_default(LevelFilter::WARN);
@@ -33,7 +33,6 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<LastLines, Unlog
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.event_format(JsonLog).boxed(),
     };
-    let wanted = EnvFilter::builder().parse_lossy(filter);
     tracing_subscriber::registry()
         .with(ceiling)
         .with(wanted)
