@@ -34,7 +34,7 @@ pub const PURGE: &str = "PURGE";
 pub const X_PURGE_ALL: HeaderName = HeaderName::from_static("x-purge-all");
 
 /// Headers of one connection (RFC 9110, 7.6.1). `Trailer` announces what does cross.
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
@@ -46,7 +46,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// Headers of the way to the gateway, or for the gateway alone; the upstream gets none of them.
-const OURS: [HeaderName; 11] = [
+static OURS: [HeaderName; 11] = [
     HOST,
     EXPECT,
     VIA,
@@ -65,7 +65,7 @@ const OUR_PREFIXES: [&str; 4] = ["x-forwarded-", "x-envoy-", "x-b3-", "x-varnish
 
 /// Headers of the upstream's answer to an embeddings call that the client gets: what OpenAI's and
 /// Azure's SDKs read (`tests/chain/sdk_headers.json` names the sources), and no cookie.
-const FROM_UPSTREAM: [HeaderName; 9] = [
+static FROM_UPSTREAM: [HeaderName; 9] = [
     CONTENT_TYPE,
     RETRY_AFTER,
     WWW_AUTHENTICATE,

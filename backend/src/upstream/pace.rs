@@ -134,7 +134,7 @@ impl Paces {
                 .then(|| told::allowance(headers, of))
                 .flatten()
         };
-        let (told_requests, told_tokens) = (told("requests"), told("tokens"));
+        let (told_requests, told_tokens) = (told(&told::REQUESTS), told(&told::TOKENS));
         let pace = match &going.pace {
             Some(pace) => Arc::clone(pace),
             None if told_requests.is_none() && told_tokens.is_none() => return,

@@ -20,6 +20,28 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// A code of OpenAI's: nothing is gained by waiting.
 const NO_QUOTA: &[u8] = b"insufficient_quota";
 
+/// The headers that tell one limit.
+#[derive(Debug)]
+pub(super) struct LimitHeaders {
+    limit: HeaderName,
+    remaining: HeaderName,
+    reset: HeaderName,
+}
+
+/// Those of the limit of requests.
+pub(super) static REQUESTS: LimitHeaders = LimitHeaders {
+    limit: HeaderName::from_static("x-ratelimit-limit-requests"),
+    remaining: HeaderName::from_static("x-ratelimit-remaining-requests"),
+    reset: HeaderName::from_static("x-ratelimit-reset-requests"),
+};
+
+/// Those of the limit of tokens.
+pub(super) static TOKENS: LimitHeaders = LimitHeaders {
+    limit: HeaderName::from_static("x-ratelimit-limit-tokens"),
+    remaining: HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    reset: HeaderName::from_static("x-ratelimit-reset-tokens"),
+};
+
 /// One limit, as of an answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Allowance {
@@ -29,18 +51,13 @@ pub(super) struct Allowance {
     pub(super) reset: Duration,
 }
 
-/// The limit of `requests` or `tokens`, if the answer tells all of it.
-pub(super) fn allowance(headers: &HeaderMap, of: &str) -> Option<Allowance> {
-    let header = |part: &str| {
-        headers
-            .get(format!("x-ratelimit-{part}-{of}"))?
-            .to_str()
-            .ok()
-    };
-    let number = |part| header(part)?.trim().parse().ok();
-    let limit = number("limit").filter(|limit: &f64| limit.is_finite() && *limit >= 1.0)?;
-    let remaining = number("remaining").filter(|left: &f64| (0.0..=limit).contains(left))?;
-    let reset = duration(header("reset")?).filter(|reset| *reset <= LONGEST)?;
+/// The limit that these headers tell, if the answer tells all of it.
+pub(super) fn allowance(headers: &HeaderMap, of: &LimitHeaders) -> Option<Allowance> {
+    let header = |name: &HeaderName| headers.get(name)?.to_str().ok();
+    let number = |name| header(name)?.trim().parse().ok();
+    let limit = number(&of.limit).filter(|limit: &f64| limit.is_finite() && *limit >= 1.0)?;
+    let remaining = number(&of.remaining).filter(|left: &f64| (0.0..=limit).contains(left))?;
+    let reset = duration(header(&of.reset)?).filter(|reset| *reset <= LONGEST)?;
     Some(Allowance {
         limit,
         remaining,
@@ -148,16 +165,16 @@ mod tests {
             remaining: 23_837.0,
             reset: Duration::from_millis(62_500),
         };
-        assert_eq!(allowance(&told, "tokens"), Some(expected));
+        assert_eq!(allowance(&told, &TOKENS), Some(expected));
         // What is told in part only is no limit to reckon with.
-        assert_eq!(allowance(&told, "requests"), None);
+        assert_eq!(allowance(&told, &REQUESTS), None);
         for reset in ["", "soon", "-1s", "1764115200", "1x"] {
             let told = headers(&[
                 ("x-ratelimit-limit-tokens", "1000000"),
                 ("x-ratelimit-remaining-tokens", "23837"),
                 ("x-ratelimit-reset-tokens", reset),
             ]);
-            assert_eq!(allowance(&told, "tokens"), None, "{reset}");
+            assert_eq!(allowance(&told, &TOKENS), None, "{reset}");
         }
     }
 
