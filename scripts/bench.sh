@@ -13,7 +13,7 @@
 #   peers      other gateways and caches beside this one: nginx, LiteLLM, Portkey
 #   chain      hits in Varnish through an Envoy with the filter, beside a plain GET
 #   growth     how time and memory grow with inputs, keys, connections, bodies and replicas
-#   upstream   what stands between a miss and the upstream: its cost, a backlog at a limit, fairness, shared calls
+#   upstream   what stands between a miss and the upstream: its cost, a backlog at a limit, fairness, shared calls, failover
 #   telemetry  what counting, logging and tracing cost a hit in memory
 #   soak       memory, descriptors, threads and stores of the chain in 30 minutes of mixed load; exits 1 if one grows
 #   varnish    what 10,000 bans cost a hit in Varnish, with the ban lurker and without

@@ -26,6 +26,11 @@ def ratio(samples: Sequence[Sample], others: Sequence[Sample], name: str) -> flo
     return median(one / other for one, other in zip(values(samples, name), values(others, name), strict=True))
 
 
+def ratio_within(samples: Sequence[Sample], name: str, other: str) -> float:
+    """Median of the ratios of two values of each round."""
+    return median(one / another for one, another in zip(values(samples, name), values(samples, other), strict=True))
+
+
 def added(samples: Sequence[Sample], others: Sequence[Sample], name: str) -> float:
     """Median of the differences within each round."""
     return median(one - other for one, other in zip(values(samples, name), values(others, name), strict=True))

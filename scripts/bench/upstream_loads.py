@@ -121,29 +121,35 @@ class Asked:
 
     took_ms: list[float]
     errors: int
+    # When each was asked.
+    at_seconds: list[float]
 
 
 def ask_steadily(url: str, key: str, a_second: float, seconds: float, clients: int = 1) -> Asked:
-    """One input at a time, so many a second in all; a request that is late keeps no other waiting as long as a client is free."""
-    took, errors, lock = [], [], threading.Lock()
-    begun, turns = time.monotonic(), itertools.count()
+    """One input at a time, so many a second in all; a request that is late keeps no other waiting as long as a client is free. There are no
+    more clients than are needed at a time."""
+    took, at, errors, idle, lock = [], [], [], [], threading.Lock()
+    begun = time.monotonic()
 
-    def work() -> None:
-        client = Client(url, key)
-        while True:
-            with lock:
-                due = begun + next(turns) / a_second
-            if due - begun >= seconds:
-                client.close()
-                return
-            time.sleep(max(0.0, due - time.monotonic()))
-            asked = time.monotonic()
-            status = client.embed(texts(1))
-            with lock:
-                took.append((time.monotonic() - asked) * 1e3)
-                if status != http.HTTPStatus.OK:
-                    errors.append(status)
+    def ask() -> None:
+        with lock:
+            client = idle.pop() if idle else Client(url, key)
+        asked = time.monotonic()
+        status = client.embed(texts(1))
+        with lock:
+            idle.append(client)
+            at.append(asked - begun)
+            took.append((time.monotonic() - asked) * 1e3)
+            if status != http.HTTPStatus.OK:
+                errors.append(status)
 
     with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(lambda _: work(), range(clients)))
-    return Asked(took, len(errors))
+        asking = []
+        for turn in range(int(a_second * seconds)):
+            time.sleep(max(0.0, begun + turn / a_second - time.monotonic()))
+            asking.append(pool.submit(ask))
+        for each in asking:
+            each.result()
+    for client in idle:
+        client.close()
+    return Asked(took, len(errors), at)

@@ -17,6 +17,8 @@ from harness.client import Answer, send
 from harness.gateway import Gateway
 from harness.standin import Standin
 from measuring import MEASURED_CORES, OTHER_CORES, ROUNDS, SECONDS, on_cores, rounds
+from upstream_failover import CASES, EXPLAINED, Failover, failover
+from upstream_failover import rows as rows_of_failover
 from upstream_loads import DIMENSIONS, MODEL, PATH, TEXT, TOKENS, ask_steadily, bulk_job, drain
 
 QUIET = "info,embedding_gateway::request=off"
@@ -61,6 +63,7 @@ clients share the others. Vectors have {DIMENSIONS} numbers, inputs {TOKENS} tok
 - *Fairness*: p99 of a caller with {SINGLES_A_SECOND} single inputs a second at the same limit, alone and beside another caller's bulk job of {JOB_CLIENTS} clients with batches of
   {JOB_BATCH}, which uses the limit up. The upstream takes {UPSTREAM_MS} ms for a call; the gateway's key pays for both.
 - *Batches*: inputs a call of {CALLERS} callers that each ask for one new input after the other, with `BATCH_WINDOW` and without.
+{EXPLAINED}
 """
 TITLES = ("what", "found", "against", "ratio", "wanted")
 
@@ -257,11 +260,18 @@ def measured(bench: Bench) -> Results:
     return results
 
 
+ROUNDS_TOLD = "Every round: [upstream.csv](benchmarks/upstream.csv), of failover [upstream-failover.csv](benchmarks/upstream-failover.csv)."
+
+
 def main() -> None:
     with running() as bench:
         results = measured(bench)
+        print("  failover", file=sys.stderr)
+        failovers: dict[tuple, list[Failover]] = rounds(CASES, failover(bench.folder, QUIET))
     figures.write_rounds("upstream", ("what", "case"), results)
-    print("\n".join([HEADING, table(results), "", draw(results), "", "Every round: [upstream.csv](benchmarks/upstream.csv)."]))
+    figures.write_rounds("upstream-failover", ("case",), failovers)
+    rows = [table(results), *rows_of_failover(failovers)]
+    print("\n".join([HEADING, *rows, "", draw(results), "", ROUNDS_TOLD]))
 
 
 if __name__ == "__main__":

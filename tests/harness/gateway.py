@@ -15,11 +15,13 @@ ANY_KEY = secrets.secret("acme-1")
 class Gateway:
     """One gateway. It logs all that it would ever log."""
 
-    def __init__(self, folder: Path, upstream: str, within: Cgroup | None = None, **variables: str) -> None:
+    def __init__(self, folder: Path, upstream: str | None, within: Cgroup | None = None, **variables: str) -> None:
         folder.mkdir(parents=True)
         self.log = folder / "gateway.log"
         inherited = {"PATH": os.environ["PATH"]}
-        own = {"LISTEN": "127.0.0.1:0", "OPENAI_BASE_URL": f"{upstream}/v1", "LOG_FORMAT": "json"}
+        own = {"LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json"}
+        # Otherwise a file names the upstreams.
+        own |= {"OPENAI_BASE_URL": f"{upstream}/v1"} if upstream else {}
         # A store on a busy machine answers late, and what comes later than this is a miss.
         own["STORE_TIMEOUT"] = "30s"
         command = within.command(programs.GATEWAY) if within else [programs.GATEWAY]
