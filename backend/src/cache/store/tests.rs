@@ -11,6 +11,7 @@ use super::check::PATIENCE;
 use super::*;
 use crate::cache::Freshness;
 use crate::cache::clock::ToldTime;
+use crate::config::StorePlace;
 use crate::embeddings::clock::unix_ms;
 use crate::embeddings::vector::Vector;
 
@@ -139,4 +140,21 @@ async fn an_unusable_object_is_replaced_whatever_the_look_up_told() {
     let entry = asked_for_at(now);
     put(&store, [1; 32], &entry, Some(keeps)).await;
     assert_eq!(get(&store, [1; 32]).await, Some(entry));
+}
+
+#[tokio::test]
+async fn an_archive_creates_only_where_there_is_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&StorePlace::Directory(folder.path().into()), false).unwrap();
+    let (key, first) = ([7; 32].into(), asked_for_at(NOW));
+    assert_eq!(archive.create(&key, &first).await, Ok(true));
+    let other = Entry {
+        vector: Vector::new(vec![2; 16]),
+        ..asked_for_at(NOW)
+    };
+    assert_eq!(archive.create(&key, &other).await, Ok(false));
+    let StoredObject::Entry(there) = archive.entry(&key).await.unwrap() else {
+        panic!("no entry is there");
+    };
+    assert!(there.vector == first.vector);
 }
