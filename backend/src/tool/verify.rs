@@ -207,3 +207,6 @@ impl Position {
         summary
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,7 @@ pub enum StoredObject {
 /// The store did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Failed(String);
+pub struct Failed(pub(crate) String);
 
 impl Archive {
     /// Opens the store of a place. A directory that is only to be read must be there.

@@ -66,6 +66,10 @@ impl StallGuard {
         self.unread.load(Relaxed) > 0 && moved.is_some_and(|moved| moved.elapsed() >= patience)
     }
 
+    pub(super) fn steps(&self) -> usize {
+        self.steps.load(Relaxed)
+    }
+
     pub(super) fn taken(&self) -> usize {
         self.taken.load(Relaxed)
     }

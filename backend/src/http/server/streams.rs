@@ -5,11 +5,12 @@
 //! stand still, too. So of those that do, the one that took most ends first; it gives back what it
 //! took, and the others have their time again.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use hyper::rt::Executor;
 use tokio::task::futures::TaskLocalFuture;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::stall_guard::StallGuard;
@@ -26,6 +27,7 @@ pub(super) struct Streams {
     patience: Duration,
     tasks: TaskTracker,
     guards: Arc<Mutex<Vec<Weak<StallGuard>>>>,
+    last_end: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Streams {
@@ -34,6 +36,7 @@ impl Streams {
             patience,
             tasks: TaskTracker::new(),
             guards: Arc::default(),
+            last_end: Arc::default(),
         }
     }
 
@@ -47,16 +50,37 @@ impl Streams {
 
     /// Returns when this stream must end.
     async fn stalls(&self, guard: &StallGuard) {
+        let mut spared_at = None;
         loop {
             tokio::select! {
                 () = guard.stalls(self.patience) => {}
                 () = guard.is_cut() => return,
             }
+            let steps = Some(guard.steps());
+            // Its client had no time yet to use what the other gave back. Once is enough.
+            if self.has_just_ended_one() && spared_at != steps {
+                spared_at = steps;
+                continue;
+            }
+            self.note_end();
             match self.greediest() {
                 Some(other) if !std::ptr::eq(&*other, guard) => other.cut(),
                 _ => return,
             }
         }
+    }
+
+    fn note_end(&self) {
+        *self.last_end() = Some(Instant::now());
+    }
+
+    fn has_just_ended_one(&self) -> bool {
+        self.last_end()
+            .is_some_and(|end| end.elapsed() < self.patience)
+    }
+
+    fn last_end(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.last_end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Of the streams that stand still, the one that took most.
