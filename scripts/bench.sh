@@ -28,6 +28,8 @@ readonly PARTS=(filter peers chain growth backend upstream telemetry soak varnis
 # What is built for measuring alone stays out of the way of what ships. As scripts/bench/measuring.py has it.
 readonly BUILDS="$ROOT/target/bench"
 readonly DOCS=${BENCH_DOCS:-$ROOT/docs}
+# What is measured is what ships: the harness looks for the programs in this profile's folder.
+export BUILD_PROFILE=release
 
 setup() { "$ROOT/scripts/setup.sh" "$@"; }
 

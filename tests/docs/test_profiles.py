@@ -20,3 +20,4 @@ def test_what_ships_and_what_is_measured_is_built_with_the_profile_release():
     for script in ("images.sh", "bench.sh"):
         builds = [line for line in source(script).splitlines() if "cargo build" in line and not line.startswith("#")]
         assert builds and all("--release" in line for line in builds), script
+    assert "export BUILD_PROFILE=release\n" in source("bench.sh"), "the harness must not take what tests run"
