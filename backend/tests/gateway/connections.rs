@@ -164,7 +164,9 @@ async fn ends_before_its_neighbours(later: Duration) {
     let texts = |from: usize, count: usize| (from..from + count).map(|n| n.to_string()).collect();
     gateway.warm_up().await;
     let unread = ask(texts(0, 100)).await;
-    clock.passes_until(sleep(later)).await;
+    if !later.is_zero() {
+        clock.passes_until(sleep(later)).await;
+    }
     let neighbours = [ask(texts(100, 3)).await, ask(texts(200, 3)).await];
     assert_eq!(gateway.app.permits.in_use(), 3);
     let waiting = until(|| gateway.app.permits.in_use() < 3);
