@@ -9,8 +9,7 @@
 #              registry of this machine needs no TLS
 #   CLUSTER_REGISTRY  the same registry as pods call it, where that differs: the filter's module is fetched from within a pod
 #   TAG        the commit by default, with -dirty if what is built differs from it
-#   PLATFORMS  of all but filter: "amd64 arm64" makes one index of both; this machine's own by default. The filter's is
-#              for all
+#   PLATFORMS  "amd64 arm64" makes one index of both; this machine's own by default. The filter's image is for all
 #   OVERLAY    what kustomize/overlays/pinned pins: dev (default), production, or another of kustomize/overlays
 #   TOOL       docker, podman or buildah; the first that is there by default
 # For skaffold, which names the image itself, and kustomize/overlays/skaffold, in which it sets them:
@@ -110,10 +109,8 @@ build_native() {
 # build_image PART PLATFORM IMAGE: from a folder that holds what it needs and no more.
 build_image() {
   local part=$1 platform=$2 image=$3 context="$WORK/$1-$2" build=(build) folder=$1 target=()
-  case $part in
-    native) folder=filter target=(--target native) ;;
-    exporter) folder=kustomize/components/varnish-exporter ;;
-  esac
+  [ "$part" != native ] || folder=filter target=(--target native)
+  [ "$part" != exporter ] || folder=kustomize/components/varnish-exporter
   mkdir -p "$context"
   # The exporter comes from a package: its Containerfile.
   [ "$part" = exporter ] || "build_$part" "$context" "$platform"
@@ -150,7 +147,7 @@ push_index() {
   push_image manifest "$image"
 }
 
-# set_pin NAME REPOSITORY DIGEST: what kustomize writes wherever a manifest says NAME.
+# set_pin NAME REPOSITORY DIGEST: what kustomize writes wherever a manifest says NAME; policies first, as the overlay says.
 set_pin() {
   local file="$PINNED/kustomization.yaml" edited
   [ -e "$file" ] || new_pins >"$file"
@@ -161,7 +158,9 @@ set_pin() {
     /^configurations:/ && !pinned { print "- name: " name; pin() }
     ours && /^  (newName|newTag|digest): / { next }
     /^- \.\.\// { print "- ../" overlay; next }
-    { ours = ours && /^  /; print }' overlay="${OVERLAY:-dev}" "$file")
+    /^(sortOptions:|  order: )/ { next }
+    { ours = ours && /^  /; print }
+    END { print "sortOptions:\n  order: fifo" }' overlay="${OVERLAY:-dev}" "$file")
   printf '%s\n' "$edited" >"$file"
 }
 

@@ -133,7 +133,8 @@ def _obstacles(manifests: Manifests, caller: Caller, target: Pod, request: Reque
         yield "AuthorizationPolicy"
     if not _network_allows(manifests, "Ingress", _caller(target), caller, target, request.port):
         yield "NetworkPolicy of the one who is called"
-    if caller.pod and not _network_allows(manifests, "Egress", caller, _caller(target), target, request.port):
+    # What leaves another namespace, its own policies decide.
+    if caller.namespace == OUR_NAMESPACE and not _network_allows(manifests, "Egress", caller, _caller(target), target, request.port):
         yield "NetworkPolicy of the caller"
     if not _named_in_sidecar(manifests, caller, target):
         yield "Sidecar of the caller"

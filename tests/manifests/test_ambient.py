@@ -18,6 +18,7 @@ CHECKS = (
     mesh.routes_that_repeat,
     references.names_of_nothing,
     references.services_without_pods,
+    upstreams.named_by_variables_and_out_of_reach,
     upstreams.upstreams_out_of_reach,
     waves.names_what_comes_later,
     waves.starts_before_its_policy,

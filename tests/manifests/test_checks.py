@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from . import mesh, reach, references, schemas, waves, workloads
+from . import mesh, reach, references, schemas, upstreams, waves, workloads
 from .objects import Manifests, Object
 
 Breakage = Callable[[Manifests], None]
@@ -115,6 +115,11 @@ OWN_GATEWAY: list[tuple[str, Callable, Breakage]] = [
     ("a hint that refuses all", mesh.plugins_that_differ, lambda m: _spec(m, "WasmPlugin", f"{_GATEWAY}-tap").update(failStrategy="FAIL_RELOAD")),
     ("a policy for a Gateway of another name", references.selectors_of_nothing, lambda m: _spec(m, "AuthorizationPolicy", _GATEWAY)["targetRefs"][0].update(name="edge")),
     ("an account that istiod does not make", references.policies_of_nobody, lambda m: _rule(m, "varnish")["from"][0]["source"].update(principals=["cluster.local/ns/embedding-gateway/sa/edge"])),
+    ("a gateway whose pods are kept in", reach.wrong_paths, lambda m: _spec(m, "NetworkPolicy", _GATEWAY).update(egress=[])),
+    ("a collector that is not in the Sidecar", upstreams.named_by_variables_and_out_of_reach, lambda m: _spec(m, "Sidecar", BACKEND)["egress"][0]["hosts"].pop()),
+    ("a collector in another namespace", upstreams.named_by_variables_and_out_of_reach, lambda m: _spec(m, "NetworkPolicy", "tracing")["egress"][0].update(to=[])),
+    ("a bucket in another region", upstreams.named_by_variables_and_out_of_reach, lambda m: _spec(m, "ServiceEntry", "s3").update(hosts=["s3.eu-central-1.amazonaws.com"])),
+    ("a bucket that is not in the Sidecar", upstreams.named_by_variables_and_out_of_reach, lambda m: _spec(m, "Sidecar", BACKEND)["egress"][0]["hosts"].remove("./*.amazonaws.com")),
     ("a Varnish that lets the gateway's pods not in", reach.wrong_paths, lambda m: _spec(m, "NetworkPolicy", VARNISH)["ingress"][0]["from"].pop(0)),
 ]  # fmt: skip
 

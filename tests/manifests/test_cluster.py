@@ -1,7 +1,9 @@
 """What differs from cluster to cluster is set in one place: the ingress gateway's identity, the mesh's namespace, the region of the bucket."""
 
+import pytest
+
 from . import render
-from .objects import Manifests, namespace
+from .objects import Manifests, Pod, container_environment, namespace
 
 EVERYTHING = ("purge-oauth2", "in-mesh-clients", "monitoring", "restricted", "s3")
 FACTS = {
@@ -43,11 +45,19 @@ def test_that_place_does_not_reach_the_cluster(dev: Manifests):
     assert dev.get("ConfigMap", "cluster") is None
 
 
-def test_the_region_of_the_bucket_is_set_in_one_place(tmp_path):
-    manifests = changed(tmp_path, "components/s3/kustomization.yaml", {"AWS_REGION=us-east-1": "AWS_REGION=eu-central-1"})
+def test_the_bucket_and_its_region_are_set_in_the_overlay(tmp_path):
+    """Kustomize runs an overlay's components after its generators: a setting of a component would win."""
+    setting = "  - ALLOW_ANONYMOUS_PURGE=true\n"
+    added = {setting: f"{setting}  - AWS_REGION=eu-central-1\n  - S3_BUCKET=vectors\n"}
+    manifests = changed(tmp_path, "overlays/dev/kustomization.yaml", added)
     assert manifests.get("ServiceEntry", "s3")["spec"]["hosts"] == ["s3.eu-central-1.amazonaws.com", "sts.eu-central-1.amazonaws.com"]
     assert [each for each in manifests.objects if "us-east-1" in str(each)] == []
     assert "./*.amazonaws.com" in manifests.get("Sidecar", "embedding-gateway")["spec"]["egress"][0]["hosts"]
+    # EKS adds its own region to a container that does not name one itself, and that one would win over the ConfigMap's.
+    container = Pod(manifests.get("Deployment", "embedding-gateway")).spec["containers"][0]
+    assert "AWS_REGION" in {each["name"] for each in container["env"]}
+    given = container_environment(manifests, container)
+    assert (given["AWS_REGION"], given["S3_BUCKET"], given["S3_ENDPOINT"]) == ("eu-central-1", "vectors", "")
 
 
 def test_pod_identity_takes_the_place_of_the_roles_annotation(tmp_path):

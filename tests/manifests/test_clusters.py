@@ -1,9 +1,12 @@
 """What other clusters want: pull secrets, users of their own, Argo CD, an autoscaler that looks at the program alone."""
 
+from collections.abc import ItemsView
+
+import pytest
 import yaml
 
 from . import render
-from .objects import Manifests, Pod, namespace, plugins
+from .objects import Manifests, Object, Pod, ingress, namespace, plugins
 
 
 def test_a_password_for_the_registry_reaches_everything_that_is_fetched(tmp_path):
@@ -17,6 +20,16 @@ def test_a_password_for_the_registry_reaches_everything_that_is_fetched(tmp_path
 def test_a_password_for_the_registry_reaches_a_traffic_extension(tmp_path):
     manifests = render.dev(render.Variant("both", add=("traffic-extension", "pull-secret")), tmp_path)
     assert [each["spec"]["wasm"]["imagePullSecret"] for each in manifests.of("TrafficExtension")] == ["registry"] * 4
+
+
+@pytest.mark.parametrize(
+    ("overlay", "components"),
+    [("dev", ("body-hash-single", "pull-secret"))] + [("dev", (each, "ambient")) for each in ("in-mesh-clients", "body-hash-single", "body-hash-native")],
+)
+def test_components_that_do_not_go_together_are_refused_by_name(tmp_path, overlay, components):
+    """Rendered, the one would do nothing, and nothing would say so."""
+    with pytest.raises(render.DoesNotRender, match=f"{components[1]}-goes-not-with-[\\w-]*{components[0]}"):
+        render.dev(render.Variant("both", add=components, overlay=overlay), tmp_path)
 
 
 def test_openshift_names_the_users_and_base_names_one(tmp_path, base: Manifests):
@@ -60,6 +73,13 @@ def test_what_the_operator_of_prometheus_reads_is_selected_by_its_usual_chart(pr
         assert each["metadata"]["labels"]["release"] == "kube-prometheus-stack"
 
 
+def spread(pods: Object) -> ItemsView[str, str]:
+    """The labels of those that are not to share one node."""
+    (rule,) = pods["topologySpreadConstraints"]
+    assert rule["topologyKey"] == "kubernetes.io/hostname"
+    return rule["labelSelector"]["matchLabels"].items()
+
+
 def test_all_that_must_survive_a_drain_has_two_replicas_and_a_budget(production: Manifests):
     budgets = [each["spec"] for each in production.of("PodDisruptionBudget")]
     least = {each["spec"]["scaleTargetRef"]["name"]: each["spec"]["minReplicas"] for each in production.of("HorizontalPodAutoscaler")}
@@ -68,6 +88,10 @@ def test_all_that_must_survive_a_drain_has_two_replicas_and_a_budget(production:
         assert least.get(name, workload["spec"].get("replicas", 1)) >= 2, name
         labels = Pod(workload).labels.items()
         assert any(each["selector"]["matchLabels"].items() <= labels and each["maxUnavailable"] == 1 for each in budgets), name
+        assert spread(Pod(workload).spec) <= labels, name
     (merged,) = (each["data"] for each in production.of("ConfigMap") if "podDisruptionBudget" in each.get("data", {}))
     assert yaml.safe_load(merged["horizontalPodAutoscaler"])["spec"]["minReplicas"] >= 2
+    assert yaml.safe_load(merged["podDisruptionBudget"])["spec"] == {"maxUnavailable": 1}
+    pods = yaml.safe_load(merged["deployment"])["spec"]["template"]["spec"]
+    assert spread(pods) <= ingress(production).labels.items()
     assert yaml.safe_load(merged["deployment"])["spec"]["template"]["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}

@@ -19,7 +19,7 @@ from harness.processes import Process
 from harness.waiting import eventually
 
 from . import render, workloads
-from .objects import Manifests
+from .objects import WORKLOADS, Manifests
 from .schemas import skaffold_problems
 
 # A tool and a cargo that write down what they are asked, and make what the script expects of them.
@@ -137,6 +137,17 @@ def test_no_file_that_git_follows_is_written(checkout):
     assert checkout.run("backend", IMAGE="r/embedding-gateway:1").returncode == 0
     assert subprocess.check_output(["git", "-C", checkout.root, "status", "--porcelain"], text=True) == ""
     assert checkout.rendered("dev") == before
+
+
+def titles(manifests: Manifests) -> list[tuple[str, str]]:
+    return [(each["kind"], each["metadata"]["name"]) for each in manifests.objects]
+
+
+def test_policies_still_come_first(checkout, dev: Manifests):
+    """kubectl creates in this order, and kustomize takes it from the last layer alone: else pods would run before their policies."""
+    assert checkout.run("backend", REGISTRY="r", TAG="0.0.1").returncode == 0
+    for overlay in ("pinned", "skaffold"):
+        assert titles(checkout.rendered(overlay)) == titles(dev), overlay
 
 
 def test_another_overlay_can_be_pinned_and_the_other_image_stays(checkout):
@@ -321,10 +332,11 @@ def test_the_exporter_is_built_from_its_containerfile_and_pinned(checkout):
 def test_pins_that_an_older_script_wrote_take_a_name_that_it_did_not_know(checkout):
     assert checkout.run("filter", REGISTRY="r", TAG="1.0.0").returncode == 0
     pins = checkout.root / "kustomize/overlays/pinned/kustomization.yaml"
-    pins.write_text(pins.read_text().replace("- name: varnish-exporter\n", ""))
+    pins.write_text(pins.read_text().replace("- name: varnish-exporter\n", "").replace("sortOptions:\n  order: fifo\n", ""))
     for _ in range(2):
         assert checkout.run("exporter", REGISTRY="r", TAG="1.0.0").returncode == 0
         assert pins.read_text().count("- name: varnish-exporter\n  newName: r/varnish-exporter\n") == 1
+        assert pins.read_text().count("sortOptions:\n  order: fifo\n") == 1
 
 
 @pytest.mark.parametrize(("platforms", "processor"), [("amd64", "x86_64"), ("arm64", "aarch64")])
@@ -392,3 +404,5 @@ def test_skaffolds_native_profile_follows_the_native_module(tmp_path):
     for path in added["value"]["custom"]["dependencies"]["paths"]:
         assert list(ROOT.glob(path)), path
     assert rendered.get("EnvoyFilter", "body-hash-native", "embedding-gateway")
+    first = next(number for number, (kind, _) in enumerate(titles(rendered)) if kind in WORKLOADS)
+    assert ("NetworkPolicy", "default-deny") in titles(rendered)[:first]

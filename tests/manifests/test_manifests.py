@@ -20,6 +20,7 @@ CHECKS = ALWAYS + (
     references.secrets_by_value,
     references.selectors_of_nothing,
     references.services_without_pods,
+    upstreams.named_by_variables_and_out_of_reach,
     upstreams.upstreams_out_of_reach,
     waves.in_the_wrong_wave,
     waves.names_what_comes_later,

@@ -1,7 +1,9 @@
 """What kustomize/README.md says is there, is there."""
 
+import json
 import re
 
+import yaml
 from harness.paths import ROOT
 
 from . import reach, render, waves
@@ -26,6 +28,33 @@ def test_every_path_is_there():
     # What scripts/images.sh writes is not in the repository.
     named -= {"overlays/pinned", "kustomize/overlays/pinned"}
     assert [path for path in sorted(named) if not ((ROOT / path).exists() or (render.KUSTOMIZE / path).exists())] == []
+
+
+def _text(manifests: Manifests, changed: dict[str, str]) -> list[str]:
+    whole = json.dumps(manifests.objects, sort_keys=True)
+    for old, new in changed.items():
+        assert old in whole
+        whole = whole.replace(old, new)
+    # A ConfigMap of other settings has another suffix.
+    return sorted(re.sub(r'"embedding-gateway-[0-9a-z]{10}"', '"embedding-gateway"', whole).split('{"apiVersion": '))
+
+
+def test_an_overlay_of_yours_on_top_of_another_changes_everything_that_follows(tmp_path):
+    """As it stands in the text, with what revisions of the mesh want: no other line than those that it names differs."""
+    overlay = yaml.safe_load(re.search(r"^```yaml\n(apiVersion: kustomize.*?)^```", README, re.MULTILINE | re.DOTALL)[1])
+    revision = [{"op": "remove", "path": "/metadata/labels/istio-injection"}, {"op": "add", "path": "/metadata/labels/istio.io~1rev", "value": "canary"}]
+    overlay["patches"].append({"target": {"kind": "Namespace"}, "patch": json.dumps(revision)})
+    folder = render.copy(tmp_path) / "overlays/yours"
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    yours = render.build(folder)
+    inside = render.dev(render.Variant("inside", add=("in-mesh-clients",), overlay="production"), tmp_path / "inside")
+    told = {f"embedding-gateway.kaidotio.dev{end}": f"api.example.com{end}" for end in ('"', ":")}
+    told |= {".us-east-1.": ".eu-central-1.", '"us-east-1"': '"eu-central-1"'}
+    told |= {'"S3_BUCKET": "embedding-gateway"': '"S3_BUCKET": "vectors"', '"istio-injection": "enabled"': '"istio.io/rev": "canary"'}
+    assert _text(yours, {}) == _text(inside, told)
+    kinds = [each["kind"] for each in yours.objects]
+    assert kinds[0] == "Namespace" and kinds.index("NetworkPolicy") < kinds.index("Deployment")
 
 
 def test_the_hosts_are_those_of_the_overlay(dev: Manifests):

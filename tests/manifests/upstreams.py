@@ -1,7 +1,8 @@
-"""Whether the gateway finds what its file of upstreams names, and reaches every upstream, by every rule on the way."""
+"""Whether the gateway finds what its file of upstreams names, and reaches each, its bucket and its collector, by every rule on the way."""
 
 import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from urllib.parse import urlsplit
 
 from .objects import OUR_NAMESPACE, Manifests, Object, Pod, container_environment, fits, selected_labels
@@ -59,7 +60,7 @@ def _unreachable(manifests: Manifests, base_url: str) -> Iterator[str]:
         yield f"{host}:{port} is in no ServiceEntry"
     of_space = "." if space in (None, OUR_NAMESPACE) else space
     hosts = _sidecar_hosts(manifests)
-    if hosts is not None and f"{of_space}/{host}" not in hosts:
+    if hosts is not None and not any(fnmatch(f"{of_space}/{host}", each) for each in hosts):
         yield f"{host} is not in the Sidecar"
     wanted = {"kubernetes.io/metadata.name": space} if space else {"cidr": "0.0.0.0/0"}
     if not _let_out(manifests, port, wanted):
@@ -79,3 +80,16 @@ def upstreams_out_of_reach(manifests: Manifests) -> list[str]:
         found = [*_no_credential(manifests, upstream["credential"]), *_unreachable(manifests, upstream["base_url"])]
         problems += [f"upstream {name}: {each}" for each in found]
     return problems
+
+
+def _named_by_variables(given: dict[str, str | None]) -> Iterator[str]:
+    """The bucket of AWS and the collector. A server in the cluster, by its short name, is one of reach.py's targets."""
+    if not given.get("S3_ENDPOINT"):
+        yield from (f"https://{service}.{given['AWS_REGION']}.amazonaws.com" for service in ("s3", "sts"))
+    if given.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        yield given["OTEL_EXPORTER_OTLP_ENDPOINT"] or ""
+
+
+def named_by_variables_and_out_of_reach(manifests: Manifests) -> list[str]:
+    given = container_environment(manifests, _gateway(manifests).spec["containers"][0])
+    return [each for url in _named_by_variables(given) for each in _unreachable(manifests, url)]
