@@ -68,3 +68,12 @@ def test_pod_identity_takes_the_place_of_the_roles_annotation(tmp_path):
     assert template["traffic.sidecar.istio.io/excludeOutboundIPRanges"] == "169.254.170.23/32"
     blocks = [peer["ipBlock"]["cidr"] for rule in manifests.get("NetworkPolicy", "embedding-gateway")["spec"]["egress"] for peer in rule["to"] if "ipBlock" in peer]
     assert "169.254.170.23/32" in blocks
+
+
+def test_another_namespace_is_refused_by_name(tmp_path):
+    """No principal and no Sidecar would follow, and what stands beside the ingress gateway would move with the rest."""
+    folder = render.copy(tmp_path) / "overlays/yours"
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_text("resources: [../dev]\nnamespace: team\n")
+    with pytest.raises(render.DoesNotRender, match="the-namespace-is-embedding-gateway"):
+        render.build(folder)

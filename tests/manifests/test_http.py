@@ -1,16 +1,19 @@
 """What the proxies of the mesh take, refuse and write down: the same as envoy/gateway.yaml, hop by hop."""
 
+import copy
 import re
+from collections.abc import Iterator
 
 import pytest
 import yaml
 
 from harness.paths import ROOT
 
-from . import render
+from . import render, workloads
 from .objects import GATEWAY_LABELS, GATEWAY_NAMESPACE, OUR_NAMESPACE, Manifests, Object, fits, ingress, namespace, plugins, selected_labels, targets
 
-_LISTENER = yaml.safe_load((ROOT / "envoy/gateway.yaml").read_text())["static_resources"]["listeners"][0]
+WHOLE_LAPTOP = yaml.safe_load((ROOT / "envoy/gateway.yaml").read_text())
+_LISTENER = WHOLE_LAPTOP["static_resources"]["listeners"][0]
 LAPTOP = _LISTENER["filter_chains"][0]["filters"][0]["typed_config"]
 START_SH = (render.KUSTOMIZE / "components/varnish/start.sh").read_text()
 VARNISH_LABELS = {"app": "embedding-gateway-varnish"}
@@ -19,16 +22,18 @@ ADDED_HEADERS, ADDED_KIB = 40, 8
 KIB = 1024
 
 
-def patched(manifests: Manifests, kind: str) -> list[tuple[Object, Object]]:
-    """(EnvoyFilter, value) of every patch of such things."""
+def patched(manifests: Manifests, kind: str, context: str | None = None) -> list[tuple[Object, Object]]:
+    """(EnvoyFilter, value) of every patch of such things, of one kind of proxy or of all."""
     found = ((each, patch) for each in manifests.of("EnvoyFilter") for patch in each["spec"]["configPatches"])
+    found = ((each, patch) for each, patch in found if context is None or patch["match"]["context"] in (context, "ANY"))
     return [(each, patch["patch"]["value"]) for each, patch in found if patch["applyTo"] == kind]
 
 
 def managers(manifests: Manifests, space: str, labels: dict[str, str]) -> Object:
     """What is set on the HTTP connection managers of such pods, all patches together."""
     whole: Object = {}
-    for each, value in patched(manifests, "NETWORK_FILTER"):
+    context = "GATEWAY" if labels == ingress(manifests).labels else "SIDECAR_INBOUND"
+    for each, value in patched(manifests, "NETWORK_FILTER", context):
         if namespace(each) == space and fits(labels, meant(manifests, each)):
             whole |= value["typed_config"]
     return whole
@@ -37,6 +42,26 @@ def managers(manifests: Manifests, space: str, labels: dict[str, str]) -> Object
 def meant(manifests: Manifests, each: Object) -> dict[str, str]:
     """The labels of the pods that a filter or plugin concerns."""
     return ingress(manifests).labels if targets(each) else selected_labels(each)
+
+
+def _fields(value: Object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Those of which the last one wins; lists are put together."""
+    for key, each in value.items():
+        if isinstance(each, dict):
+            yield from _fields(each, f"{path}.{key}")
+        elif not isinstance(each, list):
+            yield f"{path}.{key}", each
+
+
+@pytest.mark.parametrize("of_a_gateway", [True, False])
+def test_no_field_of_a_proxy_depends_on_what_was_created_first(production: Manifests, of_a_gateway):
+    labels, context = (ingress(production).labels, "GATEWAY") if of_a_gateway else (VARNISH_LABELS, "SIDECAR_INBOUND")
+    found: dict[tuple[str, int], set] = {}
+    for each, value in patched(production, "NETWORK_FILTER", context):
+        if fits(labels, meant(production, each)):
+            for path, field in _fields(value["typed_config"]):
+                found.setdefault((path, each["spec"].get("priority", 0)), set()).add(field)
+    assert found and [where for where, values in found.items() if len(values) > 1] == []
 
 
 def removed(manager: Object) -> list[str]:
@@ -139,6 +164,23 @@ def test_a_gateway_of_its_own_has_the_laptops_limits(production: Manifests):
     assert manager["http_protocol_options"]["accept_http_10"] is True
     (buffer,) = [value["per_connection_buffer_limit_bytes"] for _, value in patched(production, "LISTENER")]
     assert min(buffer, manager["http2_protocol_options"]["initial_stream_window_size"]) >= 1024 * KIB
+
+
+def test_a_gateway_of_its_own_bounds_the_bodies_that_it_holds_together(production: Manifests):
+    """By the laptop's overload manager, which tests/filter tries; pilot-agent merges the file into Envoy's configuration."""
+    pods = yaml.safe_load(production.get("ConfigMap", "embedding-gateway-ingress")["data"]["deployment"])["spec"]["template"]["spec"]
+    (container,), (volume,) = pods["containers"], pods["volumes"]
+    (variable,), (mount,) = container["env"], container["volumeMounts"]
+    folder, _, file = variable["value"].rpartition("/")
+    assert (variable["name"], folder, volume["name"]) == ("ISTIO_BOOTSTRAP_OVERRIDE", mount["mountPath"], mount["name"])
+    own = yaml.safe_load(production.get("ConfigMap", volume["configMap"]["name"])["data"][file])["overload_manager"]
+    laptop = copy.deepcopy(WHOLE_LAPTOP["overload_manager"])
+    # Istio's bootstrap has a bound of connections of its own.
+    laptop["resource_monitors"] = [each for each in laptop["resource_monitors"] if "connections" not in each["name"]]
+    heap = own["resource_monitors"][0]["typed_config"].pop("max_heap_size_bytes")
+    laptop["resource_monitors"][0]["typed_config"].pop("max_heap_size_bytes")
+    assert own == laptop
+    assert heap <= 0.8 * workloads.in_bytes(container["resources"]["limits"]["memory"])
 
 
 def test_varnish_has_a_thread_for_every_place(dev: Manifests):

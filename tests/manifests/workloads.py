@@ -25,7 +25,8 @@ def too_large_to_apply(manifests: Manifests) -> list[str]:
     return [title(each) for each in objects if len(json.dumps(each)) > _LARGEST_OBJECT]
 
 
-def _bytes(quantity: str) -> int:
+def in_bytes(quantity: str) -> int:
+    """Of what a manifest or start.sh says."""
     number, unit = re.fullmatch(r"(\d+)(\w*)", quantity).groups()
     return int(number) * _UNITS[unit]
 
@@ -139,8 +140,8 @@ def varnish_without_room(manifests: Manifests) -> list[str]:
     pod = Pod(manifests.get("StatefulSet", "embedding-gateway-varnish"))
     resources = pod.spec["containers"][0]["resources"]
     start = next(each["data"]["start.sh"] for each in manifests.of("ConfigMap") if "start.sh" in each.get("data", {}))
-    stores = [_bytes(re.search(rf"\$\{{{store}:-(\w+)}}", start)[1]) for store in ("BODY_MEMORY", "TRANSIENT_MEMORY")]
-    log = _bytes(next(each["emptyDir"]["sizeLimit"] for each in pod.spec["volumes"] if "emptyDir" in each))
-    need = _bytes(resources["requests"]["memory"]) * 5 // 4 + sum(stores) + log
-    limit = _bytes(resources["limits"]["memory"])
+    stores = [in_bytes(re.search(rf"\$\{{{store}:-(\w+)}}", start)[1]) for store in ("BODY_MEMORY", "TRANSIENT_MEMORY")]
+    log = in_bytes(next(each["emptyDir"]["sizeLimit"] for each in pod.spec["volumes"] if "emptyDir" in each))
+    need = in_bytes(resources["requests"]["memory"]) * 5 // 4 + sum(stores) + log
+    limit = in_bytes(resources["limits"]["memory"])
     return [] if need <= limit else [f"the limit of {limit} bytes is below {need}"]
