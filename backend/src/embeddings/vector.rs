@@ -154,4 +154,6 @@ fn floats(vector: &[u8]) -> impl Iterator<Item = f32> + '_ {
 }
 
 #[cfg(test)]
+mod recordings;
+#[cfg(test)]
 mod tests;
