@@ -7,6 +7,7 @@
 mod export;
 mod failure;
 mod import;
+mod interrupt;
 mod progress;
 mod stats;
 mod store;

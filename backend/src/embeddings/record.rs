@@ -140,6 +140,8 @@ fn tokens(value: &RawValue) -> Result<Option<u32>, RecordFault> {
     match value.get() {
         "null" => Ok(None),
         number => {
+            // Where some records have none, pandas writes all as floats.
+            let number = number.strip_suffix(".0").unwrap_or(number);
             let number = number.parse().ok().filter(|&number| number > 0);
             number.map(Some).ok_or(RecordFault::Tokens)
         }

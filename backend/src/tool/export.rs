@@ -17,6 +17,7 @@ use self::json_lines::JsonLines;
 use self::parquet_file::ParquetFile;
 use self::target::Target;
 use super::failure::{CommandError, CommandResult};
+use super::interrupt::unless_interrupted;
 use super::progress::{KEYS, Progress, place};
 use super::store::{Parallelism, StoreOptions};
 use super::walk::{Content, Walk};
@@ -75,6 +76,11 @@ struct Exported {
 }
 
 pub(super) async fn run(options: &ExportOptions) -> CommandResult {
+    // What is not whole goes away with the work.
+    unless_interrupted(export(options)).await
+}
+
+async fn export(options: &ExportOptions) -> CommandResult {
     let archive = options.store.open()?;
     // Whatever their model and scope are.
     let purged_ms = archive.freshness("", "", None).await?.created_after_ms();

@@ -11,19 +11,22 @@ mod identity;
 mod lines;
 mod plan;
 mod repeats;
+mod rows;
+mod source;
 mod write;
 
-use std::fs::{File, Metadata};
-use std::io::{self, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::HumanCount;
 
 use self::check::{CheckedFile, check};
 use self::plan::Plan;
+use self::source::Source;
 use self::write::{Written, write_all};
 use super::failure::{CommandError, CommandResult};
+use super::interrupt::unless_interrupted;
 use super::store::{Parallelism, StoreOptions};
 use super::time;
 use crate::config::Config;
@@ -41,7 +44,8 @@ const ORGANIZATION_HELP: &str =
 /// The options of `import`.
 #[derive(Debug, Args)]
 pub(super) struct ImportOptions {
-    /// A file of JSON Lines: {"input": …, "embedding": …} each, and "tokens" if it is known
+    /// A file of JSON Lines or Parquet: "input" and "embedding" in each line or row, and "tokens" if
+    /// it is known
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -74,14 +78,6 @@ pub(super) struct ImportOptions {
     dry_run: bool,
 }
 
-/// The file, which must not change between the two times.
-#[derive(Debug)]
-struct Source<'a> {
-    path: &'a Path,
-    file: File,
-    found: Metadata,
-}
-
 pub(super) async fn run(options: &ImportOptions) -> CommandResult {
     let config = Config::with_store(options.store.store.as_deref());
     let config = config.map_err(|problems| options.store.refused(problems))?;
@@ -98,7 +94,8 @@ pub(super) async fn run(options: &ImportOptions) -> CommandResult {
     source.rewind()?;
     let mut written = Written::default();
     let at_once = options.pace.at_once();
-    let ended = write_all(&source, &plan, &archive, at_once, &mut written).await;
+    let writing = write_all(&source, &plan, &archive, at_once, &mut written);
+    let ended = unless_interrupted(writing).await;
     let ended = ended.and_then(|()| source.is_unchanged());
     match ended {
         Ok(()) => {
@@ -111,50 +108,6 @@ pub(super) async fn run(options: &ImportOptions) -> CommandResult {
             ));
             Err(failure)
         }
-    }
-}
-
-impl<'a> Source<'a> {
-    fn open(path: &'a Path) -> CommandResult<Self> {
-        let of_file = |error: io::Error| CommandError::of_file(path, &error);
-        // A pipe would be waited for.
-        let found = std::fs::metadata(path).map_err(of_file)?;
-        if !found.is_file() {
-            let path = path.display();
-            let why = format!("{path}: is no regular file, and is to be read twice");
-            return Err(CommandError::misused(why));
-        }
-        let file = File::open(path).map_err(of_file)?;
-        let found = file.metadata().map_err(of_file)?;
-        Ok(Self { path, file, found })
-    }
-
-    fn bytes(&self) -> u64 {
-        self.found.len()
-    }
-
-    /// In Unix milliseconds.
-    fn changed_ms(&self) -> u64 {
-        self.found.modified().map_or(0, time::unix_ms)
-    }
-
-    fn rewind(&mut self) -> CommandResult {
-        self.is_unchanged()?;
-        let rewound = self.file.rewind();
-        rewound.map_err(|error| CommandError::of_file(self.path, &error))
-    }
-
-    fn is_unchanged(&self) -> CommandResult {
-        let now = self.file.metadata();
-        let now = now.map_err(|error| CommandError::of_file(self.path, &error))?;
-        match (now.len(), now.modified().ok()) == (self.bytes(), self.found.modified().ok()) {
-            true => Ok(()),
-            false => Err(self.fault("was changed while it was read")),
-        }
-    }
-
-    fn fault(&self, what: &str) -> CommandError {
-        CommandError::broken(format!("{}: {what}", self.path.display()))
     }
 }
 
@@ -173,7 +126,7 @@ impl std::fmt::Display for CheckedFile {
             self.dimensions
         )?;
         for (count, what) in [
-            (self.repeats, "lines only repeat another"),
+            (self.repeats, "only repeat another"),
             (self.estimated, "token counts are estimated"),
         ] {
             if count > 0 {

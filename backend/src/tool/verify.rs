@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use clap::Args;
 use futures_util::TryStreamExt;
 use indicatif::{HumanBytes, HumanCount};
-use tokio::signal::ctrl_c;
 
 use self::position::{Position, PositionFile};
 use super::failure::{CommandError, CommandResult};
+use super::interrupt::unless_interrupted;
 use super::progress::{KEYS, Progress, place};
 use super::store::{Parallelism, StoreOptions};
 use super::walk::{Content, Seen, Walk};
@@ -72,10 +72,7 @@ pub(super) async fn run(options: &VerifyOptions) -> CommandResult {
         foreign: 0,
         unread_in_a_row: 0,
     };
-    let ended = tokio::select! {
-        ended = verification.go(walk, saved.as_ref()) => ended,
-        _ = ctrl_c() => Err(CommandError::broken("interrupted")),
-    };
+    let ended = unless_interrupted(verification.go(walk, saved.as_ref())).await;
     verification.progress.end();
     if let Some(saved) = &saved {
         match &ended {

@@ -81,7 +81,9 @@ impl<'a> Walk<'a> {
         let content = if self.most.is_none() && found.bytes > MOST_BYTES {
             Content::TooLong
         } else {
-            match self.archive.read(&found.path, self.most).await {
+            // There are no first bytes of an empty object: a store refuses to give them out.
+            let most = self.most.filter(|&most| most < found.bytes);
+            match self.archive.read(&found.path, most).await {
                 Ok(bytes) => Content::Read(bytes?),
                 Err(failed) => Content::Unread(failed),
             }

@@ -1,6 +1,7 @@
 //! The program as a tool beside the server: what one writes the other reads, bit for bit.
 
 mod faults;
+mod interrupts;
 mod upstreams;
 mod verify;
 
@@ -345,10 +346,19 @@ fn stats_count_by_model_and_length() {
     ];
     told(&tool(&place.store(), SHARED, &arguments));
     std::fs::write(place.store().join("notes.txt"), "").unwrap();
+    // No store gives the first bytes of an empty object out.
+    let empty = format!("v1/00/{}", "0".repeat(64));
+    std::fs::create_dir_all(place.store().join("v1/00")).unwrap();
+    std::fs::write(place.store().join(&empty), "").unwrap();
     let text = told(&tool(&place.store(), &[], &["stats", "--format", "json"]));
     let stats: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(stats["total"]["vectors"], 4);
     assert_eq!(stats["foreign"], 1);
+    assert_eq!(
+        (&stats["unusable"], &stats["unread"]),
+        (&json!(1), &json!(0))
+    );
+    std::fs::remove_file(place.store().join(&empty)).unwrap();
     assert_eq!(stats["models"][0]["model"], "m");
     assert_eq!(stats["models"][0]["vectors"], 3);
     assert_eq!(stats["models"][1]["format_2"], 1);

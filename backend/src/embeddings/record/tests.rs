@@ -39,6 +39,19 @@ fn base64_and_lists_of_tokens_are_taken_and_tokens_are_counted() {
 }
 
 #[test]
+fn tokens_may_be_written_as_a_whole_float() {
+    let read = |tokens| {
+        read(&format!(
+            r#"{{"input":"a","embedding":[1],"tokens":{tokens}}}"#
+        ))
+    };
+    assert_eq!(read("3.0").unwrap().tokens, Some(3));
+    for tokens in ["0.0", "3.5", "3.00", "1e1", "-1.0"] {
+        assert_eq!(read(tokens), Err(RecordFault::Tokens), "{tokens}");
+    }
+}
+
+#[test]
 fn what_a_text_costs_is_estimated_where_no_record_says_it() {
     for (text, about) in [("", 1), ("a", 1), ("abcde", 2), ("abcdefgh", 2)] {
         let line = format!(r#"{{"input":"{text}","embedding":[1],"tokens":null}}"#);

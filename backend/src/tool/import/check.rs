@@ -1,9 +1,8 @@
 //! The first time through the file: every fault is told with its line, and nothing is written.
 
-use super::Source;
-use super::lines::Lines;
 use super::plan::{Plan, Unfit, has_length};
 use super::repeats::Repeats;
+use super::source::Source;
 use crate::config::command_line::complain;
 use crate::embeddings::vector::floats_digest;
 use crate::tool::failure::{CommandError, CommandResult};
@@ -30,10 +29,11 @@ pub(super) fn check(source: &mut Source<'_>, plan: &Plan) -> CommandResult<Check
     progress.end();
     let (mut checked, repeats, mut faults) = read?;
     if faults.count == 0 {
+        let unit = source.unit();
         let noted = repeats.check(|first, second| {
             faults.tell(
                 second,
-                format_args!("has the input of line {first}, and other numbers"),
+                format_args!("has the input of {unit} {first}, and other numbers"),
             )
         });
         checked.repeats = noted.map_err(|error| unkept(&error))?;
@@ -52,7 +52,8 @@ fn read<'a>(
 ) -> CommandResult<(CheckedFile, Repeats, Faults<'a>)> {
     let (mut checked, mut repeats) = (CheckedFile::default(), Repeats::default());
     let mut faults = Faults { source, count: 0 };
-    for line in Lines::new(&source.file) {
+    let unit = source.unit();
+    for line in source.records()? {
         let line = line.map_err(|broken| source.fault(&broken.to_string()))?;
         let read = plan.read(&line.text).and_then(|(key, record)| {
             let found = record.floats.len() / size_of::<f32>();
@@ -78,7 +79,7 @@ fn read<'a>(
             }
         }
         let records = checked.records;
-        progress.show(line.end, || format!("{records} lines"));
+        progress.show(line.end, || format!("{records} {unit}s"));
     }
     Ok((checked, repeats, faults))
 }
@@ -97,10 +98,7 @@ impl Faults<'_> {
     fn tell(&mut self, line: u64, what: std::fmt::Arguments<'_>) {
         self.count += 1;
         if self.count <= MOST_FAULTS {
-            complain(format_args!(
-                "{}:{line}: {what}",
-                self.source.path.display()
-            ));
+            complain(format_args!("{}: {what}", self.source.place(line)));
         }
     }
 }

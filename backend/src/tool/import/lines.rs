@@ -12,11 +12,17 @@ const BUFFER_BYTES: usize = 1 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How files begin that are no UTF-8, and what is to be done about each.
-const OTHERS: [(&[u8], &str); 4] = [
+const OTHERS: [(&[u8], &str); 7] = [
     (b"\xff\xfe", "is UTF-16: write it as UTF-8"),
     (b"\xfe\xff", "is UTF-16: write it as UTF-8"),
     (b"\x1f\x8b", "is compressed: unpack it by gunzip"),
     (b"\x28\xb5\x2f\xfd", "is compressed: unpack it by unzstd"),
+    (b"PK\x03\x04", "is compressed: unpack it by unzip"),
+    (b"ARROW1", "is an Arrow file: write it as Parquet"),
+    (
+        b"\x93NUMPY",
+        "is a NumPy file, without inputs: write both as Parquet",
+    ),
 ];
 
 /// A line that is not empty.
@@ -36,6 +42,8 @@ pub(super) enum Broken {
     Io(#[from] io::Error),
     #[error("{0}")]
     Encoding(&'static str),
+    #[error("is no Parquet that can be read: {0}")]
+    Parquet(String),
     #[error("line {0}: is longer than {MOST_BYTES} bytes")]
     TooLong(u64),
 }

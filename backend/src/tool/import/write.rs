@@ -5,9 +5,9 @@ use std::fmt;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::HumanCount;
 
-use super::Source;
-use super::lines::{Broken, Line, Lines};
+use super::lines::{Broken, Line};
 use super::plan::Plan;
+use super::source::Source;
 use crate::cache::store::{Archive, Failed, StoredObject};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
@@ -44,8 +44,8 @@ pub(super) async fn write_all(
     written: &mut Written,
 ) -> CommandResult {
     let mut progress = Progress::new("import", source.bytes());
-    let lines = Lines::new(&source.file).map(|line| entry(source, plan, line));
-    let mut writes = stream::iter(lines)
+    let entries = source.records()?.map(|line| entry(source, plan, line));
+    let mut writes = stream::iter(entries)
         .map(|entry| async {
             let (key, entry, end) = entry?;
             let fate = write(plan, archive, &key, &entry).await;
