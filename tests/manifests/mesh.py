@@ -134,3 +134,10 @@ def plugins_that_differ(manifests: Manifests) -> list[str]:
         if same[0] != same[1]:
             problems.append(f"{kind}: tap and gate differ in more than role and priority")
     return problems
+
+
+def filters_side_by_side(manifests: Manifests) -> list[str]:
+    """What takes the pair's place on the Varnish pods leaves none of it there, in whichever order components are listed."""
+    pair = [title(each) for each, _ in plugins(manifests) if each["metadata"]["name"] in ("body-hash-gate", "body-hash-tap")]
+    others = [title(each) for each in manifests.of("EnvoyFilter") if each["metadata"]["name"] in ("body-hash", "body-hash-file", "body-hash-native")]
+    return [*pair, *others] if (pair and others) or len(others) > 1 else []

@@ -4,7 +4,8 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .objects import OUR_NAMESPACE, Manifests, Object, Pod, fits, ingress, namespace, selected_labels, targets, title
+from .objects import GATEWAY_NAME_LABEL, OUR_NAMESPACE, Manifests, Object, Pod
+from .objects import fits, ingress, namespace, plugins, selected_labels, targets, title
 
 
 @dataclass(frozen=True)
@@ -199,4 +200,29 @@ def internal_addresses_are_shut_out(manifests: Manifests) -> list[str]:
                 # A named range is one that the operator let out; the internet is everything but what is inside.
                 if block["cidr"] == "0.0.0.0/0" and not all(any(net.subnet_of(each) for each in closed) for net in inside):
                     problems.append(f"{title(policy)}: {block['cidr']} reaches inside")
+    return problems
+
+
+# HTTPS, and what a registry inside a cluster usually has: minikube's addon speaks plain HTTP there.
+_REGISTRY_PORTS = {443, 5000}
+
+
+def _fetching(manifests: Manifests) -> Iterator[tuple[str, Object]]:
+    """(who, labels) of every proxy in the namespace that fetches the filter's module from within its pod."""
+    for each, spec in plugins(manifests):
+        if namespace(each) == OUR_NAMESPACE and not spec["url"].startswith("file:"):
+            yield title(each), {GATEWAY_NAME_LABEL: targets(each)[0]["name"]} if targets(each) else selected_labels(each)
+    for each in manifests.of("EnvoyFilter"):
+        if namespace(each) == OUR_NAMESPACE and "'uri': 'unset:" in str(each):
+            yield title(each), selected_labels(each)
+
+
+def modules_out_of_reach(manifests: Manifests) -> list[str]:
+    """A proxy that cannot fetch its module refuses everything, or hints at nothing. Where the registry is, no manifest knows."""
+    problems = []
+    for who, labels in _fetching(manifests):
+        policies = [each for each in manifests.of("NetworkPolicy") if selected_labels(each) and fits(labels, selected_labels(each))]
+        rules = [rule for each in policies for rule in each["spec"].get("egress", []) if "to" not in rule]
+        closed = _REGISTRY_PORTS - {port["port"] for rule in rules for port in rule["ports"]}
+        problems += [f"{who}: its proxies are not let out to port {port}" for port in sorted(closed)]
     return problems

@@ -2,7 +2,7 @@
 
 import pytest
 
-from . import mesh, references, render, schemas, upstreams, waves, workloads
+from . import mesh, reach, references, render, schemas, upstreams, waves, workloads
 from .objects import OUR_NAMESPACE, Manifests, Object, Pod, fits, ingress, name, namespace, selected_labels, targets, title
 
 WAYPOINT = "embedding-gateway-waypoint"
@@ -16,6 +16,7 @@ CHECKS = (
     mesh.hosts_of_nothing,
     mesh.plugins_that_differ,
     mesh.routes_that_repeat,
+    reach.modules_out_of_reach,
     references.names_of_nothing,
     references.services_without_pods,
     upstreams.named_by_variables_and_out_of_reach,

@@ -61,13 +61,15 @@ def test_the_bucket_and_its_region_are_set_in_the_overlay(tmp_path):
 
 
 def test_pod_identity_takes_the_place_of_the_roles_annotation(tmp_path):
-    manifests = render.dev(render.Variant("pod identity", add=("eks-pod-identity",), remove=("minio",)), tmp_path)
+    manifests = render.dev(render.Variant("pod identity", add=("eks-pod-identity", "private-endpoints"), remove=("minio",)), tmp_path)
     account = manifests.get("ServiceAccount", "embedding-gateway")
     assert [key for key in account["metadata"]["annotations"] if "amazonaws" in key] == []
     template = manifests.get("Deployment", "embedding-gateway")["spec"]["template"]["metadata"]["annotations"]
     assert template["traffic.sidecar.istio.io/excludeOutboundIPRanges"] == "169.254.170.23/32"
-    blocks = [peer["ipBlock"]["cidr"] for rule in manifests.get("NetworkPolicy", "embedding-gateway")["spec"]["egress"] for peer in rule["to"] if "ipBlock" in peer]
-    assert "169.254.170.23/32" in blocks
+    rules = manifests.get("NetworkPolicy", "embedding-gateway")["spec"]["egress"]
+    blocks = {peer["ipBlock"]["cidr"]: [port["port"] for port in rule["ports"]] for rule in rules for peer in rule["to"] if "ipBlock" in peer}
+    # The agent, private endpoints, and the internet without what is inside.
+    assert blocks == {"169.254.170.23/32": [80], "10.0.0.0/24": [443], "0.0.0.0/0": [443], "::/0": [443]}
 
 
 def test_another_namespace_is_refused_by_name(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from . import render
-from .objects import Manifests, Object, Pod, ingress, namespace, plugins
+from .objects import Manifests, Object, Pod, fits, ingress, namespace, plugins
 
 
 def test_a_password_for_the_registry_reaches_everything_that_is_fetched(tmp_path):
@@ -30,6 +30,35 @@ def test_components_that_do_not_go_together_are_refused_by_name(tmp_path, overla
     """Rendered, the one would do nothing, and nothing would say so."""
     with pytest.raises(render.DoesNotRender, match=f"{components[1]}-goes-not-with-[\\w-]*{components[0]}"):
         render.dev(render.Variant("both", add=components, overlay=overlay), tmp_path)
+
+
+def test_pod_security_is_enforced_in_production_and_told_in_dev(dev: Manifests, production: Manifests):
+    def level(manifests: Manifests, mode: str) -> str | None:
+        return manifests.get("Namespace", "embedding-gateway")["metadata"]["labels"].get(f"pod-security.kubernetes.io/{mode}")
+
+    assert [level(production, mode) for mode in ("enforce", "warn", "audit")] == ["restricted"] * 3
+    assert [level(dev, mode) for mode in ("enforce", "warn", "audit")] == [None, "restricted", "restricted"]
+
+
+def test_the_gateway_of_production_reaches_who_decides_on_purges(production: Manifests):
+    """Where README.md says that the provider runs, on oauth2-proxy's port."""
+    policy = production.get("NetworkPolicy", "embedding-gateway-ingress-ext-authz")["spec"]
+    assert fits(ingress(production).labels, policy["podSelector"]["matchLabels"])
+    (rule,) = policy["egress"]
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "oauth2-proxy"}}}]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 4180}]
+
+
+def test_the_vaults_keys_are_those_that_are_read(tmp_path):
+    """All of them are optional: of another name they would be missing without a word."""
+    manifests = render.dev(render.Variant("vault", add=("external-secrets",)), tmp_path)
+    (external,) = (each["spec"] for each in manifests.of("ExternalSecret"))
+    backend = Pod(manifests.get("Deployment", "embedding-gateway")).spec
+    asked = [each["valueFrom"]["secretKeyRef"] for each in backend["containers"][0]["env"] if "secretKeyRef" in each.get("valueFrom", {})]
+    read = {each["key"] for each in asked if each["name"] == external["target"]["name"]}
+    volumes = (each["secret"] for each in backend["volumes"] if "secret" in each)
+    read |= {item["key"] for each in volumes if each["secretName"] == external["target"]["name"] for item in each["items"]}
+    assert {each["secretKey"] for each in external["data"]} == read == {"api-key", "client-keys"}
 
 
 def test_openshift_names_the_users_and_base_names_one(tmp_path, base: Manifests):

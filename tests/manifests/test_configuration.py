@@ -255,6 +255,14 @@ def test_a_pair_from_a_file_shares_one_vm(tmp_path):
     assert file in module["binaryData"]
 
 
+def test_no_overlay_holds_what_another_or_a_component_holds():
+    """An overlay is a list and its differences; a list of one file says nothing."""
+    files = [path for path in render.KUSTOMIZE.rglob("*.yaml") if "pinned" not in path.parts and path.name != "kustomization.yaml"]
+    overlays, texts = render.KUSTOMIZE / "overlays", {path: path.read_text() for path in files}
+    copies = [(one, other) for one in files if one.is_relative_to(overlays) for other in files if one != other and texts[one] == texts[other]]
+    assert copies == []
+
+
 def _snake(kind: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
 

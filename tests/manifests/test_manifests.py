@@ -7,11 +7,13 @@ from .objects import Manifests
 
 ALWAYS = (schemas.unknown_to_their_apis, workloads.unpinned, workloads.unrestricted)
 CHECKS = ALWAYS + (
+    mesh.filters_side_by_side,
     mesh.hosts_of_nothing,
     mesh.plugins_that_differ,
     mesh.routes_that_repeat,
     mesh.services_that_are_asked_twice,
     reach.internal_addresses_are_shut_out,
+    reach.modules_out_of_reach,
     reach.unguarded,
     reach.wrong_paths,
     references.names_of_nothing,
