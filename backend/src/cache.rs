@@ -30,7 +30,7 @@ use self::stored::StoreTier;
 use crate::config;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
-use crate::embeddings::response::FloatLists;
+use crate::embeddings::response::KeptAnswers;
 use crate::telemetry::{MemoryGauges, Metrics, Span, StoreGauges};
 
 /// All tiers.
@@ -114,8 +114,8 @@ impl Cache {
         keys.into_iter().zip(fresh).map(remember).collect()
     }
 
-    /// The texts of vectors that are often asked for as floats, if there is memory for any.
-    pub fn float_lists(&self) -> Option<&dyn FloatLists> {
+    /// The answers that are often asked for, if there is memory for any.
+    pub fn kept_answers(&self) -> Option<&dyn KeptAnswers> {
         let memory = self.memory.as_ref()?;
         Some(memory.texts())
     }

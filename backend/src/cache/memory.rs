@@ -1,5 +1,5 @@
 //! The memory tier: bounded in bytes, each entry weighed with its overhead. A part of the bound is
-//! for the texts of vectors that are often asked for as floats.
+//! for answers that are often asked for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ const FIXED_BYTES: u64 = 320;
 /// The entry size that the table's capacity assumes: 1,536 float16s and the fixed part.
 const USUAL_BYTES: u64 = 3 * 1024 + FIXED_BYTES;
 
-/// One part of so many of the bound is for texts. A text takes three to six times the memory of its
+/// One part of so many of the bound is for texts. A text takes two to six times the memory of its
 /// vector, and saves a fraction of what a vector saves.
 const TEXTS_SHARE: u64 = 16;
 
@@ -106,7 +106,7 @@ impl Memory {
         }
     }
 
-    /// The texts of vectors.
+    /// Answers with one vector.
     pub fn texts(&self) -> &Texts {
         &self.texts
     }

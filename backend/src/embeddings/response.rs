@@ -8,6 +8,7 @@ mod pieces;
 use std::sync::Arc;
 
 use base64_simd::STANDARD;
+use bytes::Bytes;
 
 use super::decimal;
 use super::entry::Entry;
@@ -43,10 +44,23 @@ pub fn is_written_whole(entries: &[Arc<Entry>], places: &[usize], encoding: Enco
     capacity(entries, places, encoding) <= limit
 }
 
-/// Writes vectors as lists of decimals, and may have the lists of some at hand.
-pub trait FloatLists {
+/// Has answers with one vector at hand, those that clients ask for again and again.
+pub trait KeptAnswers {
+    /// What [`write_answer`] would write of this entry alone.
+    fn answer(&self, entry: &Arc<Entry>, encoding: Encoding) -> Bytes;
+
     /// Appends what [`push_list`] would.
     fn push_list(&self, body: &mut Vec<u8>, entry: &Arc<Entry>);
+}
+
+/// What stands before the vector and behind it in an answer with one entry.
+pub fn frame_of_one(entry: &Arc<Entry>) -> (Vec<u8>, Vec<u8>) {
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    push_head(&mut before);
+    push_item_head(&mut before, 0);
+    after.push(b'}');
+    push_tail(&mut after, std::slice::from_ref(entry), &[0]);
+    (before, after)
 }
 
 /// The body of a 200: one item for each of `places`, which point into `entries`.
@@ -56,16 +70,16 @@ pub fn write_answer(
     entries: &[Arc<Entry>],
     places: &[usize],
     encoding: Encoding,
-    lists: Option<&dyn FloatLists>,
+    kept: Option<&dyn KeptAnswers>,
 ) -> Vec<u8> {
     let mut body = Vec::with_capacity(capacity(entries, places, encoding));
     push_head(&mut body);
     for (index, &place) in places.iter().enumerate() {
         let entry = &entries[place];
-        match (encoding, lists) {
-            (Encoding::Float, Some(lists)) => {
+        match (encoding, kept) {
+            (Encoding::Float, Some(kept)) => {
                 push_item_head(&mut body, index);
-                lists.push_list(&mut body, entry);
+                kept.push_list(&mut body, entry);
                 body.push(b'}');
             }
             _ => push_item(&mut body, index, &entry.vector, encoding),

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::Answered;
 use super::derive::Found;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::request::Encoding;
-use crate::embeddings::response::{self, FloatLists, Pieces, write_answer};
+use crate::embeddings::response::{self, KeptAnswers, Pieces, write_answer};
 use crate::gateway::app::App;
 use crate::gateway::observed_body::ResponseBody;
 use crate::http::error::{Error, NO_STORE, UpstreamRefusal};
@@ -30,6 +30,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Headers that the gateway adds to those of the upstream.
 const OWN_HEADERS: usize = 5;
 
+/// A map of a request's headers with more room than this is not kept for its answer.
+const MOST_ROOM: usize = 64;
+
 /// The parts of a request that decide how its answer is written.
 pub(super) struct ResponsePlan {
     pub(super) model: Arc<str>,
@@ -46,6 +49,18 @@ pub(super) struct ResponsePlan {
     pub(super) scope: Arc<str>,
     /// Whether the request allows Varnish to store the answer.
     pub(super) may_be_stored: bool,
+    /// Becomes the answer's. It is empty.
+    pub(super) headers: HeaderMap,
+}
+
+/// An empty map for an answer's headers, in the memory of the request's: hyper keeps it for the
+/// next request of the connection.
+pub(super) fn emptied(mut headers: HeaderMap) -> HeaderMap {
+    if headers.capacity() > MOST_ROOM {
+        return HeaderMap::new();
+    }
+    headers.clear();
+    headers
 }
 
 impl ResponsePlan {
@@ -68,13 +83,14 @@ impl ResponsePlan {
         let scope = call.scope.as_ref().unwrap_or(&self.scope);
         let cache_control = self.cache_control(app, scope, &entries);
         let tags = tags::of_answer(&self.model, scope, &self.own);
-        let lists = app.resolver.cache().float_lists();
-        // Derived vectors end with their request, and so would their lists.
-        let lists = lists.filter(|_| !is_derived);
-        let mut response = Response::new(content(entries, self.places, self.encoding, lists));
+        let kept = app.resolver.cache().kept_answers();
+        // Derived vectors end with their request, and so would their answers.
+        let kept = kept.filter(|_| !is_derived);
+        let mut response = Response::new(content(entries, self.places, self.encoding, kept));
         let headers = response.headers_mut();
-        *headers = call.headers;
+        *headers = self.headers;
         headers.reserve(OWN_HEADERS);
+        headers.extend(call.headers);
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(CACHE_CONTROL, cache_control);
         let status = status(&tally, call.repeated, self.directives, is_derived);
@@ -125,11 +141,14 @@ fn content(
     entries: Vec<Arc<Entry>>,
     places: Vec<usize>,
     encoding: Encoding,
-    lists: Option<&dyn FloatLists>,
+    kept: Option<&dyn KeptAnswers>,
 ) -> ResponseBody {
-    match response::is_written_whole(&entries, &places, encoding) {
-        true => ResponseBody::Whole(write_answer(&entries, &places, encoding, lists).into()),
-        false => ResponseBody::Pieces(Box::new(Pieces::new(entries, places, encoding))),
+    match (&entries[..], &places[..], kept) {
+        _ if !response::is_written_whole(&entries, &places, encoding) => {
+            ResponseBody::Pieces(Box::new(Pieces::new(entries, places, encoding)))
+        }
+        ([entry], [_], Some(kept)) => ResponseBody::Whole(kept.answer(entry, encoding)),
+        _ => ResponseBody::Whole(write_answer(&entries, &places, encoding, kept).into()),
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::{Either, ready};
 use futures_util::{FutureExt, TryFutureExt};
+use http::HeaderMap;
 
-use super::answer::ResponsePlan;
+use super::answer::{ResponsePlan, emptied};
 use super::derive::{Derivation, Found};
 use super::untouched::OwnRequest;
 use super::{Answered, EmbeddingsRequest};
@@ -66,7 +67,7 @@ impl EmbeddingsRequest {
 
     /// Divides the request into what is looked up and how it is answered. What asks for several
     /// inputs is kept beside: the upstream may see it in parts only.
-    fn divide(self, mut request: EmbeddingRequest, verdict: HashVerdict) -> Divided {
+    fn divide(mut self, mut request: EmbeddingRequest, verdict: HashVerdict) -> Divided {
         self.context
             .trace
             .describe(|| semantics::embeddings(&request));
@@ -82,7 +83,10 @@ impl EmbeddingsRequest {
         let (family, batch) = (keys.family(), Batch::new(&keys, inputs));
         let may_be_stored = verdict == HashVerdict::Match && !directives.no_store;
         let repeats = batch.repeats();
-        let plan = self.plan(&request, directives, (batch.places, repeats), may_be_stored);
+        let mut plan = self.plan(&request, directives, (batch.places, repeats), may_be_stored);
+        if !is_batch {
+            plan.headers = emptied(std::mem::take(&mut self.parts.headers));
+        }
         let (own, caller, context) = self.kept(is_batch);
         let lookup = EmbeddingLookup {
             request,
@@ -117,6 +121,7 @@ impl EmbeddingsRequest {
             last_purge: self.app.resolver.cache().purges().latest(),
             scope: Arc::clone(&self.caller.scope),
             may_be_stored,
+            headers: HeaderMap::new(),
         }
     }
 
