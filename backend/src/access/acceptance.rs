@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use quick_cache::DefaultHashBuilder;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
@@ -26,16 +27,19 @@ const RENEWAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Acceptance {
     ttl: Duration,
-    standings: Mutex<HashMap<CredentialId, CredentialState>>,
+    standings: Mutex<Standings>,
     /// When the upstream last refused a credential, whether or not it had earned anything: a call
     /// that began before that earns nothing. Apart, so that a flood of unknown keys evicts no
     /// acceptance.
     refused: Cache<CredentialId, Instant>,
 }
 
+/// Each hit looks up both of its maps: the usual hasher would take most of that time.
+type Standings = HashMap<CredentialId, CredentialState, DefaultHashBuilder>;
+
 #[derive(Debug, Default)]
 struct CredentialState {
-    models: HashMap<String, Accepted>,
+    models: HashMap<String, Accepted, DefaultHashBuilder>,
     /// The organisation that the upstream named, and when.
     organization: Option<(String, Instant)>,
 }
@@ -126,7 +130,7 @@ impl Acceptance {
         standings.remove(&id);
     }
 
-    fn standings(&self) -> MutexGuard<'_, HashMap<CredentialId, CredentialState>> {
+    fn standings(&self) -> MutexGuard<'_, Standings> {
         self.standings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

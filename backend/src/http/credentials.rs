@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
 use sha2::{Digest, Sha256};
 
@@ -69,18 +69,17 @@ impl Credential {
         let mut own = Vec::new();
         let mut digest = Sha256::new_with_prefix(DOMAIN);
         for name in &CREDENTIAL_HEADERS {
-            let values = taken(headers, name);
-            digest_values(&mut digest, &values);
-            own.extend(values.into_iter().map(|value| (name.clone(), value)));
+            let begin = own.len();
+            take_values(headers, name, &mut own);
+            digest_values(&mut digest, &own[begin..]);
         }
         for name in further {
-            let values = taken(headers, name);
-            if values.is_empty() {
-                continue;
+            let begin = own.len();
+            take_values(headers, name, &mut own);
+            if own.len() > begin {
+                digest_bytes(&mut digest, name.as_str().as_bytes());
+                digest_values(&mut digest, &own[begin..]);
             }
-            digest_bytes(&mut digest, name.as_str().as_bytes());
-            digest_values(&mut digest, &values);
-            own.extend(values.into_iter().map(|value| (name.clone(), value)));
         }
         Self {
             id: CredentialId(digest.finalize().into()),
@@ -113,23 +112,28 @@ impl Credential {
     }
 }
 
-/// The values of a header, marked as sensitive and no longer among the headers.
-fn taken(headers: &mut HeaderMap, name: &HeaderName) -> Vec<HeaderValue> {
-    let Entry::Occupied(found) = headers.entry(name) else {
-        return Vec::new();
-    };
-    let mut values: Vec<_> = found.remove_entry_mult().1.collect();
-    values
-        .iter_mut()
-        .for_each(|value| value.set_sensitive(true));
-    values
+/// Moves the values of a header out of the others, marked as sensitive.
+fn take_values(
+    headers: &mut HeaderMap,
+    name: &HeaderName,
+    own: &mut Vec<(HeaderName, HeaderValue)>,
+) {
+    let begin = own.len();
+    own.extend(headers.get_all(name).iter().cloned().map(|mut value| {
+        value.set_sensitive(true);
+        (name.clone(), value)
+    }));
+    // Most are absent.
+    if own.len() > begin {
+        headers.remove(name);
+    }
 }
 
-fn digest_values(digest: &mut Sha256, values: &[HeaderValue]) {
+fn digest_values(digest: &mut Sha256, values: &[(HeaderName, HeaderValue)]) {
     digest.update((values.len() as u64).to_le_bytes());
     values
         .iter()
-        .for_each(|value| digest_bytes(digest, value.as_bytes()));
+        .for_each(|(_, value)| digest_bytes(digest, value.as_bytes()));
 }
 
 fn digest_bytes(digest: &mut Sha256, bytes: &[u8]) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryFutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::header::TRANSFER_ENCODING;
 use http::{Request, Response, Version};
 use http_body::Body;
@@ -62,6 +63,18 @@ struct Watch {
     head: Arc<HeadBytes>,
 }
 
+/// Why a connection ends, if not by itself.
+enum End {
+    /// Its first request did not begin in time.
+    NoRequest,
+    /// Its client does not take its answers.
+    Stalled,
+    /// It has no request of HTTP/2.
+    Idle,
+    /// The program stops.
+    Stopping,
+}
+
 impl<S> Connections<S> {
     pub(super) fn new(service: S, limits: ConnectionLimits) -> Self {
         Self {
@@ -106,25 +119,42 @@ where
         let (reader, head) = (Arc::clone(&watch.reader), Arc::clone(&watch.head));
         let stream = TokioIo::new(WatchedStream::new(stream, reader, head));
         let mut connection = pin!(builder.serve_connection(stream, service));
+        // Polled only when one of them has something to say, and not after each request.
+        let mut ends = FuturesUnordered::from_iter([self.ends(&watch, patience)]);
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
-            () = watch.runs_out(patience) => return,
-            () = watch.reader.stalls(patience) => {
-                tracing::debug!("a client does not take its answers");
-                return;
-            }
-            () = watch.idles(patience) => {
-                connection.as_mut().graceful_shutdown();
-                timeout(patience, connection).await.unwrap_or(Ok(()))
-            }
-            () = self.stopping.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+            Some(end) = ends.next() => match end {
+                End::NoRequest => return,
+                End::Stalled => {
+                    tracing::debug!("a client does not take its answers");
+                    return;
+                }
+                End::Idle => {
+                    connection.as_mut().graceful_shutdown();
+                    timeout(patience, connection).await.unwrap_or(Ok(()))
+                }
+                End::Stopping => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke");
+        }
+    }
+}
+
+impl<S> Connections<S> {
+    /// Returns when a connection must end, and why.
+    async fn ends(&self, watch: &Watch, patience: Duration) -> End {
+        tokio::select! {
+            biased;
+            () = watch.runs_out(patience) => End::NoRequest,
+            () = watch.reader.stalls(patience) => End::Stalled,
+            () = watch.idles(patience) => End::Idle,
+            () = self.stopping.cancelled() => End::Stopping,
         }
     }
 }
@@ -160,10 +190,11 @@ impl Watch {
             let running = is_http_2.then(|| watch.activity.begin());
             let answer = service.call(request);
             answer.map_ok(move |answer| {
+                let stream = is_http_2.then(streams::current).flatten();
                 if !is_http_2 {
                     head.begin();
                 }
-                let reader = streams::current().unwrap_or(reader);
+                let reader = stream.unwrap_or(reader);
                 answer.map(|body| reader.reads(body, running))
             })
         })

@@ -2,14 +2,17 @@
 //! a `Content-Length` beside `Transfer-Encoding` without a word to the service: what an intermediary
 //! in front went by, and hyper did not, can hide a second request (RFC 9112, 6.1).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 /// No longer head is looked at.
 const MOST: usize = 64 << 10;
 
 const END: &[u8] = b"\r\n\r\n";
+
+/// To prepare a search takes longer than to search a head.
+static FIND_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(END));
 
 /// A connection keeps so much for its next request.
 const KEPT: usize = 4 << 10;
@@ -94,7 +97,8 @@ impl HeadBytes {
         // Blank lines may stand before a request (RFC 9112, 2.2).
         let blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
         let begins = state.bytes.iter().take_while(blank).count();
-        let end = memmem::find(&state.bytes[begins..], END).map(|at| begins + at + END.len());
+        let end = FIND_END.find(&state.bytes[begins..]);
+        let end = end.map(|at| begins + at + END.len());
         let end = end.unwrap_or(state.bytes.len());
         let mut lines = state.bytes[..end].split(|&byte| byte == b'\n');
         let has_length = matches!(framing, Framing::Chunks) && lines.any(is_length);

@@ -28,10 +28,17 @@ pub(super) struct StallGuard {
     unfinished: AtomicUsize,
     /// Whether the socket is full.
     full: AtomicBool,
-    /// Bytes of answers that the client's connection took.
+    /// What a stream has of its own. A connection is not compared with others.
+    stream: Option<Stream>,
+}
+
+/// One stream among those of its connection.
+#[derive(Debug, Default)]
+struct Stream {
+    /// Bytes of its answer that the client's connection took.
     taken: AtomicUsize,
     moved: Mutex<Option<Instant>>,
-    /// Ends the stream, for its neighbours' sake.
+    /// Ends it, for its neighbours' sake.
     cut: Notify,
 }
 
@@ -45,6 +52,14 @@ pub(super) struct Read<B> {
 }
 
 impl StallGuard {
+    /// The guard of a stream of HTTP/2.
+    pub(super) fn of_stream() -> Self {
+        Self {
+            stream: Some(Stream::default()),
+            ..Self::default()
+        }
+    }
+
     /// Returns when the client has taken nothing for `patience`, or up to twice that, although
     /// something waited for it.
     pub(super) async fn stalls(&self, patience: Duration) {
@@ -62,7 +77,7 @@ impl StallGuard {
 
     /// Whether something has waited for the client for so long.
     pub(super) fn is_idle(&self, patience: Duration) -> bool {
-        let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = self.stream.as_ref().and_then(Stream::moved);
         self.unread.load(Relaxed) > 0 && moved.is_some_and(|moved| moved.elapsed() >= patience)
     }
 
@@ -71,22 +86,29 @@ impl StallGuard {
     }
 
     pub(super) fn taken(&self) -> usize {
-        self.taken.load(Relaxed)
+        let stream = self.stream.as_ref();
+        stream.map_or(0, |stream| stream.taken.load(Relaxed))
     }
 
     /// Ends what waits for [`Self::is_cut`].
     pub(super) fn cut(&self) {
-        self.cut.notify_one();
+        if let Some(stream) = &self.stream {
+            stream.cut.notify_one();
+        }
     }
 
     pub(super) async fn is_cut(&self) {
-        self.cut.notified().await;
+        match &self.stream {
+            Some(stream) => stream.cut.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     fn step(&self, bytes: usize) {
         self.steps.fetch_add(1, Relaxed);
-        self.taken.fetch_add(bytes, Relaxed);
-        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        if let Some(stream) = &self.stream {
+            stream.step(bytes);
+        }
     }
 
     /// Watches an answer to the client.
@@ -114,6 +136,17 @@ impl StallGuard {
     /// Whether an answer is not written to its end.
     pub(super) fn answers(&self) -> bool {
         self.unfinished.load(Relaxed) > 0
+    }
+}
+
+impl Stream {
+    fn step(&self, bytes: usize) {
+        self.taken.fetch_add(bytes, Relaxed);
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn moved(&self) -> Option<Instant> {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

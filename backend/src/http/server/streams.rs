@@ -41,7 +41,7 @@ impl Streams {
     }
 
     fn begin(&self) -> Arc<StallGuard> {
-        let guard = Arc::new(StallGuard::default());
+        let guard = Arc::new(StallGuard::of_stream());
         let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
         guards.retain(|guard| guard.strong_count() > 0);
         guards.push(Arc::downgrade(&guard));
