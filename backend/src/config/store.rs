@@ -158,6 +158,9 @@ fn place(value: &str) -> Result<Option<StorePlace>, String> {
         Some(("memory", "")) => Ok(Some(StorePlace::Memory)),
         Some(("file", path)) => directory(path).map(Some),
         Some(("s3", rest)) if rest.starts_with("//") => {
+            if rest.contains(['?', '#']) {
+                return Err("takes no query: S3_ENDPOINT and AWS_* say the rest".into());
+            }
             let (name, prefix) = rest[2..].split_once('/').unwrap_or((&rest[2..], ""));
             Ok(Some(s3(bucket(name)?, prefix)))
         }
@@ -204,6 +207,13 @@ fn endpoint(value: &str) -> Result<String, String> {
         .map_err(|error| format!("is not a URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("must start with http:// or https://".into());
+    }
+    // Errors of the store name its URL.
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or password".into());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must not hold a query or fragment".into());
     }
     Ok(value.trim_end_matches('/').to_owned())
 }

@@ -25,6 +25,7 @@ mod credentials;
 mod crowd;
 mod derived;
 mod derived_doubts;
+mod derived_together;
 mod derived_upstreams;
 mod documents;
 mod encodings;

@@ -9,7 +9,10 @@ use crate::tool::failure::{CommandError, CommandResult};
 
 /// Reads the file. No error shows what is in it.
 pub(super) fn read(path: &Path) -> CommandResult<HeaderMap> {
-    let text = fs::read_to_string(path).map_err(|error| CommandError::of_file(path, &error))?;
+    // Not what was given: it may be the key itself.
+    let text = fs::read_to_string(path).map_err(|error| {
+        CommandError::misused(format!("--caller: names no readable file: {error}"))
+    })?;
     headers(&text).map_err(|line| {
         let path = path.display();
         CommandError::misused(format!(

@@ -104,6 +104,11 @@ fn options_that_contradict_the_environment_are_refused() {
     refuses(GOOD, &["--store", "memory:"], &["inside one server"]);
     refuses(
         GOOD,
+        &["--store", "s3://bucket/p?secret=x"],
+        &["--store: takes no query"],
+    );
+    refuses(
+        GOOD,
         &["--store", "nowhere"],
         &["--store: must be s3://bucket/prefix"],
     );
@@ -118,14 +123,15 @@ fn options_that_contradict_the_environment_are_refused() {
     let clients = [("OPENAI_API_KEY", "sk-x"), ("CLIENT_KEYS_FILE", &*digests)];
     let models = [("CACHE_SCOPE", "shared"), ("ALLOWED_EMBEDDING_MODELS", "n")];
     let none = [("STORE", "")];
+    let endpoint = [("S3_ENDPOINT", "http://user:no key at all@127.0.0.1:1")];
     let other = place.file("other", "sk-other");
     for (variables, options, words) in [
         (&[][..], &[][..], "--caller must say whose"),
         (&[], &["--caller", &key][..], "key:1: is no header"),
         (
             &[],
-            &["--caller", "/nonexistent"],
-            "/nonexistent: No such file",
+            &["--caller", "no key at all"],
+            "--caller: names no readable file: No such file",
         ),
         (&own, &[], "ALLOW_ANONYMOUS"),
         (
@@ -135,6 +141,7 @@ fn options_that_contradict_the_environment_are_refused() {
         ),
         (&models, &[], "is not among ALLOWED_EMBEDDING_MODELS"),
         (&none, &[], "no store: name one by --store"),
+        (&endpoint, &[], "S3_ENDPOINT: must not hold a user"),
     ] {
         let arguments = [&import[..], options].concat();
         let (status, said) = refused(&tool(&place.store(), variables, &arguments));
