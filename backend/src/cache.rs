@@ -25,7 +25,7 @@ pub use self::freshness::Freshness;
 use self::memory::Memory;
 use self::pins::Pins;
 use self::purges::Purges;
-use self::store::Unopenable;
+use self::store::StoreOpenError;
 use self::stored::StoreTier;
 use crate::config;
 use crate::embeddings::entry::Entry;
@@ -52,7 +52,7 @@ impl Cache {
         cache: &config::CacheConfig,
         store: Option<&config::StoreConfig>,
         metrics: &Arc<Metrics>,
-    ) -> Result<Self, Unopenable> {
+    ) -> Result<Self, StoreOpenError> {
         let clock = Arc::new(Clock::new());
         let stored = store
             .map(|configured| StoreTier::open(configured, &clock, metrics))

@@ -28,7 +28,7 @@ use secrecy::SecretString;
 use tracing_subscriber::filter::Targets;
 
 pub use self::access::{AccessConfig, AccessRule, ClientScope, ScopeRule};
-pub use self::proxy::Proxy;
+pub use self::proxy::EgressProxy;
 pub use self::reader::Problem;
 use self::reader::{Reader, configured, environment, environment_with_store};
 pub use self::store::{AwsSettings, StoreAdmission, StoreConfig, StorePlace};

@@ -26,25 +26,25 @@ use self::import::ImportOptions;
 use self::stats::StatsOptions;
 use self::verify::VerifyOptions;
 use crate::config::build::VERSION;
-use crate::config::command_line::{self, Command as Described};
+use crate::config::command_line::{self, CommandHelp};
 use crate::http::process;
 
 /// What the program does besides serving, for `--help`.
-pub const COMMANDS: &[Described] = &[STATS, VERIFY, EXPORT, IMPORT];
+pub const COMMANDS: &[CommandHelp] = &[STATS, VERIFY, EXPORT, IMPORT];
 
-const STATS: Described = Described {
+const STATS: CommandHelp = CommandHelp {
     name: "stats",
     about: "Counts the vectors of a store, and their bytes, by model",
 };
-const VERIFY: Described = Described {
+const VERIFY: CommandHelp = CommandHelp {
     name: "verify",
     about: "Reads all objects of a store, and names those that a gateway could not use",
 };
-const EXPORT: Described = Described {
+const EXPORT: CommandHelp = CommandHelp {
     name: "export",
     about: "Writes the vectors of a store as JSON Lines or Parquet",
 };
-const IMPORT: Described = Described {
+const IMPORT: CommandHelp = CommandHelp {
     name: "import",
     about: "Writes vectors that were paid for elsewhere into a store, under the server's keys",
 };

@@ -14,8 +14,8 @@ use std::rc::Rc;
 
 use body_hash_filter::config::Config;
 use body_hash_filter::decision::{Bytes, GateDecision};
-use body_hash_filter::digest::Body;
-use body_hash_filter::policy::Head;
+use body_hash_filter::digest::HeldBody;
+use body_hash_filter::policy::RequestHead;
 use body_hash_filter::stats::{Outcome, Reason};
 use body_hash_filter::vm::gate;
 use body_hash_filter::vm::rendezvous::{
@@ -32,7 +32,7 @@ const ROOTS: [ContextId; 2] = [1, 2];
 /// A POST without a length: what is hashed is then decided by the body alone.
 struct Post;
 
-impl Head for Post {
+impl RequestHead for Post {
     fn get(&self, name: &str) -> Option<&[u8]> {
         (name == ":method").then_some(b"POST")
     }
@@ -40,7 +40,7 @@ impl Head for Post {
 
 struct Lent<'a>(&'a [u8]);
 
-impl Body for Lent<'_> {
+impl HeldBody for Lent<'_> {
     fn read(&self, start: usize, len: usize) -> Option<Vec<u8>> {
         self.0.get(start..start + len).map(<[u8]>::to_vec)
     }

@@ -2,7 +2,7 @@
 
 use embedding_gateway::embeddings::entry::Entry;
 use embedding_gateway::embeddings::key::Key;
-use embedding_gateway::embeddings::object::Unusable;
+use embedding_gateway::embeddings::object::ObjectFault;
 use embedding_gateway::embeddings::vector::{Vector, is_sound};
 use sha2::{Digest, Sha256};
 
@@ -35,7 +35,7 @@ fn reads_as_written(key: &Key, object: &[u8]) {
     let mut other = *key.as_bytes();
     other[0] ^= 1;
     let misplaced = Entry::from_object(&other.into(), object);
-    assert_eq!(misplaced, Err(Unusable::Misplaced));
+    assert_eq!(misplaced, Err(ObjectFault::Misplaced));
 }
 
 fn writes_what_it_reads(key: &Key, vector: &[u8], described: &[u8]) {
@@ -61,5 +61,5 @@ fn writes_what_it_reads(key: &Key, vector: &[u8], described: &[u8]) {
     assert_eq!(Entry::from_object(key, &object), Ok(entry));
     let place = number as usize % object.len();
     object[place] ^= 1 << (number % 8);
-    assert_eq!(Entry::from_object(key, &object), Err(Unusable::Damaged));
+    assert_eq!(Entry::from_object(key, &object), Err(ObjectFault::Damaged));
 }

@@ -21,11 +21,11 @@ use object_store::path::Path;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-pub use self::archive::{Archive, Failed, Folder, ListedObject, StoredObject, parse_key};
+pub use self::archive::{Archive, ArchiveError, Folder, ListedObject, StoredObject, parse_key};
 use self::check::Rights;
 pub use self::lookups::LookedUp;
 pub use self::markers::{Marker, Unmarked};
-pub use self::open::Unopenable;
+pub use self::open::StoreOpenError;
 pub use self::pins::Untold;
 use super::breaker::{Attempt, Breaker, Change};
 use super::clock::Clock;

@@ -7,7 +7,7 @@ use quick_cache::sync::Cache as Set;
 use super::Freshness;
 use super::admission::Admission;
 use super::clock::Clock;
-use super::store::{LookedUp, Store, Unopenable};
+use super::store::{LookedUp, Store, StoreOpenError};
 use super::writer::{Write, Writer};
 use crate::config;
 use crate::embeddings::entry::Entry;
@@ -32,7 +32,7 @@ impl StoreTier {
         configured: &config::StoreConfig,
         clock: &Arc<Clock>,
         metrics: &Arc<Metrics>,
-    ) -> Result<Self, Unopenable> {
+    ) -> Result<Self, StoreOpenError> {
         let store = Store::open(configured, clock, Arc::clone(metrics))?;
         let store = Arc::new(store);
         let writer = Writer::start(

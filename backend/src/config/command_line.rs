@@ -25,12 +25,12 @@ pub struct Program {
     /// A variable that names a file, and what such a file may hold.
     pub example: Option<(&'static str, &'static str)>,
     /// What it does instead of serving, if its first argument says so.
-    pub commands: &'static [Command],
+    pub commands: &'static [CommandHelp],
 }
 
 /// What a program does instead of serving.
 #[derive(Clone, Copy, Debug)]
-pub struct Command {
+pub struct CommandHelp {
     /// The argument that asks for it.
     pub name: &'static str,
     /// What it does, in a sentence.
@@ -88,7 +88,7 @@ impl Program {
         }
         let mut usage =
             "Without an argument it serves. It is a tool with one of these:\n\n".to_owned();
-        for Command { name, about } in self.commands {
+        for CommandHelp { name, about } in self.commands {
             _ = writeln!(usage, "  {name:<8}{about}");
         }
         _ = write!(

@@ -9,7 +9,7 @@ use super::variables as var;
 
 /// A proxy, which upstreams over TLS are reached through by CONNECT.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Proxy {
+pub struct EgressProxy {
     /// Where it is. It may hold the gateway's credential for the proxy.
     pub url: Url,
     /// The hosts that are reached without it, as `NO_PROXY` lists them.
@@ -19,10 +19,10 @@ pub struct Proxy {
 }
 
 /// The proxy that the environment names for all that it does not except.
-pub(super) fn of_environment(reader: &mut Reader<'_>) -> Option<Proxy> {
+pub(super) fn of_environment(reader: &mut Reader<'_>) -> Option<EgressProxy> {
     let except = reader.optional(&var::NO_PROXY, super::value::text);
     let url = reader.optional(&var::HTTPS_PROXY, url)?;
-    Some(Proxy {
+    Some(EgressProxy {
         url,
         except,
         is_for_all: false,
@@ -40,8 +40,12 @@ pub(super) fn url(value: &str) -> Result<Url, String> {
         .ok_or_else(|| "must be a proxy's URL, as in http://proxy:3128".into())
 }
 
-impl fmt::Debug for Proxy {
+impl fmt::Debug for EgressProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Proxy({})", self.url.origin().ascii_serialization())
+        write!(
+            f,
+            "EgressProxy({})",
+            self.url.origin().ascii_serialization()
+        )
     }
 }

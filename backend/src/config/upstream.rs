@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::header::HeaderMap;
 use reqwest::Url;
 
-use super::proxy::{self, Proxy};
+use super::proxy::{self, EgressProxy};
 use super::reader::Reader;
 use super::{value, variables as var};
 
@@ -40,7 +40,7 @@ pub struct UpstreamConfig {
     /// Authorities that may certify the upstream, besides the public ones.
     pub ca_file: Option<PathBuf>,
     /// The proxy in between.
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<EgressProxy>,
     /// Which `encoding_format` embeddings calls ask for.
     pub encoding: EncodingRule,
     /// What one embeddings call may hold.

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use self::raw::{RawFile, RawModel, RawUpstream, Text};
 use super::upstreams::{ModelConfig, UpstreamSet, UpstreamsFile};
-use super::{CallLimits, Proxy, RateLimits, UpstreamConfig, proxy, upstream, value};
+use super::{CallLimits, EgressProxy, RateLimits, UpstreamConfig, proxy, upstream, value};
 
 /// A file with every field in it, for `--help` and the documents.
 pub const EXAMPLE: &str = include_str!("upstreams_file/example.toml");
@@ -218,11 +218,11 @@ fn serves_all(value: &str) -> Result<bool, String> {
     }
 }
 
-fn proxy_of(value: &str) -> Result<Option<Proxy>, String> {
+fn proxy_of(value: &str) -> Result<Option<EgressProxy>, String> {
     if value == "none" {
         return Ok(None);
     }
-    Ok(Some(Proxy {
+    Ok(Some(EgressProxy {
         url: proxy::url(value)?,
         except: None,
         is_for_all: true,

@@ -32,7 +32,7 @@ const ONE: u64 = 1 << POINT;
 
 /// How numbers of one exponent become decimal.
 #[derive(Clone, Copy)]
-struct Scale {
+struct DecimalScale {
     /// A significand times this is the number times 10^w, where 10^-w is the least power of ten
     /// that is greater than the distance to the next number.
     factor: u64,
@@ -41,7 +41,7 @@ struct Scale {
 }
 
 /// By exponent. The length is a power of two, so that an index needs no check.
-const SCALES: [Scale; 32] = scales();
+const SCALES: [DecimalScale; 32] = scales();
 
 /// The three digits of a number below 1,000, the first in the lowest byte.
 const TRIPLES: [u32; 1024] = triples();
@@ -89,7 +89,7 @@ fn write(number: f32, window: &mut [u8; WINDOW]) -> usize {
     if index >= EXPONENTS || fraction == 0 {
         return write_rare(number, window);
     }
-    let Scale { factor, begin } = SCALES[index % SCALES.len()];
+    let DecimalScale { factor, begin } = SCALES[index % SCALES.len()];
     let significand = u64::from(fraction | 0x0080_0000);
     let product = significand * factor;
     let (whole, rest) = (product / ONE, product % ONE);
@@ -136,8 +136,8 @@ fn write_rare(number: f32, window: &mut [u8; WINDOW]) -> usize {
     1 + text.len()
 }
 
-const fn scales() -> [Scale; 32] {
-    let mut scales = [Scale {
+const fn scales() -> [DecimalScale; 32] {
+    let mut scales = [DecimalScale {
         factor: 0,
         begin: 0,
     }; 32];
@@ -149,7 +149,7 @@ const fn scales() -> [Scale; 32] {
         while 10_u64.pow(width + 1) < 1 << bits {
             width += 1;
         }
-        scales[index] = Scale {
+        scales[index] = DecimalScale {
             factor: 5_u64.pow(width) << (POINT + width - bits),
             begin: width as u64 - 5,
         };

@@ -22,7 +22,7 @@ mod head;
 
 use sha2::{Digest, Sha256};
 
-pub use self::head::{Flaw, Format, Head};
+pub use self::head::{Flaw, Format, ObjectHead};
 use super::entry::Entry;
 use super::key::Key;
 use super::vector::{Halves, Scale, Vector};
@@ -44,7 +44,7 @@ const MULTIPLY_WIDE: u8 = 3;
 
 /// Why bytes from a store are not the wanted entry. Each reads as a miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum ObjectFault {
     /// Another program's object, another version, cut off or altered.
     #[error("damaged")]
     Damaged,
@@ -84,19 +84,19 @@ impl Entry {
     }
 
     /// Reads back what [`Self::to_object`] wrote for the same key.
-    pub fn from_object(key: &Key, object: &[u8]) -> Result<Self, Unusable> {
-        let (found, entry) = Self::read_object(object).ok_or(Unusable::Damaged)?;
+    pub fn from_object(key: &Key, object: &[u8]) -> Result<Self, ObjectFault> {
+        let (found, entry) = Self::read_object(object).ok_or(ObjectFault::Damaged)?;
         if found == *key {
             Ok(entry)
         } else {
-            Err(Unusable::Misplaced)
+            Err(ObjectFault::Misplaced)
         }
     }
 
     /// The key and the entry of an object, if it is whole.
     pub fn read_object(object: &[u8]) -> Option<(Key, Self)> {
         let (described, checksum_found) = object.split_last_chunk::<CHECKSUM_BYTES>()?;
-        let (head, numbers) = Head::read(described)?;
+        let (head, numbers) = ObjectHead::read(described)?;
         let (vector, decoded) = match head.format {
             Format::Floats => (read_floats(numbers)?, false),
             Format::Halves => (read_halves(numbers)?, true),

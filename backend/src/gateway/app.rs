@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Access;
 use crate::access::client_keys::ClientKeysError;
 use crate::cache::Cache;
-use crate::cache::store::Unopenable;
+use crate::cache::store::StoreOpenError;
 use crate::config::{ComparisonRule, Config, CorsOrigins, Limits, PurgeRule, UpstreamsFile};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::KeyScope;
@@ -75,7 +75,7 @@ pub struct App {
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum StartError {
     #[error("STORE: {0}")]
-    Store(#[from] Unopenable),
+    Store(#[from] StoreOpenError),
     #[error("CLIENT_KEYS_FILE: {0}")]
     ClientKeys(#[from] ClientKeysError),
     #[error("OPENAI_API_KEY: cannot be sent in a header")]

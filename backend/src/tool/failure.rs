@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cache::store::{Failed, Unopenable};
+use crate::cache::store::{ArchiveError, StoreOpenError};
 use crate::config::Problem;
 use crate::config::command_line::{BAD_USAGE, complain, refuse};
 
@@ -56,14 +56,14 @@ impl CommandError {
     }
 }
 
-impl From<Unopenable> for CommandError {
-    fn from(error: Unopenable) -> Self {
+impl From<StoreOpenError> for CommandError {
+    fn from(error: StoreOpenError) -> Self {
         Self::Broken(format!("the store: {error}"))
     }
 }
 
-impl From<Failed> for CommandError {
-    fn from(error: Failed) -> Self {
+impl From<ArchiveError> for CommandError {
+    fn from(error: ArchiveError) -> Self {
         Self::Broken(format!("the store: {error}"))
     }
 }

@@ -14,7 +14,7 @@ use super::store::{Parallelism, StoreOptions};
 use super::walk::{Content, Seen, Walk};
 use crate::cache::store::ListedObject;
 use crate::embeddings::entry::MAX_MODEL_BYTES;
-use crate::embeddings::object::{Format, Head};
+use crate::embeddings::object::{Format, ObjectHead};
 
 /// What is read of each object: the head with the longest name that gateways write.
 const HEAD_BYTES: u64 = 54 + MAX_MODEL_BYTES as u64;
@@ -134,7 +134,7 @@ impl Stats {
             }
             Seen::Object(key, found, Content::Read(object)) => (key, found, object),
         };
-        match Head::read(object) {
+        match ObjectHead::read(object) {
             Some((head, _)) if head.key == *key && head.object_bytes() == found.bytes => {
                 let name = (head.model.to_owned(), head.dimensions);
                 by_model.entry(name).or_default().add(&head, found);
@@ -193,7 +193,7 @@ fn printable(character: char) -> char {
 }
 
 impl ModelCounts {
-    fn add(&mut self, head: &Head<'_>, found: &ListedObject) {
+    fn add(&mut self, head: &ObjectHead<'_>, found: &ListedObject) {
         self.vectors += 1;
         match head.format {
             Format::Floats => self.format_1 += 1,

@@ -5,7 +5,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::failure::CommandResult;
-use crate::cache::store::{Archive, Failed, ListedObject};
+use crate::cache::store::{Archive, ArchiveError, ListedObject};
 use crate::embeddings::key::Key;
 
 /// More than any vector takes: a million numbers.
@@ -28,7 +28,7 @@ pub(super) enum Content {
     /// More than any entry.
     TooLong,
     /// The store did not give it out.
-    Unread(Failed),
+    Unread(ArchiveError),
 }
 
 /// How a store is read.
@@ -45,7 +45,9 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Everything that the store holds, in the order of the keys. It ends with the first list that
     /// fails.
-    pub(super) async fn everything(self) -> CommandResult<BoxStream<'a, Result<Seen, Failed>>> {
+    pub(super) async fn everything(
+        self,
+    ) -> CommandResult<BoxStream<'a, Result<Seen, ArchiveError>>> {
         let (folders, foreign) = self.archive.folders(self.after.as_ref()).await?;
         let foreign = foreign
             .into_iter()
@@ -62,7 +64,7 @@ impl<'a> Walk<'a> {
     /// Everything that is left of it behind what no gateway wrote.
     pub(super) async fn objects(
         self,
-    ) -> CommandResult<BoxStream<'a, Result<(Key, ListedObject, Content), Failed>>> {
+    ) -> CommandResult<BoxStream<'a, Result<(Key, ListedObject, Content), ArchiveError>>> {
         let everything = self.everything().await?;
         let objects = everything.try_filter_map(|seen| {
             std::future::ready(Ok(match seen {

@@ -9,7 +9,7 @@ use reqwest::Url;
 use super::encodings::Encodings;
 use super::lanes::Lanes;
 use super::pace::Paces;
-use crate::config::{CallLimits, Proxy, UpstreamConfig};
+use crate::config::{CallLimits, EgressProxy, UpstreamConfig};
 use crate::http::client::http_client;
 use crate::http::error::Error;
 use crate::http::trust::{self, CaFileError};
@@ -114,7 +114,7 @@ impl Client {
     }
 }
 
-fn proxy(of: &Proxy) -> reqwest::Result<reqwest::Proxy> {
+fn proxy(of: &EgressProxy) -> reqwest::Result<reqwest::Proxy> {
     let proxy = match of.is_for_all {
         true => reqwest::Proxy::all(of.url.clone()),
         false => reqwest::Proxy::https(of.url.clone()),

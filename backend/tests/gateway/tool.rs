@@ -8,7 +8,7 @@ mod verify;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use embedding_gateway::embeddings::object::Head;
+use embedding_gateway::embeddings::object::ObjectHead;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use serde_json::{Value, json};
@@ -370,7 +370,7 @@ fn stats_count_by_model_and_length() {
     assert_eq!(stats["total"]["bytes"], bytes);
     let saved = |path: &std::path::PathBuf| {
         let object = std::fs::read(path).unwrap();
-        let (head, _) = Head::read(&object).unwrap();
+        let (head, _) = ObjectHead::read(&object).unwrap();
         head.float_object_bytes()
             .saturating_sub(head.object_bytes())
     };

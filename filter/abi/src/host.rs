@@ -18,7 +18,7 @@ const NO_GRPC_STATUS: i32 = -1;
 /// A buffer that Envoy lends during a callback.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Buffer {
+pub enum LentBuffer {
     /// The bytes of the body callback that is running.
     RequestBody = 0,
     /// The configuration, in `on_configure`.
@@ -104,7 +104,7 @@ pub fn log(level: Level, line: &str) {
 
 /// A copy of `len` bytes of `buffer` from `start` on; Envoy cuts a range that goes beyond its end.
 #[must_use]
-pub fn buffer(buffer: Buffer, start: usize, len: usize) -> Option<Vec<u8>> {
+pub fn buffer(buffer: LentBuffer, start: usize, len: usize) -> Option<Vec<u8>> {
     // SAFETY: `returned` hands over two places to write to, which live until the call returns.
     returned(|data, size| unsafe { proxy_get_buffer_bytes(buffer as u32, start, len, data, size) })
 }

@@ -4,8 +4,8 @@
 //! and obeys the [`GateDecision`]; how it holds a request, and how it lets it go, is the host's own affair.
 
 use crate::config::Config;
-use crate::digest::{Body, BodyHasher, Incomplete};
-use crate::policy::{self, Head};
+use crate::digest::{BodyHasher, HeldBody, Incomplete};
+use crate::policy::{self, RequestHead};
 use crate::stats::{Outcome, Reason};
 
 /// What the filter that gates a request does with it.
@@ -34,7 +34,11 @@ pub struct HashedBody(Option<BodyHasher>);
 
 impl HashedBody {
     /// Decides on the headers. `ends_here` says that they are the whole request.
-    pub fn begin(config: &Config, head: &impl Head, ends_here: bool) -> (Self, GateDecision) {
+    pub fn begin(
+        config: &Config,
+        head: &impl RequestHead,
+        ends_here: bool,
+    ) -> (Self, GateDecision) {
         Self::begin_within(config.max_body_bytes, config, head, ends_here)
     }
 
@@ -42,7 +46,7 @@ impl HashedBody {
     pub fn begin_within(
         cap: u64,
         config: &Config,
-        head: &impl Head,
+        head: &impl RequestHead,
         ends_here: bool,
     ) -> (Self, GateDecision) {
         match policy::reason_to_skip_within(cap, config, head, ends_here) {
@@ -58,7 +62,7 @@ impl HashedBody {
     }
 
     /// Hashes more of the body. `None` when the request was settled before.
-    pub fn on_bytes(&mut self, bytes: &Bytes<'_, impl Body>) -> Option<GateDecision> {
+    pub fn on_bytes(&mut self, bytes: &Bytes<'_, impl HeldBody>) -> Option<GateDecision> {
         let absorbed = self.0.as_mut()?.absorb(bytes.body, 0, bytes.len);
         self.after(absorbed, bytes.ends_here)
     }

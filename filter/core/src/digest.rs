@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Body bytes that the proxy holds at this moment.
-pub trait Body {
+pub trait HeldBody {
     /// A copy of `len` bytes from `start` on; shorter or `None` when the proxy has less.
     fn read(&self, start: usize, len: usize) -> Option<Vec<u8>>;
 }
@@ -81,7 +81,12 @@ impl BodyHasher {
     /// # Errors
     /// [`Incomplete::OverCap`] when the body outgrows the cap; then nothing is copied.
     /// [`Incomplete::Missing`] when `body` holds fewer bytes than promised.
-    pub fn absorb(&mut self, body: &impl Body, start: usize, len: usize) -> Result<(), Incomplete> {
+    pub fn absorb(
+        &mut self,
+        body: &impl HeldBody,
+        start: usize,
+        len: usize,
+    ) -> Result<(), Incomplete> {
         self.seen_after(len)?;
         let mut done = 0;
         while done < len {

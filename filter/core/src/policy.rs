@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::stats::Reason;
 
 /// The headers of a request.
-pub trait Head {
+pub trait RequestHead {
     /// The first value of the header `name` (lower-case), as the client sent it.
     fn get(&self, name: &str) -> Option<&[u8]>;
 }
@@ -15,7 +15,7 @@ pub trait Head {
 /// Why the filter must not hash this request, or `None` if it must.
 ///
 /// `ends_here` says that the headers are the whole request.
-pub fn reason_to_skip(config: &Config, head: &impl Head, ends_here: bool) -> Option<Reason> {
+pub fn reason_to_skip(config: &Config, head: &impl RequestHead, ends_here: bool) -> Option<Reason> {
     reason_to_skip_within(config.max_body_bytes, config, head, ends_here)
 }
 
@@ -23,7 +23,7 @@ pub fn reason_to_skip(config: &Config, head: &impl Head, ends_here: bool) -> Opt
 pub fn reason_to_skip_within(
     cap: u64,
     config: &Config,
-    head: &impl Head,
+    head: &impl RequestHead,
     ends_here: bool,
 ) -> Option<Reason> {
     if !selected(config, head) {
@@ -41,7 +41,7 @@ pub fn reason_to_skip_within(
     }
 }
 
-fn selected(config: &Config, head: &impl Head) -> bool {
+fn selected(config: &Config, head: &impl RequestHead) -> bool {
     // Most configurations have no lists; then the filter fetches none of these headers.
     let host_fits = config.hosts.is_empty()
         || head
@@ -58,14 +58,14 @@ fn selected(config: &Config, head: &impl Head) -> bool {
 }
 
 /// CONNECT, also the extended one of RFC 8441 and RFC 9220.
-fn is_connect(head: &impl Head) -> bool {
+fn is_connect(head: &impl RequestHead) -> bool {
     head.get(":method")
         .is_some_and(|method| method == b"CONNECT")
         || head.get(":protocol").is_some()
 }
 
 /// `application/grpc` and its kin (`+proto`, `-web`): what Envoy itself takes for gRPC, and more.
-fn is_grpc(head: &impl Head) -> bool {
+fn is_grpc(head: &impl RequestHead) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     head.get("content-type").is_some_and(|value| {
         value
@@ -76,13 +76,13 @@ fn is_grpc(head: &impl Head) -> bool {
 
 /// Envoy answers `100-continue` itself and removes it before any filter runs. Where the operator forbids that
 /// (`proxy_100_continue`), no body comes before the upstream has seen the headers.
-fn waits_for_upstream(head: &impl Head) -> bool {
+fn waits_for_upstream(head: &impl RequestHead) -> bool {
     head.get("expect")
         .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// A length that is no number is Envoy's to refuse; the filter then counts the body as it comes.
-fn by_length(cap: u64, head: &impl Head) -> Option<Reason> {
+fn by_length(cap: u64, head: &impl RequestHead) -> Option<Reason> {
     let value = head.get("content-length")?;
     let digits = value.trim_ascii();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {

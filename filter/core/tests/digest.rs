@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use body_hash_core::digest::{Body, BodyHasher, Digest, Incomplete};
+use body_hash_core::digest::{BodyHasher, Digest, HeldBody, Incomplete};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ struct Bytes {
     missing: usize,
 }
 
-impl Body for Bytes {
+impl HeldBody for Bytes {
     fn read(&self, start: usize, len: usize) -> Option<Vec<u8>> {
         self.largest.set(self.largest.get().max(len));
         let end = (start + len).min(self.all.len() - self.missing);

@@ -3,12 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use body_hash_core::config::{Config, HostPattern, PathPrefix};
-use body_hash_core::policy::{Head, reason_to_skip};
+use body_hash_core::policy::{RequestHead, reason_to_skip};
 use body_hash_core::stats::Reason;
 
 struct Headers(Vec<(&'static str, &'static [u8])>);
 
-impl Head for Headers {
+impl RequestHead for Headers {
     fn get(&self, name: &str) -> Option<&[u8]> {
         self.0
             .iter()

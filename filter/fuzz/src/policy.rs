@@ -1,13 +1,13 @@
 //! The headers of a request decide once whether it is hashed, whatever bytes they hold.
 
 use body_hash_filter::config::Config;
-use body_hash_filter::policy::{Head, reason_to_skip};
+use body_hash_filter::policy::{RequestHead, reason_to_skip};
 use body_hash_filter::stats::Reason;
 
 /// `name: value`, one to a line.
 struct Lines<'a>(Vec<(&'a [u8], &'a [u8])>);
 
-impl Head for Lines<'_> {
+impl RequestHead for Lines<'_> {
     fn get(&self, name: &str) -> Option<&[u8]> {
         let found = self.0.iter().find(|(own, _)| *own == name.as_bytes());
         found.map(|(_, value)| *value)

@@ -18,11 +18,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::{io, mem, ptr, slice};
 
-use body_hash_core::policy::Head;
+use body_hash_core::policy::RequestHead;
 use body_hash_core::stats::{HASHED, HELD, Outcome, SKIPPED};
 
 use crate::filter::{Filter, Meters};
-use crate::proxy::{Body, Headers, Proxy};
+use crate::proxy::{BodyAnswer, HeadersAnswer, Proxy};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::watchdog::{Wake, Watchdog, Watched};
@@ -208,7 +208,7 @@ struct Request<'a> {
     filter: &'a Filter,
 }
 
-impl Head for Request<'_> {
+impl RequestHead for Request<'_> {
     fn get(&self, name: &str) -> Option<&[u8]> {
         let (name, mut value) = (Buffer::of(name.as_bytes()), Buffer::NONE);
         // SAFETY: the request is valid during its hook; `value` is a place to write to, and Envoy takes a null `count`.
@@ -540,8 +540,8 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_head
         })
     };
     match decided {
-        Some(Headers::Continue) => CONTINUE,
-        Some(Headers::Hold) => STOP,
+        Some(HeadersAnswer::Continue) => CONTINUE,
+        Some(HeadersAnswer::Hold) => STOP,
         None => {
             // SAFETY: the end of the hook.
             unsafe { refuse(envoy) };
@@ -566,8 +566,8 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_body
         })
     };
     match decided {
-        Some(Body::Continue) => CONTINUE,
-        Some(Body::Hold) => STOP_AND_BUFFER,
+        Some(BodyAnswer::Continue) => CONTINUE,
+        Some(BodyAnswer::Hold) => STOP_AND_BUFFER,
         None => {
             // SAFETY: the end of the hook.
             unsafe { refuse(envoy) };

@@ -1,12 +1,12 @@
 //! What the filter asks of Envoy, and what it answers to a callback.
 
-use body_hash_core::policy::Head;
+use body_hash_core::policy::RequestHead;
 use body_hash_core::stats::Outcome;
 
 use crate::watchdog::Watched;
 
 /// Envoy, during one callback of one request.
-pub(crate) trait Proxy: Head {
+pub(crate) trait Proxy: RequestHead {
     /// Removes every value of a header.
     fn remove_header(&mut self, name: &str);
     /// Removes every value of a trailer: a server may read trailers as if they were headers.
@@ -31,7 +31,7 @@ pub(crate) trait Proxy: Head {
 
 /// What Envoy does with the headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Headers {
+pub(crate) enum HeadersAnswer {
     /// It goes on with the next filter.
     Continue,
     /// It holds them, and shows the filter the body.
@@ -40,7 +40,7 @@ pub(crate) enum Headers {
 
 /// What Envoy does with the bytes that it has shown the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Body {
+pub(crate) enum BodyAnswer {
     /// It goes on with all that it holds.
     Continue,
     /// It keeps them.

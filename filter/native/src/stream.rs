@@ -8,7 +8,7 @@
 use body_hash_core::decision::{GateDecision, HashedBody};
 use body_hash_core::stats::{Outcome, Reason};
 
-use crate::proxy::{Body, Headers, Proxy};
+use crate::proxy::{BodyAnswer, HeadersAnswer, Proxy};
 use crate::settings::Settings;
 use crate::watchdog::Watched;
 
@@ -30,7 +30,7 @@ impl Stream {
         settings: &Settings,
         proxy: &mut impl Proxy,
         ends_here: bool,
-    ) -> Headers {
+    ) -> HeadersAnswer {
         let config = &settings.config;
         // Removed only if it is there: the route is chosen anew for it.
         if proxy.get(&config.header).is_some() {
@@ -42,11 +42,11 @@ impl Stream {
                 let watched = proxy.watch();
                 proxy.count_held();
                 self.0 = Some(HeldStream { body, watched });
-                Headers::Hold
+                HeadersAnswer::Hold
             }
             (_, GateDecision::Settled(outcome)) => {
                 proxy.count(outcome);
-                Headers::Continue
+                HeadersAnswer::Continue
             }
         }
     }
@@ -57,16 +57,16 @@ impl Stream {
         settings: &Settings,
         proxy: &mut impl Proxy,
         ends_here: bool,
-    ) -> Body {
+    ) -> BodyAnswer {
         let Some(held) = &mut self.0 else {
-            return Body::Continue;
+            return BodyAnswer::Continue;
         };
         match held.hash(proxy, ends_here) {
             Some(outcome) => {
                 self.settle(settings, proxy, outcome);
-                Body::Continue
+                BodyAnswer::Continue
             }
-            None => Body::Hold,
+            None => BodyAnswer::Hold,
         }
     }
 

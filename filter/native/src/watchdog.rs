@@ -24,18 +24,18 @@ pub(crate) trait Wake: Send {
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     tick: Duration,
-    state: Mutex<State>,
+    state: Mutex<HeldRequests>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    held: BTreeMap<u64, Entry>,
+struct HeldRequests {
+    held: BTreeMap<u64, WatchedRequest>,
     next: u64,
     ended: bool,
 }
 
-struct Entry {
+struct WatchedRequest {
     idle_ticks: Arc<AtomicU32>,
     wake: Box<dyn Wake>,
 }
@@ -63,7 +63,7 @@ impl Watchdog {
         let mut state = self.state();
         let key = state.next;
         state.next += 1;
-        let entry = Entry {
+        let entry = WatchedRequest {
             idle_ticks: Arc::clone(&idle_ticks),
             wake,
         };
@@ -133,7 +133,7 @@ impl Watchdog {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HeldRequests> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,9 +158,9 @@ impl Drop for Watched {
     }
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for HeldRequests {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("State")
+        out.debug_struct("HeldRequests")
             .field("held", &self.held.len())
             .field("ended", &self.ended)
             .finish_non_exhaustive()

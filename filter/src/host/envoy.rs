@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use body_hash_filter_abi::host::{self, Buffer, Level, Metric};
+use body_hash_filter_abi::host::{self, LentBuffer, Level, Metric};
 
-use crate::digest::Body;
+use crate::digest::HeldBody;
 use crate::vm::header_map::HeaderMap;
 use crate::vm::rendezvous::ContextId;
 
@@ -19,9 +19,9 @@ const SERVER_ERROR: u32 = 500;
 /// The body bytes of the body callback that is running. Envoy cuts a range beyond them and does not refuse it.
 pub(super) struct RequestBody;
 
-impl Body for RequestBody {
+impl HeldBody for RequestBody {
     fn read(&self, start: usize, len: usize) -> Option<Vec<u8>> {
-        host::buffer(Buffer::RequestBody, start, len)
+        host::buffer(LentBuffer::RequestBody, start, len)
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn refuse_half_a_body() {
 
 /// The configuration, in `on_configure`.
 pub(super) fn configuration(size: usize) -> Vec<u8> {
-    host::buffer(Buffer::Configuration, 0, size).unwrap_or_default()
+    host::buffer(LentBuffer::Configuration, 0, size).unwrap_or_default()
 }
 
 /// Registers a queue on which the current root context listens.

@@ -11,7 +11,7 @@ use crate::host::meters::{count, count_held};
 use crate::host::resume::{settle, wake};
 use crate::host::steps::{after_single, after_tap, settle_held};
 use crate::host::worker::with_worker;
-use crate::policy::Head;
+use crate::policy::RequestHead;
 use crate::stats::{Outcome, Reason};
 use crate::vm::gate;
 use crate::vm::header_map::HeaderMap;

@@ -1,14 +1,14 @@
 //! The second filter of the pair: it holds a request until its tap has seen the whole body.
 
 use crate::decision::GateDecision;
-use crate::policy::{self, Head};
+use crate::policy::{self, RequestHead};
 use crate::stats::{Outcome, Reason};
 use crate::vm::rendezvous::{ContextId, HeldRequest, Rendezvous};
 
 /// The gate's decision on a request's headers. `tap` looks up its twin, which must live in this very VM: only a tap of
 /// this VM could let the request go, so without one the gate does not hold it. A tap with the same configuration has
 /// looked at the headers already; else the gate fetches them by `head`.
-pub fn on_headers<H: Head>(
+pub fn on_headers<H: RequestHead>(
     request: HeldRequest<'_>,
     head: impl FnOnce() -> H,
     ends_here: bool,

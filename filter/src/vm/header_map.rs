@@ -3,7 +3,7 @@
 //! Little-endian: the number of headers, then the lengths of each name and value, then each name and value with a NUL
 //! behind it.
 
-use crate::policy::Head;
+use crate::policy::RequestHead;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl HeaderMap {
     }
 }
 
-impl Head for HeaderMap {
+impl RequestHead for HeaderMap {
     fn get(&self, name: &str) -> Option<&[u8]> {
         let is_it = |(key, value): (_, _)| (key == name.as_bytes()).then_some(value);
         self.iter().find_map(is_it)
@@ -51,7 +51,7 @@ fn text<'a>(bytes: &'a [u8], at: &mut usize, len: usize) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::HeaderMap;
-    use crate::policy::Head;
+    use crate::policy::RequestHead;
 
     const MAP: &[u8] = b"\x03\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0a\0\xff\0\0b\0\0a\0z\0";
 

@@ -3,7 +3,7 @@
 use crate::vm::rendezvous::ContextId;
 
 #[derive(Debug)]
-struct Root {
+struct LiveRoot {
     id: ContextId,
     queue: u32,
     ticking: bool,
@@ -11,7 +11,7 @@ struct Root {
 
 /// One entry for each root context that holds requests, the newest last.
 #[derive(Debug, Default)]
-pub struct Roots(Vec<Root>);
+pub struct Roots(Vec<LiveRoot>);
 
 impl Roots {
     /// Whether `id` is known already: a second configuration must not register a second queue.
@@ -22,7 +22,7 @@ impl Roots {
 
     /// `id` listens on `queue`.
     pub fn add(&mut self, id: ContextId, queue: u32) {
-        self.0.push(Root {
+        self.0.push(LiveRoot {
             id,
             queue,
             ticking: false,

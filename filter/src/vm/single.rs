@@ -8,8 +8,8 @@
 //! next bytes, too, even if a time-out had let the request go meanwhile; some Envoys then lose them (envoy#46841).
 
 use crate::decision::{Bytes, GateDecision, HashedBody};
-use crate::digest::Body;
-use crate::policy::Head;
+use crate::digest::HeldBody;
+use crate::policy::RequestHead;
 use crate::stats::Outcome;
 use crate::vm::rendezvous::{ContextId, HeldRequest, Release, Rendezvous, WakeRoot};
 
@@ -38,7 +38,7 @@ impl Single {
     /// The request's headers have come.
     pub fn begin(
         request: HeldRequest<'_>,
-        head: &impl Head,
+        head: &impl RequestHead,
         ends_here: bool,
         meeting: &mut Rendezvous,
     ) -> (Self, GateDecision) {
@@ -56,7 +56,7 @@ impl Single {
     /// More of the body has come. `as_sent` asks whether the client has sent as many bytes as the filter has seen.
     pub fn on_body(
         &mut self,
-        bytes: &Bytes<'_, impl Body>,
+        bytes: &Bytes<'_, impl HeldBody>,
         as_sent: impl FnOnce(u64) -> bool,
         meeting: &mut Rendezvous,
     ) -> SingleStep {

@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::decision::{Bytes, GateDecision, HashedBody};
-use crate::digest::Body;
-use crate::policy::Head;
+use crate::digest::HeldBody;
+use crate::policy::RequestHead;
 use crate::stats::Outcome;
 use crate::vm::rendezvous::{AtGate, ContextId, Release, Rendezvous, WakeRoot};
 
@@ -39,7 +39,7 @@ impl Tap {
     pub fn begin(
         id: ContextId,
         config: &Rc<Config>,
-        head: &impl Head,
+        head: &impl RequestHead,
         meeting: &mut Rendezvous,
     ) -> Self {
         let (body, decision) = HashedBody::begin(config, head, false);
@@ -54,7 +54,7 @@ impl Tap {
     /// More of the body has come. `as_sent` asks whether the client has sent as many bytes as the tap has seen.
     pub fn on_body(
         &mut self,
-        bytes: &Bytes<'_, impl Body>,
+        bytes: &Bytes<'_, impl HeldBody>,
         as_sent: impl FnOnce(u64) -> bool,
         meeting: &mut Rendezvous,
     ) -> TapStep {

@@ -19,7 +19,7 @@ pub use self::names::key as parse_key;
 use self::patience::{answered, failed, in_time, is_unknown, patiently, present, retries};
 use super::lookups::date_by_writing;
 use super::markers::{MARKER_PREFIX, marker};
-use super::open::{Unopenable, lists_in_order, objects};
+use super::open::{StoreOpenError, lists_in_order, objects};
 use super::path;
 use crate::cache::Freshness;
 use crate::cache::clock::Clock;
@@ -54,15 +54,15 @@ pub enum StoredObject {
 /// The store did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Failed(pub(crate) String);
+pub struct ArchiveError(pub(crate) String);
 
 impl Archive {
     /// Opens the store of a place. A directory that is only to be read must be there.
-    pub fn open(place: &StorePlace, is_read: bool) -> Result<Self, Unopenable> {
+    pub fn open(place: &StorePlace, is_read: bool) -> Result<Self, StoreOpenError> {
         if let StorePlace::Directory(path) = place
             && is_read
         {
-            std::fs::read_dir(path).map_err(Unopenable::Absent)?;
+            std::fs::read_dir(path).map_err(StoreOpenError::Absent)?;
         }
         let clock = Arc::new(Clock::new());
         let (objects, prefix) = objects(place, &clock, retries())?;
@@ -82,7 +82,11 @@ impl Archive {
     }
 
     /// Reads an object, or its first `most` bytes; `None` if it is gone.
-    pub async fn read(&self, path: &Path, most: Option<u64>) -> Result<Option<Bytes>, Failed> {
+    pub async fn read(
+        &self,
+        path: &Path,
+        most: Option<u64>,
+    ) -> Result<Option<Bytes>, ArchiveError> {
         let range = most.map(|most| (0..most).into());
         let options = GetOptions {
             range,
@@ -93,7 +97,7 @@ impl Archive {
     }
 
     /// What is stored under a key.
-    pub async fn entry(&self, key: &Key) -> Result<StoredObject, Failed> {
+    pub async fn entry(&self, key: &Key) -> Result<StoredObject, ArchiveError> {
         let path = path(&self.prefix, key);
         let read = async {
             let found = self.objects.get(&path).await?;
@@ -113,7 +117,7 @@ impl Archive {
     }
 
     /// Writes an entry where there is none. Returns whether there was none.
-    pub async fn create(&self, key: &Key, entry: &Entry) -> Result<bool, Failed> {
+    pub async fn create(&self, key: &Key, entry: &Entry) -> Result<bool, ArchiveError> {
         if self.puts_blindly.load(Ordering::Relaxed) {
             return self.replace(key, entry).await.map(|()| true);
         }
@@ -134,14 +138,14 @@ impl Archive {
     }
 
     /// Writes an entry, whatever is there.
-    pub async fn replace(&self, key: &Key, entry: &Entry) -> Result<(), Failed> {
+    pub async fn replace(&self, key: &Key, entry: &Entry) -> Result<(), ArchiveError> {
         let (path, object) = (path(&self.prefix, key), entry.to_object(key));
         in_time(self.objects.put(&path, object.into())).await?;
         Ok(())
     }
 
     /// Deletes an object, if it is still there.
-    pub async fn delete(&self, path: &Path) -> Result<(), Failed> {
+    pub async fn delete(&self, path: &Path) -> Result<(), ArchiveError> {
         present(self.objects.delete(path)).await?;
         Ok(())
     }
@@ -152,7 +156,7 @@ impl Archive {
         model: &str,
         scope: &str,
         max_age: Option<Duration>,
-    ) -> Result<Freshness, Failed> {
+    ) -> Result<Freshness, ArchiveError> {
         let listed = self
             .objects
             .list(Some(&self.prefix.clone().join(MARKER_PREFIX)));

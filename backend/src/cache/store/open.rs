@@ -26,7 +26,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// The store cannot be opened as configured.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum Unopenable {
+pub enum StoreOpenError {
     #[error("the directory cannot be made: {0}")]
     Directory(#[from] std::io::Error),
     #[error("the directory cannot be read: {0}")]
@@ -41,7 +41,7 @@ impl Store {
         configured: &StoreConfig,
         clock: &Arc<Clock>,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, Unopenable> {
+    ) -> Result<Self, StoreOpenError> {
         let (objects, prefix) = objects(&configured.place, clock, retries())?;
         let lists_in_order = lists_in_order(&configured.place);
         let tells_time = matches!(configured.place, StorePlace::S3 { .. });
@@ -84,7 +84,7 @@ pub(super) fn objects(
     place: &StorePlace,
     clock: &Arc<Clock>,
     retries: RetryConfig,
-) -> Result<(Box<dyn ObjectStore>, Path), Unopenable> {
+) -> Result<(Box<dyn ObjectStore>, Path), StoreOpenError> {
     Ok(match place {
         StorePlace::Memory => (Box::new(InMemory::new()), Path::default()),
         StorePlace::Directory(path) => {
@@ -118,7 +118,7 @@ fn s3(
     settings: &AwsSettings,
     connector: Connector,
     retries: RetryConfig,
-) -> Result<object_store::aws::AmazonS3, Unopenable> {
+) -> Result<object_store::aws::AmazonS3, StoreOpenError> {
     let mut builder = AmazonS3Builder::new()
         .with_region(DEFAULT_REGION)
         .with_http_connector(connector)

@@ -1,6 +1,6 @@
 //! What stands before an object's vector, and what is wrong with an object that is not usable.
 
-use super::{CHECKSUM_BYTES, FLOATS, HALVES, HEAD_BYTES, SCALE_BYTES, Unusable};
+use super::{CHECKSUM_BYTES, FLOATS, HALVES, HEAD_BYTES, ObjectFault, SCALE_BYTES};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 
@@ -18,7 +18,7 @@ pub enum Format {
 
 /// What an object says before its vector. Nothing vouches for it before the checksum is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head<'a> {
+pub struct ObjectHead<'a> {
     /// How the vector is kept.
     pub format: Format,
     /// The key that it was written for.
@@ -51,7 +51,7 @@ pub enum Flaw {
     Misplaced(Key),
 }
 
-impl<'a> Head<'a> {
+impl<'a> ObjectHead<'a> {
     /// As many bytes as any head has.
     pub const MOST_BYTES: u64 = HEAD_BYTES as u64 + u16::MAX as u64;
 
@@ -100,16 +100,17 @@ impl Flaw {
     pub fn of(key: &Key, object: &[u8]) -> Option<Self> {
         match Entry::from_object(key, object) {
             Ok(_) => None,
-            Err(Unusable::Misplaced) => Some(
-                Head::read(object).map_or(Self::Altered, |(head, _)| Self::Misplaced(head.key)),
+            Err(ObjectFault::Misplaced) => Some(
+                ObjectHead::read(object)
+                    .map_or(Self::Altered, |(head, _)| Self::Misplaced(head.key)),
             ),
-            Err(Unusable::Damaged) => Some(Self::of_damaged(object)),
+            Err(ObjectFault::Damaged) => Some(Self::of_damaged(object)),
         }
     }
 
     fn of_damaged(object: &[u8]) -> Self {
         let found = object.len() as u64;
-        match (Head::read(object), object.get(..4)) {
+        match (ObjectHead::read(object), object.get(..4)) {
             (Some((head, _)), _) if head.object_bytes() != found => Self::Length {
                 wanted: head.object_bytes(),
                 found,

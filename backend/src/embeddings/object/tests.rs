@@ -132,7 +132,7 @@ fn another_keys_object_is_misplaced() {
         let other = [8; 32].into();
         assert_eq!(
             Entry::from_object(&other, &object),
-            Err(Unusable::Misplaced)
+            Err(ObjectFault::Misplaced)
         );
     }
 }
@@ -142,7 +142,7 @@ fn every_truncation_is_damage() {
     for object in objects() {
         for length in 0..object.len() {
             let cut = Entry::from_object(&KEY.into(), &object[..length]);
-            assert_eq!(cut, Err(Unusable::Damaged));
+            assert_eq!(cut, Err(ObjectFault::Damaged));
         }
     }
 }
@@ -154,7 +154,7 @@ fn every_flipped_bit_is_damage() {
             let mut flipped = object.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let read = Entry::from_object(&KEY.into(), &flipped);
-            assert_eq!(read, Err(Unusable::Damaged), "{bit}");
+            assert_eq!(read, Err(ObjectFault::Damaged), "{bit}");
         }
     }
 }
@@ -166,7 +166,7 @@ fn what_float16s_decode_to_is_part_of_the_checksum() {
     assert!(read(&made_up(2, 2.0, &[0x3c00, 0x4000], &[2.0, 4.0])).is_ok());
     assert!(read(&made_up(3, 0.1, &[0x3c00, 0x4000], &[0.1, 0.2])).is_ok());
     let other_decoder = made_up(1, 2.0, &[0x3c00, 0x4000], &[0.5, 1.0_f32.next_up()]);
-    assert_eq!(read(&other_decoder), Err(Unusable::Damaged));
+    assert_eq!(read(&other_decoder), Err(ObjectFault::Damaged));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_whole_object_with_a_scale_or_numbers_that_no_gateway_writes_is_damaged() {
         let read = Entry::from_object(&KEY.into(), &object);
         assert_eq!(
             read,
-            Err(Unusable::Damaged),
+            Err(ObjectFault::Damaged),
             "{manner} {factor} {halves:x?}"
         );
     }
@@ -206,7 +206,7 @@ fn a_whole_object_with_a_scale_or_numbers_that_no_gateway_writes_is_damaged() {
 proptest! {
     #[test]
     fn arbitrary_bytes_are_no_entry(object in proptest::collection::vec(any::<u8>(), 0..300)) {
-        prop_assert_eq!(Entry::from_object(&KEY.into(), &object), Err(Unusable::Damaged));
+        prop_assert_eq!(Entry::from_object(&KEY.into(), &object), Err(ObjectFault::Damaged));
     }
 
     #[test]
@@ -214,6 +214,6 @@ proptest! {
         let numbers: Vec<f32> = bits.iter().map(|&bits| half::f16::from_bits(bits).to_f32() / norm).collect();
         let entry = entry(&numbers);
         let read = Entry::from_object(&KEY.into(), &entry.to_object(&KEY.into()));
-        prop_assert_eq!(read, if entry.vector.is_sound() { Ok(entry) } else { Err(Unusable::Damaged) });
+        prop_assert_eq!(read, if entry.vector.is_sound() { Ok(entry) } else { Err(ObjectFault::Damaged) });
     }
 }

@@ -27,7 +27,7 @@ const READ: [&str; 4] = ["input", "embedding", "tokens", "model"];
 /// Rows that are decoded at a time: of vectors of 3,072 numbers 2 MiB.
 const BATCH: usize = 64;
 
-pub(super) struct Rows {
+pub(super) struct ParquetRows {
     rows: RowIter<'static>,
     /// The names of the columns that are not read.
     others: Vec<String>,
@@ -37,7 +37,7 @@ pub(super) struct Rows {
     is_broken: bool,
 }
 
-impl Rows {
+impl ParquetRows {
     /// The rows of a file of so many bytes.
     pub(super) fn new(file: File, bytes: u64) -> Result<Self, Broken> {
         let reader = SerializedFileReader::new(file).map_err(unread)?;
@@ -99,7 +99,7 @@ impl Rows {
     }
 }
 
-impl Iterator for Rows {
+impl Iterator for ParquetRows {
     type Item = Result<Line, Broken>;
 
     fn next(&mut self) -> Option<Self::Item> {

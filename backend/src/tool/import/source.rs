@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use super::lines::{Broken, Line, Lines};
-use super::rows::{self, Rows};
+use super::rows::{self, ParquetRows};
 use crate::tool::failure::{CommandError, CommandResult};
 use crate::tool::time;
 
@@ -48,7 +48,7 @@ impl<'a> Source<'a> {
             return Ok(Box::new(Lines::new(&self.file)));
         }
         let rows = self.file.try_clone().map_err(Broken::Io);
-        let rows = rows.and_then(|file| Rows::new(file, self.bytes()));
+        let rows = rows.and_then(|file| ParquetRows::new(file, self.bytes()));
         let rows = rows.map_err(|broken| self.fault(&broken.to_string()))?;
         Ok(Box::new(rows))
     }

@@ -8,7 +8,7 @@ use indicatif::HumanCount;
 use super::lines::{Broken, Line};
 use super::plan::Plan;
 use super::source::Source;
-use crate::cache::store::{Archive, Failed, StoredObject};
+use crate::cache::store::{Archive, ArchiveError, StoredObject};
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 use crate::tool::failure::{CommandError, CommandResult};
@@ -82,7 +82,12 @@ fn entry(
     Ok((key, plan.entry(record), line.end))
 }
 
-async fn write(plan: &Plan, archive: &Archive, key: &Key, entry: &Entry) -> Result<Fate, Failed> {
+async fn write(
+    plan: &Plan,
+    archive: &Archive,
+    key: &Key,
+    entry: &Entry,
+) -> Result<Fate, ArchiveError> {
     if plan.replace {
         archive.replace(key, entry).await?;
         return Ok(Fate::New);

@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::cache::store::Failed;
+use crate::cache::store::ArchiveError;
 use crate::config::StorePlace;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::vector::Vector;
@@ -43,7 +43,7 @@ fn verification(archive: &Archive) -> Verification<'_> {
 async fn a_store_that_gives_nothing_out_any_more_ends_the_run() {
     let (_folder, archive, key, found) = with_one_object().await;
     let mut verification = verification(&archive);
-    let unread = Content::Unread(Failed("no answer".to_owned()));
+    let unread = Content::Unread(ArchiveError("no answer".to_owned()));
     let read = Content::Read(archive.read(&found.path, None).await.unwrap().unwrap());
     for _ in 1..MOST_UNREAD {
         assert!(verification.check(&key, &found, &unread).await.is_ok());

@@ -7,7 +7,7 @@ use object_store::path::Path;
 
 use super::names::{is_fan_out, key as parse_key};
 use super::patience::{in_time, patiently};
-use super::{Archive, Failed, written_ms};
+use super::{Archive, ArchiveError, written_ms};
 use crate::cache::store::check::PROBE_PREFIX;
 use crate::cache::store::markers::MARKER_PREFIX;
 use crate::cache::store::{FORMAT_PREFIX, path};
@@ -33,7 +33,10 @@ pub struct ListedObject {
 impl Archive {
     /// The folders of entries from that of `after` on, in order, and the names of objects and of
     /// folders beside them that no gateway wrote.
-    pub async fn folders(&self, after: Option<&Key>) -> Result<(Vec<Folder>, Vec<Path>), Failed> {
+    pub async fn folders(
+        &self,
+        after: Option<&Key>,
+    ) -> Result<(Vec<Folder>, Vec<Path>), ArchiveError> {
         let entries = self.prefix.clone().join(FORMAT_PREFIX);
         let top = self.children((!self.prefix.as_ref().is_empty()).then_some(&self.prefix));
         let own =
@@ -53,7 +56,7 @@ impl Archive {
     }
 
     /// What stands directly below a folder: objects and folders.
-    async fn children(&self, folder: Option<&Path>) -> Result<Vec<Path>, Failed> {
+    async fn children(&self, folder: Option<&Path>) -> Result<Vec<Path>, ArchiveError> {
         let listed = in_time(self.objects.list_with_delimiter(folder)).await?;
         let objects = listed.objects.into_iter().map(|object| object.location);
         Ok(objects.chain(listed.common_prefixes).collect())
@@ -64,7 +67,7 @@ impl Archive {
         &self,
         folder: &Folder,
         after: Option<&Key>,
-    ) -> BoxStream<'_, Result<ListedObject, Failed>> {
+    ) -> BoxStream<'_, Result<ListedObject, ArchiveError>> {
         let after = after.map(|key| path(&self.prefix, key));
         let listed = match &after {
             Some(after) if self.is_ordered => self.objects.list_with_offset(Some(&folder.0), after),
@@ -96,8 +99,8 @@ impl Archive {
 
 /// Directories list their files in any order. A folder of them fits into memory.
 async fn sorted<'a>(
-    listed: impl Stream<Item = Result<ListedObject, Failed>> + 'a,
-) -> Result<impl Stream<Item = Result<ListedObject, Failed>> + 'a, Failed> {
+    listed: impl Stream<Item = Result<ListedObject, ArchiveError>> + 'a,
+) -> Result<impl Stream<Item = Result<ListedObject, ArchiveError>> + 'a, ArchiveError> {
     let mut found: Vec<_> = listed.try_collect().await?;
     found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     Ok(stream::iter(found.into_iter().map(Ok)))

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt};
 use object_store::{BackoffConfig, RetryConfig};
 use tokio::time::timeout;
 
-use super::Failed;
+use super::ArchiveError;
 use crate::cache::store::fault::{StoreFault, code, reason};
 
 /// For one operation with all its attempts, and for one page of a list.
@@ -31,22 +31,22 @@ pub(super) fn retries() -> RetryConfig {
 /// The store's answer, whatever it is.
 pub(super) async fn answered<T>(
     asked: impl Future<Output = object_store::Result<T>>,
-) -> Result<object_store::Result<T>, Failed> {
-    let late = |_| Failed("the store did not answer in time".to_owned());
+) -> Result<object_store::Result<T>, ArchiveError> {
+    let late = |_| ArchiveError("the store did not answer in time".to_owned());
     timeout(PATIENCE, asked).await.map_err(late)
 }
 
 /// What was asked for.
 pub(super) async fn in_time<T>(
     asked: impl Future<Output = object_store::Result<T>>,
-) -> Result<T, Failed> {
+) -> Result<T, ArchiveError> {
     answered(asked).await?.map_err(|error| failed(&error))
 }
 
 /// What was asked for, if it is there.
 pub(super) async fn present<T>(
     asked: impl Future<Output = object_store::Result<T>>,
-) -> Result<Option<T>, Failed> {
+) -> Result<Option<T>, ArchiveError> {
     match answered(asked).await? {
         Ok(found) => Ok(Some(found)),
         Err(error) if StoreFault::of(&error) == StoreFault::Absent => Ok(None),
@@ -57,7 +57,7 @@ pub(super) async fn present<T>(
 /// A list, each page in time.
 pub(super) fn patiently<'a, T: Send + 'a>(
     listed: BoxStream<'a, object_store::Result<T>>,
-) -> impl Stream<Item = Result<T, Failed>> + Send + 'a {
+) -> impl Stream<Item = Result<T, ArchiveError>> + Send + 'a {
     stream::unfold(Some(listed), |listed| async {
         let mut listed = listed?;
         let next = answered(async { listed.next().await.transpose() }).await;
@@ -77,6 +77,6 @@ pub(super) fn is_unknown(error: &object_store::Error) -> bool {
     ) || code(error).as_deref() == Some("NotImplemented")
 }
 
-pub(super) fn failed(error: &object_store::Error) -> Failed {
-    Failed(reason(error))
+pub(super) fn failed(error: &object_store::Error) -> ArchiveError {
+    ArchiveError(reason(error))
 }
