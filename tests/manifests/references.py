@@ -125,3 +125,8 @@ def policies_of_nobody(manifests: Manifests) -> list[str]:
                 wrong = set(source["source"].get("principals", [])) - known
                 problems += [f"{title(policy)}: no pod is {principal}" for principal in sorted(wrong)]
     return problems
+
+
+def left_unset(manifests: Manifests) -> list[str]:
+    """What transformers/ should have written and has not."""
+    return [title(each) for each in manifests.objects if "set-by-replacement" in str(each)]

@@ -17,6 +17,7 @@ CHECKS = (
     mesh.plugins_that_differ,
     mesh.routes_that_repeat,
     reach.modules_out_of_reach,
+    references.left_unset,
     references.names_of_nothing,
     references.services_without_pods,
     upstreams.named_by_variables_and_out_of_reach,

@@ -62,6 +62,7 @@ BREAKAGES: list[tuple[str, Callable, Breakage]] = [
     ("a route to a subset that is not there", mesh.hosts_of_nothing, lambda m: _spec(m, "DestinationRule", VARNISH)["subsets"].pop()),
     ("a rule for a host that is not there", mesh.hosts_of_nothing, lambda m: _spec(m, "DestinationRule", VARNISH).update(host="varnish")),
     ("a Sidecar that names nothing", mesh.hosts_of_nothing, lambda m: _spec(m, "Sidecar", BACKEND)["egress"][0].update(hosts=["./api.openai.org"])),
+    ("a host that nothing sets", references.left_unset, lambda m: _spec(m, "VirtualService", BACKEND).update(hosts=["set-by-replacement"])),
     ("a host that its Gateway does not serve", mesh.hosts_of_nothing, lambda m: _spec(m, "VirtualService", BACKEND).update(hosts=["example.com"])),
     ("a route that repeats", mesh.routes_that_repeat, lambda m: _spec(m, "VirtualService", "minio")["http"][0].pop("retries")),
     ("a Service with Istio's own retries", mesh.services_that_are_asked_twice, lambda m: _drop(m, "VirtualService", "embedding-gateway-backend")),

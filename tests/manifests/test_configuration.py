@@ -224,15 +224,14 @@ def test_the_host_of_the_entry_stands_in_one_place(tmp_path):
     assert "minikube" not in str(changed.get("EnvoyFilter", "embedding-gateway-http"))
 
 
-def test_the_purge_host_of_production_stands_in_one_place():
-    component = render.KUSTOMIZE / "components/purge-oauth2"
-    named = [path.name for path in component.rglob("*.yaml") if "kaidotio.dev" in path.read_text()]
-    assert named == ["gateway.yaml"]
-
-
-def test_the_purge_host_of_production_is_closed_to_whom_the_provider_refuses(tmp_path):
-    manifests = render.dev(render.Variant("purge-oauth2", add=("purge-oauth2",)), tmp_path)
+def test_the_purge_host_stands_in_one_place_and_is_closed_to_whom_the_provider_refuses(tmp_path):
+    tree = render.copy(tmp_path)
+    cluster, overlay = tree / "overlays/dev/cluster/config_map.yaml", tree / "overlays/dev/kustomization.yaml"
+    cluster.write_text(re.sub(r"purgeHost: .*", "purgeHost: purge.example.com", cluster.read_text()))
+    overlay.write_text(overlay.read_text().replace("components:\n", "components:\n- ../../components/purge-oauth2\n"))
+    manifests = render.build(tree / "overlays/dev")
     (host,) = manifests.get("Gateway", "embedding-gateway-purge-oauth2")["spec"]["servers"][0]["hosts"]
+    assert host == "purge.example.com"
     policy = manifests.get("AuthorizationPolicy", "embedding-gateway-purge-oauth2", "istio-system")["spec"]
     assert (policy["action"], policy["rules"]) == ("CUSTOM", [{"to": [{"operation": {"hosts": [host, f"{host}:*"]}}]}])
     assert manifests.get("VirtualService", "embedding-gateway-purge-oauth2")["spec"]["hosts"] == [host]

@@ -16,6 +16,7 @@ CHECKS = ALWAYS + (
     reach.modules_out_of_reach,
     reach.unguarded,
     reach.wrong_paths,
+    references.left_unset,
     references.names_of_nothing,
     references.policies_of_nobody,
     references.probes_of_no_port,
