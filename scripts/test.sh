@@ -26,13 +26,11 @@
 #   chain    scripts/run.sh, the SDKs of docs/clients.md through Envoy, Varnish and backend, and chaos
 #   page     the page for people in a headless Chromium, on the chain
 #   observability  the dashboard's queries on a real Prometheus that scrapes the chain under load, and the alert rules
-#   mesh     kustomize/ on a real Kubernetes and Istio (needs root and MESH_KIT)
-# Only when it is named:
-#   node     the same on a real node: containerd, kubelet, enforced network policies (needs root, MESH_KIT and cgroup v1)
+#   mesh     kustomize/ on a real node, with a real Kubernetes and Istio (needs root, MESH_KIT and cgroup v1)
 #
 # All parts run even when one fails; the last line counts them, and the exit status is 1 if any failed.
-# A check that cannot run here prints SKIP and why: no root, no MESH_KIT, no way to the advisory database. A tool that
-# scripts/setup.sh cannot install fails its part.
+# A check that cannot run here prints SKIP and why: no root, no MESH_KIT, no control groups or packages for a node, no way
+# to the advisory database. Any other tool that scripts/setup.sh cannot install fails its part.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -40,8 +38,6 @@ readonly ROOT
 # Each begins when a place is free and what it comes after has ended, the first of them first: what others come after,
 # then the longest, so that none is left alone at the end.
 readonly PARTS=(wasm build mesh unit filter chain compat varnish manifests observability lint backend page broadcaster docs)
-# Not without being asked for.
-readonly NAMED=(node)
 readonly JOBS=${TEST_JOBS:-3}
 # The tests look for the programs in this profile's folder.
 export BUILD_PROFILE=${BUILD_PROFILE:-laptop}
@@ -193,38 +189,49 @@ part_observability() {
   pytest tests/observability
 }
 
-part_mesh() {
+# What a node needs that no package brings; prints what is not there, before anything starts.
+lacks_node() {
+  local probe=/sys/fs/cgroup/memory/embedding-gateway-probe
   if [ "$(id -u)" -ne 0 ]; then
-    skip "mesh: only root can make the namespaces of its Pods"
-  elif [ ! -x "${MESH_KIT:-}/bin/kube-apiserver" ]; then
-    skip "mesh: MESH_KIT names no folder with a control plane (tests/mesh/README.md)"
-  else
-    setup rust python envoys envoy varnish mesh
-    once build_module
-    once build_backend
-    # What it starts ends with these namespaces, whatever happens to it.
-    step unshare --net --mount --pid --fork --kill-child --mount-proc "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh
+    echo "only root can make its namespaces"
+  elif [ ! -x "${MESH_KIT:-}/bin/kubelet" ]; then
+    echo "MESH_KIT names no folder with a control plane and a kubelet (tests/mesh/README.md)"
+  elif ! { [ -d "${probe%/*}" ] && mkdir "$probe" && rmdir "$probe"; } 2>/dev/null; then
+    echo "this machine has no control groups of version 1 that can be written"
   fi
 }
 
-part_node() {
-  if [ "$(id -u)" -ne 0 ]; then
-    skip "node: only root can make its namespaces"
-  elif [ ! -x "${MESH_KIT:-}/bin/kubelet" ]; then
-    skip "node: MESH_KIT names no folder with a kubelet (tests/mesh/README.md)"
-  elif [ ! -d /sys/fs/cgroup/memory ]; then
-    skip "node: this machine has no cgroup v1"
-  else
-    setup rust cross python envoys envoy varnish mesh machine prometheus
-    once build_module
-    once build_backend
-    local status=0
-    step unshare --net --mount --uts --ipc --pid --fork --kill-child --mount-proc "$ROOT/.tools/venv/bin/python" -m pytest tests/node || status=$?
-    # Of all that it made only these do not end with its namespaces: control groups, and folders that it mounted over.
-    find /sys/fs/cgroup/*/embedding-gateway-node -depth -type d -exec rmdir {} + 2>/dev/null || true
-    rmdir /var/lib/kubelet /var/lib/cni /etc/cni 2>/dev/null || true
-    return "$status"
+part_mesh() {
+  local lacking status=0
+  lacking=$(lacks_node)
+  if [ -n "$lacking" ]; then
+    skip "mesh: $lacking"
+    return
   fi
+  setup rust python envoys envoy varnish mesh
+  if ! setup machine prometheus; then
+    skip "mesh: what a node runs could not be installed: scripts/setup.sh machine prometheus"
+    return
+  fi
+  once build_module
+  once build_native
+  once build_backend
+  # What it starts ends with these namespaces, whatever happens to it.
+  step unshare --net --mount --uts --ipc --pid --fork --kill-child --mount-proc "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh --durations=12 || status=$?
+  clean_up_node
+  return "$status"
+}
+
+# What does not end with its namespaces: control groups, each once its last process is gone, and folders that it mounted over.
+clean_up_node() {
+  local tries
+  for tries in {1..20}; do
+    find /sys/fs/cgroup/*/embedding-gateway-node -depth -type d -exec rmdir {} + 2>/dev/null && break
+    compgen -G '/sys/fs/cgroup/*/embedding-gateway-node' >/dev/null || break
+    sleep 0.5
+  done
+  ((tries < 20)) || echo "control groups of the node are left below /sys/fs/cgroup" >&2
+  rmdir /var/lib/kubelet /var/lib/cni /etc/cni 2>/dev/null || true
 }
 
 # Leaves the part's result in a file: it may run in a process of its own.
@@ -257,7 +264,7 @@ after() {
     filter | compat) echo wasm ;;
     lint) echo unit ;;
     unit | backend | broadcaster) echo build ;;
-    mesh | node | chain | page | observability) echo wasm build ;;
+    mesh | chain | page | observability) echo wasm build ;;
   esac
 }
 
@@ -312,10 +319,10 @@ wanted_of() {
 }
 
 main() {
-  local part known=" ${PARTS[*]} ${NAMED[*]} "
+  local part known=" ${PARTS[*]} "
   for part in "$@"; do
     case $part in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
-    [[ $known == *" $part "* ]] || { echo "test.sh: no part is called '$part'; there are: ${PARTS[*]} ${NAMED[*]}" >&2; exit 2; }
+    [[ $known == *" $part "* ]] || { echo "test.sh: no part is called '$part'; there are: ${PARTS[*]}" >&2; exit 2; }
   done
   [[ $BUILD_PROFILE =~ ^(laptop|release)$ ]] || { echo "test.sh: BUILD_PROFILE: '$BUILD_PROFILE' is neither laptop nor release" >&2; exit 2; }
   [[ $JOBS =~ ^[1-9][0-9]?$ ]] || { echo "test.sh: TEST_JOBS: '$JOBS' is not a number of parts" >&2; exit 2; }
@@ -328,7 +335,7 @@ main() {
   # What runs aside does not hear a Ctrl-C by itself.
   trap 'trap - TERM; kill -TERM 0' INT TERM
   local wanted
-  mapfile -t wanted < <(wanted_of "${PARTS[@]}" "${NAMED[@]}")
+  mapfile -t wanted < <(wanted_of "${PARTS[@]}")
   if [ "$JOBS" -eq 1 ] || [ "${#wanted[@]}" -eq 1 ]; then
     run_one_by_one "${wanted[@]}"
   else

@@ -28,7 +28,7 @@ def test_the_envoys_of_the_documents_are_those_that_are_tested():
     natively = {*OTHER_ENVOY_VERSIONS, *ENVOY_VERSIONS_WITHOUT_WASM} - {*ENVOY_VERSIONS_WITHOUT_NATIVE}
     assert re.findall(_VERSION, native) == [ENVOY_VERSION, *sorted(natively, reverse=True)]
     mesh = re.findall(rf"Envoy ({_VERSION}) in sidecars and Envoy ({_VERSION}) on", " ".join(README.read_text().split()))
-    (istios,) = re.findall(rf'^ISTIOS_ENVOY = "({_VERSION})"$', (ROOT / "tests/mesh/cluster/programs.py").read_text(), re.MULTILINE)
+    (istios,) = re.findall(rf'^ISTIOS_ENVOY = "({_VERSION})"$', (ROOT / "tests/mesh/machine/images.py").read_text(), re.MULTILINE)
     assert mesh == [(istios, ENVOY_VERSION)]
 
 

@@ -11,7 +11,7 @@ from harness.secrets import secret
 
 MODEL = "text-embedding-3-small"
 # A Varnish that started before the backend asks it every second, and believes it after three good answers.
-SERVED_SECONDS = 90
+SERVED_SECONDS = 180
 # Enough bodies to be on both Varnish pods.
 BODIES = 12
 

@@ -12,7 +12,7 @@ BODIES = 200
 TIMES = 3
 # At a time; two cores, and each request passes five processes.
 CALLERS = 8
-LOG_SECONDS = 30
+LOG_SECONDS = 120
 WAIT_SECONDS = 120
 STATEFUL_SET = f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets/{VARNISH}"
 

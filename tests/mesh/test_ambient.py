@@ -14,18 +14,21 @@ from typing import Any
 import pytest
 import yaml
 from cluster.control_plane import ISTIOD_MONITORING
-from cluster.gateway import NAMESPACE, WAVE_SECONDS
+from cluster.gateway import MORE, NAMESPACE, WAVE_SECONDS
 from cluster.waiting import until
 from harness.client import send
 from harness.paths import ROOT
+from test_delete import NATIVE
 
 WAYPOINT = "embedding-gateway-waypoint"
 PODS = f"gateway.networking.k8s.io/gateway-name={WAYPOINT}"
 VARNISH = f"embedding-gateway-varnish.{NAMESPACE}.svc.cluster.local"
-# No pod of these is needed, and none would run without ztunnel.
+# No pod of these is needed, and none would serve without ztunnel.
 WORKLOADS = ("Deployment", "HorizontalPodAutoscaler", "Job", "StatefulSet")
-# cluster/programs.py.
+# machine/images.py.
 IMAGE = "docker.io/istio/proxyv2-waypoint:1"
+# What the network policies of the tests let out to.
+_LAYER = Path(__file__).parent / "layer"
 _PINS = [{"name": "unset://run-scripts-images.sh-first/body-hash-filter", "newName": "oci://registry.test:5000/body-hash-filter", "digest": f"sha256:{0:064d}"}]
 
 
@@ -35,12 +38,16 @@ def render(folder: Path, *components: str) -> list[dict]:
     shutil.copytree(ROOT / "kustomize", tree, ignore=shutil.ignore_patterns("pinned"))
     file = tree / "overlays/dev/kustomization.yaml"
     content = yaml.safe_load(file.read_text())
-    content["components"] += [f"../../components/{each}" for each in components]
+    # Without what tests before this one have put there.
+    own = [each for each in content["components"] if Path(each).name not in {*MORE, *NATIVE}]
+    content["components"] = [*own, *(f"../../components/{each}" for each in components)]
     file.write_text(yaml.safe_dump(content))
     layer = tree / "overlays/ambient"
     layer.mkdir()
     shutil.copy(tree / "components/images/image_fields.yaml", layer)
-    (layer / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["../dev"], "images": _PINS, "configurations": ["image_fields.yaml"]}))
+    shutil.copytree(_LAYER, tree / "overlays/tests")
+    layered = {"resources": ["../dev"], "components": ["../tests"], "images": _PINS, "configurations": ["image_fields.yaml"]}
+    (layer / "kustomization.yaml").write_text(yaml.safe_dump(layered))
     built = subprocess.run(["kubectl", "kustomize", layer], capture_output=True, text=True, check=True).stdout
     return [each for each in yaml.safe_load_all(built) if each["kind"] not in WORKLOADS]
 
@@ -57,9 +64,7 @@ def objects(tmp_path_factory) -> list[dict]:
 @pytest.fixture(scope="module")
 def waypoint(mesh, objects) -> dict[str, Any]:
     """The configuration that istiod has for one of its pods."""
-    if mesh.found(f"/api/v1/namespaces/{NAMESPACE}"):
-        mesh.kubectl("-n", NAMESPACE, "delete", "pods", "--all", "--force", "--grace-period=0")
-        mesh.kubectl("delete", "namespace", NAMESPACE)
+    mesh.end(NAMESPACE)
     mesh.control_plane.start_istiod(PILOT_ENABLE_AMBIENT="true")
     mesh.apply(objects)
     until(lambda: len(mesh.pods(NAMESPACE, PODS)) >= 2, WAVE_SECONDS, "istiod makes two pods of the waypoint")

@@ -19,7 +19,7 @@ def restarts(mesh) -> dict[str, int]:
         status = pod["status"]
         if status["phase"] == "Succeeded":
             continue
-        for container in [*status.get("initContainerStatuses", []), *status["containerStatuses"]]:
+        for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
             if container["restartCount"]:
                 counts[f"{pod['metadata']['name']}/{container['name']}"] = container["restartCount"]
     return counts

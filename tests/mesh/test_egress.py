@@ -2,10 +2,12 @@
 
 import pytest
 from cluster.gateway import NAMESPACE
+from cluster.network import NODE_ADDRESS
 from cluster.upstream import ADDRESS, NAME
-from kubelet.sandbox import NODE_ADDRESS
+from cluster.waiting import until
 
 SECONDS = 10
+WAIT_SECONDS = 120
 
 
 @pytest.fixture
@@ -14,17 +16,16 @@ def fetch(mesh, gateway):
 
     def fetch_from(app: str, url: str, *options: str) -> int | None:
         (pod, *_) = mesh.pods(NAMESPACE, f"app={app}")
-        sandbox = mesh.node.life_of(NAMESPACE, pod["metadata"]["name"]).sandbox
         words = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", str(SECONDS)]
-        done = sandbox.run("curl", *words, "--cacert", str(gateway.upstream.certificate), *options, url, timeout=2 * SECONDS)
-        return int(done.stdout) or None
+        done = mesh.run_in(pod, "curl", *words, "--cacert", str(gateway.upstream.certificate), *options, url, timeout=2 * SECONDS)
+        return int(done.stdout or 0) or None
 
     return fetch_from
 
 
 def test_the_backend_reaches_the_upstream_over_tls(fetch):
     # The upstream's own words to a client without a key.
-    assert fetch("embedding-gateway", f"https://{NAME}/v1/models") == 401
+    until(lambda: fetch("embedding-gateway", f"https://{NAME}/v1/models") == 401, WAIT_SECONDS, "the upstream's answer")
 
 
 @pytest.mark.parametrize("app", ["embedding-gateway-varnish", "embedding-gateway-endpoint-broadcaster"])

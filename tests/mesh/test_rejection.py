@@ -3,7 +3,7 @@
 from cluster.control_plane import ISTIO_NAMESPACE
 from cluster.waiting import until
 
-REJECTION_SECONDS = 60
+REJECTION_SECONDS = 120
 
 
 def test_a_configuration_that_a_proxy_rejects_is_seen(mesh, gateway):

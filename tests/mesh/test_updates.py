@@ -42,7 +42,8 @@ def plugins(gateway, role: str) -> list[tuple[str, dict]]:
     found = []
     for namespace in (NAMESPACE, ISTIO_NAMESPACE):
         path = PLUGINS.format(namespace)
-        items = [item for item in gateway.mesh.api.items(path) if item["spec"]["pluginConfig"]["role"] == role]
+        # Those of clients in the mesh are not in the way of any request here.
+        items = [item for item in gateway.mesh.api.items(path) if item["spec"]["pluginConfig"]["role"] == role and "-client-" not in item["metadata"]["name"]]
         found += [(f"{path}/{item['metadata']['name']}", item) for item in items]
     assert len(found) == 2
     return found

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from harness.client import answers
 from harness.processes import Process
-from kubelet.sandbox import NODE_ADDRESS
 
+from cluster.network import NODE_ADDRESS
 from cluster.waiting import until
 
 NAME = NAMESPACE = "oauth2-proxy"

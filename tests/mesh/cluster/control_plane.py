@@ -1,4 +1,4 @@
-"""A real Kubernetes and Istio control plane, without nodes, from the binaries of MESH_KIT."""
+"""A real Kubernetes and Istio control plane, from the binaries of MESH_KIT."""
 
 import base64
 import json
@@ -8,22 +8,25 @@ from pathlib import Path
 
 from harness.client import answers, send
 from harness.processes import Process
-from kubelet.api import JSON_PATCH, Api, ApiError
-from kubelet.sandbox import NODE_ADDRESS
 
 from cluster import gateway_api
+from cluster.api import JSON_PATCH, Api, ApiError
 from cluster.authorization import EXTENSION
+from cluster.network import NODE_ADDRESS
 from cluster.waiting import until
+from machine.images import ISTIOS_TAG
 
 API_PORT = 6443
 TOKEN = "admin"
 SERVICES = "10.96.0.0/16"
 ISTIO_NAMESPACE = "istio-system"
 ISTIOD_NAME = f"istiod.{ISTIO_NAMESPACE}.svc"
+_INJECTOR = f"/api/v1/namespaces/{ISTIO_NAMESPACE}/configmaps/istio-sidecar-injector"
 ISTIOD = "http://127.0.0.1:8080"
 ISTIOD_MONITORING = "http://127.0.0.1:15014"
 # Three Go programs start on two cores that others use too.
 START_SECONDS = 120
+_REQUEST_HEADERS = ("username-headers=X-Remote-User", "group-headers=X-Remote-Group", "extra-headers-prefix=X-Remote-Extra-")
 # Filters that only Istio's own build of Envoy has.
 _NEEDS_ISTIOS_ENVOY = ("PILOT_ENABLE_METADATA_EXCHANGE", "PILOT_ENABLE_ALPN_FILTER")
 _WEBHOOKS = (
@@ -35,8 +38,8 @@ _WEBHOOKS = (
 class ControlPlane:
     """Running when made; `kubeconfig` is for kubectl."""
 
-    # Nothing here answers the rest: no nodes but ours, no load balancers.
-    _CONTROLLERS = "*,-node-lifecycle-controller,-node-ipam-controller,-node-route-controller,-service-lb-controller"
+    # Nothing here answers the rest: one network, no load balancers.
+    _CONTROLLERS = "*,-node-ipam-controller,-node-route-controller,-service-lb-controller"
 
     def __init__(self, kit: Path, folder: Path, registry: str) -> None:
         folder.mkdir(parents=True)
@@ -47,6 +50,15 @@ class ControlPlane:
         self._istiod: Process | None = None
         self._start_kubernetes()
         self._start_istio()
+
+    @property
+    def client_ca(self) -> Path:
+        return self._folder / "kubelet-ca.crt"
+
+    @property
+    def client(self) -> tuple[Path, Path]:
+        """Certificate and key that the kubelet knows."""
+        return self._folder / "kubelet-client.crt", self._folder / "kubelet-client.key"
 
     def kubectl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         """Runs kubectl as the administrator; AssertionError with its words when it fails and `check` is on."""
@@ -107,20 +119,39 @@ class ControlPlane:
             f"--service-account-private-key-file={key}",
             f"--root-ca-file={folder / 'certificates/apiserver.crt'}",
             f"--controllers={self._CONTROLLERS}",
+            # What the autoscaler looks at comes every 10 s here.
+            "--horizontal-pod-autoscaler-sync-period=5s",
         )
         self._start("kube-scheduler", binaries / "kube-scheduler", kubeconfig, "--leader-elect=false")
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         until(lambda: self._found(account), START_SECONDS, "the default service account")
 
     def _of_the_node(self) -> list[str]:
-        """What the API server is told because of the node that there is: none that would call it by its address."""
-        return ["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"]
+        """It calls the kubelet, for logs and exec, and is called by its address."""
+        self._make_client()
+        certificate, key = self.client
+        kubelets = [f"--kubelet-client-certificate={certificate}", f"--kubelet-client-key={key}", "--kubelet-preferred-address-types=InternalIP"]
+        # The same certificate for the APIs that others serve: metrics-server's.
+        others = [f"--proxy-client-cert-file={certificate}", f"--proxy-client-key-file={key}", f"--requestheader-client-ca-file={self.client_ca}"]
+        others += [f"--requestheader-{each}" for each in _REQUEST_HEADERS] + ["--enable-aggregator-routing=true"]
+        return ["--bind-address=0.0.0.0", f"--advertise-address={NODE_ADDRESS}", *kubelets, *others]
+
+    def _make_client(self) -> None:
+        """What the API server shows the kubelet."""
+
+        def openssl(*arguments: str) -> None:
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *arguments], cwd=self._folder, check=True, capture_output=True)
+
+        openssl("-keyout", "kubelet-ca.key", "-out", "kubelet-ca.crt", "-subj", "/CN=kubelet-client-ca")
+        issuer = ("-CA", "kubelet-ca.crt", "-CAkey", "kubelet-ca.key", "-addext", "basicConstraints=critical,CA:FALSE")
+        openssl("-keyout", "kubelet-client.key", "-out", "kubelet-client.crt", "-subj", "/O=system:masters/CN=kube-apiserver-kubelet-client", *issuer)
 
     def _start_istio(self) -> None:
         if not self._found(f"/api/v1/namespaces/{ISTIO_NAMESPACE}"):
             self.kubectl("create", "namespace", ISTIO_NAMESPACE)
         self.kubectl("apply", "--server-side", "-f", str(self._kit / "istio.yaml"))
         self._define(gateway_api.definitions())
+        self._use_the_cni_plugin()
         self.start_istiod()
         self._trust_istiod()
 
@@ -140,6 +171,13 @@ class ControlPlane:
         command = [self._kit / "bin/pilot-discovery", "discovery", "--kubeconfig", self.kubeconfig, "--meshConfig", mesh]
         self._istiod = self._start("istiod", *command, "-n", ISTIO_NAMESPACE, environment=own | variables)
         until(lambda: answers(ISTIOD, "/ready"), START_SECONDS, "a ready istiod")
+
+    def _use_the_cni_plugin(self) -> None:
+        """In place of an init container that is root; and the proxy's image is the one that is made here."""
+        values = json.loads(self.api.get(_INJECTOR)["data"]["values"])
+        values.setdefault("pilot", {})["cni"] = {"enabled": True, "provider": "default"}
+        values["global"]["tag"] = ISTIOS_TAG
+        self.api.patch(_INJECTOR, {"data": {"values": json.dumps(values)}})
 
     def _define(self, definitions: list[dict]) -> None:
         path = self._folder / "definitions.json"
@@ -184,6 +222,3 @@ class ControlPlane:
         except ApiError:
             return None
 
-
-# Where Pods find istiod, which runs beside them.
-NAMES = {ISTIOD_NAME: NODE_ADDRESS}

@@ -7,7 +7,6 @@ from cluster.control_plane import ISTIO_NAMESPACE
 from cluster.mesh import Mesh
 from cluster.overlay import Overlay
 from cluster.proxy import Proxy
-from cluster.registry import Registry
 from cluster.upstream import ADDRESS, NAME, Upstream
 from cluster.waiting import until
 
@@ -16,6 +15,8 @@ HOST = "embedding-gateway.minikube.127.0.0.1.nip.io"
 PURGE_HOST = "embedding-gateway-purge.minikube.127.0.0.1.nip.io"
 VARNISH = "embedding-gateway-varnish"
 FILTER_VERSION = "test-1"
+# What dev does not have by itself, and a node can show.
+MORE = ("in-mesh-clients", "varnish-exporter")
 # Envoys compile the module, images come from the registry, and two cores do all of it.
 WAVE_SECONDS = 300
 _LAYER = Path(__file__).parents[1] / "overlay"
@@ -25,14 +26,19 @@ _INGRESS = Path(__file__).parents[1] / "manifests/ingress_gateway.yaml"
 class Gateway:
     """What surrounds the manifests, and what can be done with them."""
 
-    def __init__(self, mesh: Mesh, folder: Path, layer: Path = _LAYER, s3_server: str = "seaweedfs") -> None:
+    def __init__(self, mesh: Mesh, folder: Path, layer: Path = _LAYER) -> None:
         self.mesh = mesh
         self.upstream = Upstream(folder / "upstream")
         mesh.names.add(NAME, ADDRESS)
-        self.registry = Registry(folder / "registry")
-        self.overlay = Overlay(folder / "kustomize", layer, s3_server)
+        self.registry = mesh.registry
+        self.overlay = Overlay(folder / "kustomize", layer)
+        self.use(*MORE)
         self.filter_digest = self.registry.publish_filter(FILTER_VERSION)
         self._start_ingress()
+
+    def use(self, *components: str) -> None:
+        """These components and no others beside dev's own."""
+        self.overlay.use(components)
 
     def apply_in_waves(self) -> None:
         """As Argo CD does: the next wave when the one before is healthy."""
@@ -53,12 +59,8 @@ class Gateway:
 
     def varnish_lines(self) -> list[dict]:
         """Every line of their access log so far."""
-        lines = []
-        for log in sorted(self.mesh.node.logs.glob(f"{NAMESPACE}_{VARNISH}-*_istio-proxy.log")):
-            pod = log.name.split("_")[1]
-            found = (line for line in log.read_text(errors="replace").splitlines() if line.startswith('{"'))
-            lines += [json.loads(line) | {"pod": pod} for line in found]
-        return lines
+        found = self.mesh.logs(NAMESPACE, f"app={VARNISH}", "istio-proxy")
+        return [json.loads(line) | {"pod": pod} for pod, line in found if line.startswith('{"')]
 
     def varnish_pods(self) -> list[str]:
         return sorted(pod["metadata"]["name"] for pod in self.mesh.pods(NAMESPACE, f"app={VARNISH}"))
@@ -78,7 +80,6 @@ class Gateway:
         return [self.ingress(), *(Proxy(self.mesh, NAMESPACE, name) for name in self.varnish_pods())]
 
     def stop(self) -> None:
-        self.registry.stop()
         self.upstream.stop()
 
     def _start_ingress(self) -> None:

@@ -6,8 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubelet.api import Api
 
+from cluster.api import Api
 from cluster.control_plane import ISTIO_NAMESPACE
 
 TRUST_DOMAIN = "cluster.local"

@@ -5,39 +5,58 @@ Wants namespaces of its own for network, mounts and processes, which scripts/tes
 
 import json
 import os
+import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kubelet.api import Api, ApiError
-from kubelet.images import Images
-from kubelet.node import Node
-from kubelet.sandbox import NODE_ADDRESS, make_bridge
+from harness.processes import Process
+from machine import metrics
+from machine.images import images
+from machine.node import NAME, START_SECONDS, Node, prepare
+from machine.publish import publish
 
-from cluster import control_plane
-from cluster.control_plane import ControlPlane
+from cluster.api import Api, ApiError
+from cluster.control_plane import API_PORT, ISTIOD_NAME, TOKEN, ControlPlane
 from cluster.names import Names
+from cluster.network import NODE_ADDRESS, make_bridge
 from cluster.registry import NAME as REGISTRY
+from cluster.registry import PORT as REGISTRY_PORT
+from cluster.registry import Registry
+from cluster.waiting import until
 
 # Room for claims of stateful sets; bound by the first that claims it.
-VOLUMES = 4
+VOLUMES = 3
+END_SECONDS = 300
 
 
 class Mesh:
     """A running cluster of one node."""
 
-    def __init__(self, kit: Path, images: Images, folder: Path) -> None:
+    def __init__(self, kit: Path, folder: Path) -> None:
         refuse_a_shared_network()
-        self._folder = folder
+        prepare()
+        self._kit, self._folder = kit, folder
+        self._metrics: Process | None = None
         make_bridge()
-        api = Api("127.0.0.1", control_plane.API_PORT, control_plane.TOKEN)
-        self.names = Names(api, control_plane.NAMES | {REGISTRY.partition(":")[0]: NODE_ADDRESS})
+        self.api = Api("127.0.0.1", API_PORT, TOKEN)
+        # DNS and istiod run beside the Pods, at the node's address.
+        self.names = Names(self.api, {ISTIOD_NAME: NODE_ADDRESS, REGISTRY.partition(":")[0]: NODE_ADDRESS})
         resolve_here(folder)
-        self.control_plane = ControlPlane(kit, folder / "control-plane", REGISTRY)
-        self.api = api
-        self.kubectl = self.control_plane.kubectl
-        self.node = Node(api, images, folder / "node")
+        self.registry = Registry(folder / "registry")
+        with ThreadPoolExecutor(1) as aside:
+            published = aside.submit(lambda: publish(images(kit, folder / "images"), NODE_ADDRESS, REGISTRY_PORT))
+            self.control_plane = ControlPlane(kit, folder / "control-plane", REGISTRY)
+            self.kubectl = self.control_plane.kubectl
+            self.node = Node(kit, folder / "node", self.control_plane.kubeconfig, self.control_plane.client_ca, f"http://{NODE_ADDRESS}:{REGISTRY_PORT}")
+            self._start_node()
+            published.result()
         for number in range(VOLUMES):
-            self._offer_volume(f"volume-{number}", folder / "volumes" / str(number))
+            path = folder / "volumes" / str(number)
+            path.mkdir(parents=True)
+            # kubelet gives a hostPath to no group.
+            path.chmod(0o777)
+            self._offer_volume(f"volume-{number}", path)
 
     def found(self, path: str) -> dict | None:
         """The object at this path of the API, if it is there."""
@@ -60,16 +79,67 @@ class Mesh:
         path = _written(self._folder, "apply", {"apiVersion": "v1", "kind": "List", "items": objects})
         self.kubectl("apply", "--filename", path)
 
+    def end(self, namespace: str) -> None:
+        """Takes away a namespace and all in it, and gives its Pods no time."""
+        self.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+        # None comes back in a namespace that ends.
+        self.kubectl("-n", namespace, "delete", "pods", "--all", "--force", "--grace-period=0", check=False)
+        until(lambda: self.found(f"/api/v1/namespaces/{namespace}") is None, END_SECONDS, f"the end of {namespace}")
+
     def settled(self, namespace: str) -> bool:
         """Every workload has all its Pods, of its newest template, ready; every Job is done."""
         apps, batch = f"/apis/apps/v1/namespaces/{namespace}", f"/apis/batch/v1/namespaces/{namespace}"
         workloads = [*self.api.items(f"{apps}/deployments"), *self.api.items(f"{apps}/statefulsets")]
         return all(map(_is_rolled_out, workloads)) and all(job["status"].get("succeeded") for job in self.api.items(f"{batch}/jobs"))
 
+    def logs(self, namespace: str, selector: str, container: str) -> list[tuple[str, str]]:
+        """(pod, line) of all that these containers wrote, as `kubectl logs` has it."""
+        said = self.kubectl("-n", namespace, "logs", "-l", selector, "-c", container, "--prefix", "--tail=-1", check=False).stdout
+        # [pod/NAME/CONTAINER] LINE
+        split = (line.partition("] ") for line in said.splitlines() if line.startswith("[pod/"))
+        return [(head.split("/")[1], line) for head, _, line in split]
+
+    def logs_of_all(self, namespace: str) -> list[tuple[str, str]]:
+        """(pod, the last of what all its containers wrote)."""
+        names = [pod["metadata"]["name"] for pod in self.pods(namespace)]
+        return [(name, self.kubectl("-n", namespace, "logs", name, "--all-containers", "--prefix", "--tail=15", check=False).stdout) for name in names]
+
+    def run_in(self, pod: dict, *command: str, timeout: float) -> subprocess.CompletedProcess:
+        """Runs a program of this machine in the Pod's network, as if it were one of the Pod's."""
+        started = next(each["containerID"] for each in pod["status"]["containerStatuses"])
+        return self.node.run_in_network(started.removeprefix("containerd://"), *command, timeout=timeout)
+
+    def measure(self) -> None:
+        """Starts what the autoscaler gets its figures from."""
+        self._metrics = metrics.start(self._kit, self.control_plane, self._folder / "metrics", self.control_plane.client, self.apply)
+
+    def stop_measuring(self) -> None:
+        """And the autoscaler leaves all as it is. An API that is known and does not answer would keep namespaces from ending."""
+        self.kubectl("delete", "apiservice", metrics.API_SERVICE)
+        if self._metrics is not None:
+            self._metrics.kill()
+            self._metrics = None
+
     def stop(self) -> None:
-        for life in list(self.node.pods.values()):
-            life.delete(0, forced=True)
+        if self._metrics is not None:
+            self._metrics.kill()
+        self.node.stop()
         self.control_plane.stop()
+        self.registry.stop()
+        # Of no use to a reader of logs, nor to the search for keys.
+        for each in ("images", "registry/blobs", "registry/buildah", "control-plane/etcd"):
+            shutil.rmtree(self._folder / each, ignore_errors=True)
+
+    def _start_node(self) -> None:
+        self.node.start_runtime()
+        self.node.start()
+        until(self._node_is_ready, START_SECONDS, "a Ready node")
+        self.node.start_policies()
+
+    def _node_is_ready(self) -> bool:
+        found = self.found(f"/api/v1/nodes/{NAME}")
+        conditions = {each["type"]: each["status"] for each in (found or {}).get("status", {}).get("conditions", [])}
+        return conditions.get("Ready") == "True"
 
     def _offer_volume(self, name: str, path: Path) -> None:
         spec = {

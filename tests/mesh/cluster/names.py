@@ -5,8 +5,8 @@ import struct
 import threading
 from collections import defaultdict
 
-from kubelet.api import Api, ApiError
-from kubelet.sandbox import NODE_ADDRESS
+from cluster.api import Api, ApiError
+from cluster.network import NODE_ADDRESS
 
 DOMAIN = "cluster.local"
 PORT = 53

@@ -13,18 +13,23 @@ from harness.paths import ROOT
 
 WAVE = "argocd.argoproj.io/sync-wave"
 MANIFESTS = ROOT / "kustomize"
+_LAST = "- ../../components/images\n"
 
 
 class Overlay:
     """A copy that may be edited: `path` is what `kubectl apply -k` gets."""
 
-    def __init__(self, folder: Path, layer: Path, s3_server: str) -> None:
+    def __init__(self, folder: Path, layer: Path) -> None:
         self.path = str(layer)
         shutil.copytree(MANIFESTS, folder)
         subprocess.run(["mount", "--bind", folder, MANIFESTS], check=True)
-        # As kustomize/overlays/dev says itself.
-        if s3_server != "minio":
-            self.replace("overlays/dev/minio/kustomization.yaml", "components/minio\n", f"components/{s3_server}\n")
+        self._used = _LAST
+
+    def use(self, components: tuple[str, ...]) -> None:
+        """Puts these before the last component of dev, in place of those of the last call."""
+        lines = "".join(f"- ../../components/{each}\n" for each in components) + _LAST
+        self.replace("overlays/dev/kustomization.yaml", self._used, lines)
+        self._used = lines
 
     def replace(self, file: str, old: str, new: str) -> None:
         """Changes one place of one file below kustomize/; AssertionError if it is not exactly one."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cluster.mesh import Mesh
 
 SECONDS = 60
+_ADMIN = "http://127.0.0.1:15000"
 
 
 @dataclass(frozen=True)
@@ -38,5 +39,8 @@ class Proxy:
         return found
 
     def _admin(self, path: str) -> str:
-        container = self.mesh.node.life_of(self.namespace, self.pod).container("istio-proxy")
-        return container.execute(["pilot-agent", "request", "GET", path], SECONDS).stdout.decode()
+        """`pilot-agent request` says more than this on its standard output."""
+        pod = self.mesh.api.get(f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}")
+        done = self.mesh.run_in(pod, "curl", "--silent", "--show-error", "--fail", "--max-time", str(SECONDS), f"{_ADMIN}/{path}", timeout=2 * SECONDS)
+        assert done.returncode == 0, done.stderr
+        return done.stdout

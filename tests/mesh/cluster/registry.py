@@ -1,4 +1,4 @@
-"""A real OCI registry for the filter's module: Debian's docker-registry, over plain HTTP."""
+"""A real OCI registry for all images and the filter's module: Debian's docker-registry, over plain HTTP."""
 
 import json
 import os

@@ -8,8 +8,8 @@ from harness.client import answers, send
 from harness.paths import envoy_binary
 from harness.processes import Process
 from harness.programs import STANDIN
-from kubelet.sandbox import BRIDGE
 
+from cluster.network import BRIDGE
 from cluster.waiting import until
 
 NAME = "api.openai.com"

@@ -4,14 +4,14 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
+from cluster.network import BRIDGE, NODE_ADDRESS, PODS
 from cluster.waiting import until
 from harness.processes import Process
-from kubelet.sandbox import BRIDGE, NODE_ADDRESS
 
 NAME = "node0"
-PODS = "10.244.0.0/16"
 SOCKET = "/run/containerd/containerd.sock"
 # Its last part is what scripts/test.sh removes when the namespaces have ended.
 CGROUP = "embedding-gateway-node"
@@ -41,18 +41,20 @@ def prepare() -> None:
 class Node:
     """Running and Ready when `start` returns."""
 
-    def __init__(self, kit: Path, folder: Path, kubeconfig: Path, client_ca: Path) -> None:
+    def __init__(self, kit: Path, folder: Path, kubeconfig: Path, client_ca: Path, registry: str) -> None:
         folder.mkdir(parents=True)
-        self._kit, self.folder, self._kubeconfig, self._client_ca = kit, folder, kubeconfig, client_ca
+        self._kit, self.folder, self._kubeconfig, self._client_ca, self._registry = kit, folder, kubeconfig, client_ca, registry
         self.processes: dict[str, Process] = {}
+        self._pod_logs, self._kept_logs = folder / "pod-logs", folder / "logs"
+        self._ended = threading.Event()
 
-    def start_runtime(self, archive: Path) -> None:
-        """containerd, and the images in it."""
+    def start_runtime(self) -> None:
+        """containerd, which pulls every image from the registry of the tests."""
         self._write_plugins()
+        (self.folder / "registries/_default").mkdir(parents=True)
+        (self.folder / "registries/_default/hosts.toml").write_text(f'[host."{self._registry}"]\n  capabilities = ["pull", "resolve"]\n')
         self._start("containerd", "containerd", "-c", self._write("containerd.toml", self._containerd()))
         until(lambda: self._ctr("version").returncode == 0, START_SECONDS, "containerd")
-        done = self._ctr("images", "import", "--all-platforms", str(archive))
-        assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self) -> None:
         binaries = self._kit / "bin"
@@ -60,6 +62,8 @@ class Node:
         state = self.folder / "kubelet"
         where = (f"--root-dir={state}", f"--cert-dir={state}/pki", f"--node-ip={NODE_ADDRESS}", f"--hostname-override={NAME}")
         self._start("kubelet", binaries / "kubelet", f"--config={kubelet}", f"--kubeconfig={self._kubeconfig}", *where)
+        self._kept_logs.mkdir()
+        threading.Thread(target=self._keep_logs, daemon=True).start()
         self._start("kube-proxy", binaries / "kube-proxy", f"--config={self._write('kube-proxy.json', json.dumps(self._kube_proxy()))}")
 
     def start_policies(self) -> None:
@@ -68,12 +72,34 @@ class Node:
         names = (f"--kubeconfig={self._kubeconfig}", f"--hostname-override={NAME}", "--service-cluster-ip-range=10.96.0.0/16")
         self._start("kube-router", self._kit / "bin/kube-router", *flags, *names)
 
+    def run_in_network(self, container: str, *command: str, timeout: float) -> subprocess.CompletedProcess:
+        """A program of this machine in the network of this container."""
+        tasks = (line.split() for line in self._ctr("tasks", "list").stdout.splitlines())
+        process = next(each[1] for each in tasks if each[0] == container)
+        entered = ["nsenter", f"--net=/proc/{process}/ns/net", "--", *command]
+        return subprocess.run(entered, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout)
+
     def alive(self, name: str) -> bool:
         return self.processes[name].exit_code is None
 
     def stop(self) -> None:
+        self._ended.set()
         for process in reversed(self.processes.values()):
             process.kill()
+        # Of no use to a reader of logs, nor to the search for keys.
+        for each in ("containerd", "plugins", self._pod_logs.name):
+            shutil.rmtree(self.folder / each, ignore_errors=True)
+
+    def _keep_logs(self) -> None:
+        """kubelet removes the logs of a Pod with it. The end of the session searches them all for keys."""
+        while not self._ended.wait(1):
+            for log in self._pod_logs.glob("*/*/*.log"):
+                kept = self._kept_logs / "_".join(log.relative_to(self._pod_logs).parts)
+                try:
+                    kept.hardlink_to(log)
+                except (FileExistsError, FileNotFoundError):
+                    # Kept already, or removed just now.
+                    continue
 
     def _ctr(self, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(["ctr", "--address", SOCKET, "-n", "k8s.io", *arguments], capture_output=True, text=True)
@@ -116,12 +142,14 @@ oom_score = 0
   disable_apparmor = true
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
+    snapshotter = "{_snapshotter(self.folder)}"
     default_runtime_name = "runc"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{self.folder}/registries"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{self.folder}/plugins"
     conf_dir = "{self.folder}/cni"
@@ -144,6 +172,10 @@ oom_score = 0
             "resolvConf": "/etc/resolv.conf",
             "volumePluginDir": str(self.folder / "volume-plugins"),
             "imageGCHighThresholdPercent": 100,
+            "serializeImagePulls": False,
+            # `kubectl logs` reads what was written since the last rotation.
+            "containerLogMaxSize": "500Mi",
+            "podLogsDir": str(self._pod_logs),
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%"},
             "nodeStatusUpdateFrequency": "5s",
         }
@@ -162,3 +194,16 @@ oom_score = 0
             "oomScoreAdj": 0,
             "iptables": {"minSyncPeriod": "100ms"},
         }
+
+
+def _snapshotter(folder: Path) -> str:
+    """An overlay cannot lie on another, as a container's root may be one: then each container gets a copy of its image."""
+    places = {name: folder / "overlay" / name for name in ("lowerdir", "upperdir", "workdir", "merged")}
+    for place in places.values():
+        place.mkdir(parents=True)
+    merged = places.pop("merged")
+    options = ",".join(f"{name}={place}" for name, place in places.items())
+    if subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, merged], capture_output=True).returncode != 0:
+        return "native"
+    subprocess.run(["umount", merged], check=True)
+    return "overlayfs"

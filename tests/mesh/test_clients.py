@@ -34,7 +34,7 @@ def namespace(request, mesh, gateway):
 
 def ask(mesh, namespace: str, *arguments: str) -> tuple[int, str]:
     """Status and headers."""
-    command = ("curl", "-s", "-m", "20", "-D", "-", "-o", "/dev/null", *arguments)
+    command = ("curl", "-s", "-m", "60", "-D", "-", "-o", "/dev/null", *arguments)
     done = mesh.kubectl("-n", namespace, "exec", "client", "-c", "curl", "--", *command, check=False).stdout
     return (int(done.split()[1]), done.lower()) if done.startswith("HTTP") else (0, done)
 

@@ -52,8 +52,15 @@ def load():
         each.join(SECONDS)
 
 
-def test_the_backend_scales_up_under_load_and_down_again(mesh, gateway, load, record_property):
+@pytest.fixture
+def figures(mesh, gateway):
+    """While the test runs: what comes after it would be scaled as well."""
     mesh.measure()
+    yield
+    mesh.stop_measuring()
+
+
+def test_the_backend_scales_up_under_load_and_down_again(mesh, gateway, figures, load, record_property):
     mesh.kubectl("-n", NAMESPACE, "patch", "horizontalpodautoscaler", NAME, "--patch", json.dumps(AT_ONCE))
     assert replicas(mesh) == 1
     until(lambda: replicas(mesh) > 1, SECONDS, "more pods under load")

@@ -1,24 +1,22 @@
-"""The native module on Varnish's sidecars, by an init container: component `body-hash-native-init`."""
+"""The native module on Varnish's sidecars, by an init container, and the pair of `traffic-extension` on the ingress gateway."""
 
 import pytest
 from asking import body_of, embed, fresh, hash_of
 from cluster.gateway import NAMESPACE, VARNISH
 from cluster.waiting import until
+from test_delete import NATIVE
 
 SECONDS = 300
-COMPONENTS = ("body-hash-native", "body-hash-native-init")
-ROLES = ("body-hash-tap", "body-hash-gate")
 
 
 @pytest.fixture(scope="module")
 def native(mesh, gateway):
-    """In the pair's place."""
-    lines = "".join(f"- ../../components/{each}\n" for each in (*COMPONENTS, "images"))
-    gateway.overlay.replace("overlays/dev/kustomization.yaml", "- ../../components/images\n", lines)
-    gateway.apply()
-    # A pod without the module refuses the new configuration and keeps the old until it is rolled.
-    # `kubectl apply` deletes nothing.
-    mesh.kubectl("-n", NAMESPACE, "delete", "wasmplugins.extensions.istio.io", *ROLES)
+    """In the pair's place: as test_delete.py has left it, or alone."""
+    pods = mesh.pods(NAMESPACE, f"app={VARNISH}")
+    if not all("body-hash-native" in {each["name"] for each in pod["spec"]["initContainers"]} for pod in pods):
+        mesh.kubectl("delete", "-k", gateway.overlay.path)
+        gateway.use(*NATIVE)
+        gateway.apply()
     until(lambda: mesh.settled(NAMESPACE), SECONDS, "Varnish with the native module")
     return gateway
 
@@ -50,3 +48,18 @@ def test_its_counters_are_shown(mesh, native, key):
         return any(line.startswith("envoy_body_hash_hashed") and float(line.rsplit(" ", 1)[1]) > 0 for line in page.splitlines())
 
     until(counted, SECONDS, "the module's counters")
+
+
+def test_a_traffic_extension_hashes_at_the_ingress_gateway(mesh, native, key):
+    kinds = ("wasmplugins.extensions.istio.io", "trafficextensions.extensions.istio.io")
+    found = [mesh.kubectl("get", kind, "--all-namespaces", "-o", "name").stdout.split() for kind in kinds]
+    assert [len(each) for each in found] == [0, 2]
+    until(lambda: set(native.ingress().modules()) == {"tap", "gate"}, SECONDS, "both of the pair at the gateway")
+
+    def kept() -> bool:
+        """Whether every answer but the first came from Varnish: without a hash at the gateway a request would go to either."""
+        texts = [fresh("extended") for _ in range(8)]
+        answers = [[embed(text, key).from_varnish for text in texts] for _ in range(3)]
+        return answers[1:] == [[True] * len(texts)] * 2
+
+    until(kept, SECONDS, "each body on one Varnish")

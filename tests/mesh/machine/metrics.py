@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from cluster.control_plane import ControlPlane
+from cluster.network import NODE_ADDRESS
 from cluster.waiting import until
 from harness.processes import Process
-from kubelet.sandbox import NODE_ADDRESS
 
 _PORT = 4443
 _NAME = "metrics-server"
 # The shortest that it takes.
 RESOLUTION = "10s"
 START_SECONDS = 120
+API_SERVICE = "v1beta1.metrics.k8s.io"
 _API = {"group": "metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100, "insecureSkipTLSVerify": True}
 
 
@@ -37,6 +38,6 @@ def _objects() -> list[dict]:
     labels = {"kubernetes.io/service-name": _NAME}
     ports = [{"name": "https", "port": _PORT}]
     slice_ = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata | {"labels": labels}, "addressType": "IPv4"}
-    api = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": f"{_API['version']}.{_API['group']}"}}
+    api = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": API_SERVICE}}
     where = {"name": _NAME, "namespace": "kube-system", "port": 443}
     return [service, slice_ | {"endpoints": [{"addresses": [NODE_ADDRESS]}], "ports": ports}, api | {"spec": _API | {"service": where}}]

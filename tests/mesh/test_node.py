@@ -14,6 +14,7 @@ from harness.client import send
 from harness.ports import free_port
 from harness.processes import Process
 from machine.node import NAME as NODE
+from test_deploy import restarts
 
 SECONDS = 120
 # Longer than a connection takes here, and than kube-router's next look at a new Pod.
@@ -29,25 +30,8 @@ STRANGER = {
 HELD_BODIES, HELD_BYTES = 96, 8 * 2**20
 
 
-def restarts(mesh) -> dict[str, int]:
-    statuses = [(pod["metadata"]["name"], each) for pod in mesh.pods(NAMESPACE) if pod["status"]["phase"] == "Running" for each in pod["status"]["containerStatuses"]]
-    return {f"{pod}/{each['name']}": each["restartCount"] for pod, each in statuses if each["restartCount"]}
-
-
 def address(mesh, selector: str) -> str:
     return mesh.pods(NAMESPACE, selector)[0]["status"]["podIP"]
-
-
-def test_all_pods_are_ready_and_none_was_restarted(mesh, gateway):
-    assert mesh.unready(NAMESPACE) == []
-    assert restarts(mesh) == {}
-    assert mesh.control_plane.rejections() == {}
-
-
-def test_an_answer_is_paid_for_once(gateway, key):
-    text = fresh("node")
-    assert embed(text, key).status == 200
-    assert embed(text, key).from_varnish
 
 
 def test_restricted_is_enforced_and_istios_cni_plugin_takes_the_place_of_its_root_container(mesh, gateway):
@@ -82,7 +66,7 @@ def test_the_network_refuses_a_stranger(mesh, stranger, selector, port):
     """mTLS would as well: this is about the connection. A way that is open shows that the question can be answered with yes."""
     assert mesh.node.alive("kube-router")
     open_way = mesh.pods(ISTIO_NAMESPACE, "istio=ingressgateway")[0]["status"]["podIP"]
-    assert connects(mesh, "default", stranger, "stranger", open_way, 80)
+    until(lambda: connects(mesh, "default", stranger, "stranger", open_way, 80), SECONDS, "the ingress gateway takes a stranger's connection")
     where = address(mesh, selector)
     until(lambda: not connects(mesh, "default", stranger, "stranger", where, port), SECONDS, f"{selector} refuses a stranger")
 
@@ -156,6 +140,14 @@ def hold(ended: threading.Event) -> None:
         connection.close()
 
 
+def status_of(text: str, key: str) -> int | None:
+    """None where no answer came: 800 MB are on their way through two processors."""
+    try:
+        return embed(text, key).status
+    except OSError:
+        return None
+
+
 def test_bodies_that_are_held_kill_no_container(mesh, gateway, key):
     """In the limits of dev: 96 bodies of 8 MiB are more than all of them."""
     ended = threading.Event()
@@ -164,14 +156,14 @@ def test_bodies_that_are_held_kill_no_container(mesh, gateway, key):
         each.start()
     try:
         for _ in range(20):
-            assert embed(fresh("meanwhile"), key).status in (200, 503)
+            assert status_of(fresh("meanwhile"), key) in (200, 503, None)
             time.sleep(0.2)
     finally:
         ended.set()
         for each in held:
             each.join(SECONDS)
     assert restarts(mesh) == {}
-    until(lambda: embed(fresh("after"), key).status == 200, SECONDS, "embeddings afterwards")
+    until(lambda: status_of(fresh("after"), key) == 200, SECONDS, "embeddings afterwards")
 
 
 def test_limits_are_those_of_the_manifests(mesh, gateway):
@@ -195,7 +187,8 @@ def test_a_drain_takes_one_varnish_and_leaves_the_other(mesh, gateway, key):
         assert "disruption budget" in drain(mesh)
         ready = [pod for pod in gateway.varnish_pods() if pod not in mesh.unready(NAMESPACE)]
         assert len(ready) >= 1
-        until(lambda: embed(fresh("meanwhile"), key).status == 200, SECONDS, "embeddings while a node is drained")
+        until(lambda: status_of(fresh("meanwhile"), key) == 200, SECONDS, "embeddings while a node is drained")
     finally:
         mesh.kubectl("uncordon", NODE)
     until(lambda: mesh.settled(NAMESPACE), SECONDS * 2, "both Varnish pods again")
+    gateway.wait_for_varnish_at_the_ingress()

@@ -1,4 +1,4 @@
-"""The Kubernetes API, as far as a node and its tests need it: read, watch, create, patch, delete."""
+"""The Kubernetes API, as far as these tests need it: read, watch, create, patch, delete."""
 
 import http.client
 import json
