@@ -201,6 +201,9 @@ lacks_node() {
   fi
 }
 
+# What it starts ends with these namespaces, whatever happens to it.
+in_namespaces() { unshare --net --mount --uts --ipc --pid --fork --kill-child --mount-proc "$@"; }
+
 part_mesh() {
   local lacking status=0
   lacking=$(lacks_node)
@@ -213,11 +216,15 @@ part_mesh() {
     skip "mesh: what a node runs could not be installed: scripts/setup.sh machine prometheus"
     return
   fi
+  lacking=$(in_namespaces python3 "$ROOT/tests/mesh/machine/ability.py")
+  if [ -n "$lacking" ]; then
+    skip "mesh: $lacking"
+    return
+  fi
   once build_module
   once build_native
   once build_backend
-  # What it starts ends with these namespaces, whatever happens to it.
-  step unshare --net --mount --uts --ipc --pid --fork --kill-child --mount-proc "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh --durations=12 || status=$?
+  step in_namespaces "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh --durations=12 || status=$?
   clean_up_node
   return "$status"
 }
