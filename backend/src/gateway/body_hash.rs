@@ -5,7 +5,7 @@
 //! filter fails, an answer to another body is `no-store`. So is an answer to a request without the
 //! header: a cache that does not key by the body must not store.
 
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use crate::http::headers::X_BODY_HASH;
@@ -16,19 +16,18 @@ pub fn verdict(headers: &HeaderMap, body: &[u8]) -> HashVerdict {
     let mut claims = headers.get_all(X_BODY_HASH).iter();
     match (claims.next(), claims.next()) {
         (None, _) => HashVerdict::Absent,
-        (Some(claim), None) if *claim == *digits(body).as_str() => HashVerdict::Match,
+        (Some(claim), None) if is_hash(claim, body) => HashVerdict::Match,
         _ => HashVerdict::Mismatch,
     }
 }
 
-fn digits(body: &[u8]) -> const_hex::Buffer<32> {
-    const_hex::Buffer::new().const_format(&Sha256::digest(body).into())
+fn is_hash(claim: &HeaderValue, body: &[u8]) -> bool {
+    let mut digits = const_hex::Buffer::<32>::new();
+    *claim == *digits.format(&Sha256::digest(body).into())
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     /// SHA-256 of no bytes (FIPS 180-4).

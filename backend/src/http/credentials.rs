@@ -9,6 +9,8 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
 use sha2::{Digest, Sha256};
 
+use crate::http::headers;
+
 /// The headers that together make up a caller's credential.
 pub const CREDENTIAL_HEADERS: [HeaderName; 5] = [
     AUTHORIZATION,
@@ -118,15 +120,14 @@ fn take_values(
     name: &HeaderName,
     own: &mut Vec<(HeaderName, HeaderValue)>,
 ) {
-    let begin = own.len();
+    if !headers::has(headers, name) {
+        return;
+    }
     own.extend(headers.get_all(name).iter().cloned().map(|mut value| {
         value.set_sensitive(true);
         (name.clone(), value)
     }));
-    // Most are absent.
-    if own.len() > begin {
-        headers.remove(name);
-    }
+    headers.remove(name);
 }
 
 fn digest_values(digest: &mut Sha256, values: &[(HeaderName, HeaderValue)]) {
@@ -151,7 +152,9 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 impl CredentialId {
     /// 64 lower-case hex digits.
     pub fn digits(&self) -> const_hex::Buffer<32> {
-        const_hex::Buffer::new().const_format(&self.0)
+        let mut digits = const_hex::Buffer::new();
+        digits.format(&self.0);
+        digits
     }
 }
 

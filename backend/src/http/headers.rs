@@ -77,6 +77,9 @@ static FROM_UPSTREAM: [HeaderName; 9] = [
     HeaderName::from_static("x-ms-request-id"),
 ];
 
+/// More names than a client and the proxies in front of it usually send.
+const FEW: usize = 24;
+
 /// More such headers, by their prefix.
 const FROM_UPSTREAM_PREFIXES: [&str; 2] = ["x-ratelimit-", "openai-"];
 
@@ -143,6 +146,15 @@ pub fn size(headers: &HeaderMap) -> usize {
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum()
+}
+
+/// Whether a header is there. Most of those that are asked for are not, and among few names it
+/// takes less to compare each than to hash one.
+pub fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    match headers.keys_len() <= FEW {
+        true => headers.keys().any(|other| other == name),
+        false => headers.contains_key(name),
+    }
 }
 
 /// The length that the sender announced for the body.

@@ -6,6 +6,8 @@
 use http::header::{HeaderMap, HeaderName};
 use opentelemetry::propagation::Extractor;
 
+use crate::http::headers::has;
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -17,6 +19,9 @@ const LENGTH: usize = 55;
 
 /// The only `traceparent`, if it is well-formed, hence ASCII.
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    if !has(headers, &TRACEPARENT) {
+        return None;
+    }
     let mut values = headers.get_all(TRACEPARENT).iter();
     let value = values.next()?.to_str().ok()?;
     (values.next().is_none() && is_sound(value.as_bytes())).then_some(value)

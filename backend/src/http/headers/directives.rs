@@ -6,7 +6,7 @@
 use http::HeaderName;
 use http::header::{CACHE_CONTROL, HeaderMap};
 
-use super::X_CLIENT_CACHE_CONTROL;
+use super::{X_CLIENT_CACHE_CONTROL, has};
 
 /// Longer values count as unreadable, as in Varnish, whose regular expressions would give up.
 const MAX_VALUE_BYTES: usize = 1024;
@@ -45,6 +45,9 @@ impl Directives {
     }
 
     fn in_lines(headers: &HeaderMap, name: &HeaderName) -> Self {
+        if !has(headers, name) {
+            return Self::default();
+        }
         let mut lines = headers.get_all(name).iter().map(|line| line.as_bytes());
         let Some(first) = lines.next() else {
             return Self::default();

@@ -223,7 +223,7 @@ fn ends_head(head: &HeadBytes, request: &Request<Incoming>) -> bool {
     let headers = request.headers();
     head.end(match request.version() {
         Version::HTTP_2 => Framing::Http2,
-        _ if headers.contains_key(TRANSFER_ENCODING) => Framing::Chunks,
+        _ if headers::has(headers, &TRANSFER_ENCODING) => Framing::Chunks,
         _ => Framing::Length(headers::content_length(headers).unwrap_or(0)),
     })
 }

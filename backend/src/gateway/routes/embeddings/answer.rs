@@ -90,7 +90,9 @@ impl ResponsePlan {
         let headers = response.headers_mut();
         *headers = self.headers;
         headers.reserve(OWN_HEADERS);
-        headers.extend(call.headers);
+        if !call.headers.is_empty() {
+            headers.extend(call.headers);
+        }
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(CACHE_CONTROL, cache_control);
         let status = status(&tally, call.repeated, self.directives, is_derived);

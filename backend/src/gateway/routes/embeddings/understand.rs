@@ -8,6 +8,7 @@ use crate::embeddings::request::{self, EmbeddingRequest, Foreign, Parsed, Refuse
 use crate::gateway::app::App;
 use crate::http::credentials;
 use crate::http::error::Error;
+use crate::http::headers::has;
 use crate::telemetry::Bypass;
 
 /// What a body asks for.
@@ -30,7 +31,7 @@ pub(super) fn understand(app: &App, parts: &Parts, body: &Bytes) -> Result<Under
 
 fn parse(app: &App, parts: &Parts, body: &Bytes) -> Result<Understood, Error> {
     // Only what decodes the body can say what it is.
-    if parts.headers.contains_key(CONTENT_ENCODING) {
+    if has(&parts.headers, &CONTENT_ENCODING) {
         return Ok(Understood::Bypass(Bypass::Encoding));
     }
     let parsed = request::parse(body, &app.request_rules);
