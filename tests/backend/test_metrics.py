@@ -74,7 +74,7 @@ def test_the_older_format_is_clean_and_says_the_same(used):
     eventually(lambda: used.metric("embedding_gateway_store_writes_pending ") == 0, what="the writes")
     older = send(used.url, "GET", "/metrics", None, {"accept": "text/plain"})
     assert older.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    checked = subprocess.run([PROMTOOL, "check", "metrics"], input=older.body, capture_output=True, timeout=60)
+    checked = subprocess.run([PROMTOOL, "check", "metrics"], input=older.body, capture_output=True, timeout=300)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
     found = samples(parser.text_string_to_metric_families(older.body.decode()))
     newer = samples(text_string_to_metric_families(used.metrics()))

@@ -71,7 +71,7 @@ class Checkout:
         """With the real tool, where it has no program of this checkout in its place."""
         inherited = {"PATH": f"{self.programs}:{os.environ['PATH']}", "CALLS": str(self.calls), "TOOL": tool}
         command = [self.root / "scripts/images.sh", *parts]
-        return subprocess.run(command, env=inherited | variables, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=inherited | variables, capture_output=True, text=True, timeout=300)
 
     def _program(self, name: str, text: str) -> None:
         (self.programs / name).write_text(text)

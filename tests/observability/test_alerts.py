@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def promtool(folder: Path, *arguments: str) -> None:
-    run = subprocess.run([PROMTOOL, *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+    run = subprocess.run([PROMTOOL, *arguments], cwd=folder, capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stdout + run.stderr
 
 

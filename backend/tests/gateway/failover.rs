@@ -329,7 +329,8 @@ async fn no_client_sees_an_error_while_one_of_two_dies_under_load() {
 async fn what_an_upstream_that_hangs_leaves_behind_costs_no_client_an_error() {
     let (a, b) = (Upstream::start().await, Upstream::start().await);
     a.answers(hangs);
-    let setup = Setup::new().with("UPSTREAM_FAILOVER_AFTER", "1s");
+    // The other one answers all that come back at once within this time, on a busy machine, too.
+    let setup = Setup::new().with("UPSTREAM_FAILOVER_AFTER", "5s");
     let gateway = start(setup, &both(&a.url, &b.url, "")).await;
     // Three times the repeats that so many calls have earned.
     let asked_at_once = (0..400).map(|n| {

@@ -209,10 +209,19 @@ async fn one_purge_writes_one_marker_for_each_tag_and_all_side_by_side() {
     let (upstream, bucket) = (Upstream::start().await, Bucket::start().await);
     let gateway = on(&bucket, &upstream).await;
     knows_purges(&gateway).await;
+    let tags = |from, to| {
+        (from..to)
+            .map(|n| format!("model:{n} "))
+            .collect::<String>()
+    };
+    let answer = purge(&gateway, "/", &[("surrogate-key", &tags(0, 460))]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(bucket.markers().len(), 460);
+
+    // Few: the bucket tells the time of day, from which a stopped clock moves away.
     bucket.set(Mood::Unhurried);
-    let tags: Vec<String> = (0..500).map(|n| format!("model:{n}")).collect();
     let clock = StoppedClock::by(Duration::from_millis(1));
-    let tags = tags.join(" ");
+    let tags = tags(460, 500);
     let headers = [("surrogate-key", &*tags)];
     let answer = clock.passes_until(purge(&gateway, "/", &headers)).await;
     assert_eq!(answer.status, StatusCode::OK);
