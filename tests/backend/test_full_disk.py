@@ -54,7 +54,8 @@ def test_a_full_disk_costs_writes_alone_and_is_used_again(disk, start, accept, s
     accept(reader)
     assert vectors(reader.embed(TEXTS)) == paid
     assert reader.stored("unusable", "get") == 0
-    assert reader.stored("ok", "get") == kept
+    # The first gateway tries a write now and then, and a page may have become free.
+    assert kept <= reader.stored("ok", "get") <= full.stored("ok")
     assert {standin.times_asked(text) for text in TEXTS} == {1, 2}
     environment = variables | {"OPENAI_BASE_URL": f"{standin.url}/v1"}
     verified = subprocess.run([programs.GATEWAY, "verify"], env=environment, capture_output=True, text=True, timeout=TOOL_SECONDS)
