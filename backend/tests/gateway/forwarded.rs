@@ -113,3 +113,24 @@ fn with_a_key_of_its_own_the_gateway_forwards_none() {
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].variable, "FORWARD_HEADERS");
 }
+
+/// An answer's headers may be kept in the memory of its request's.
+#[tokio::test]
+async fn no_answer_has_a_header_of_its_request() {
+    let (_upstream, gateway) = Setup::new().start().await;
+    let inputs = [json!("a"), json!(["a", "b"])];
+    for input in inputs.iter().chain(&inputs) {
+        let mut request = post(&json!({"model": "m", "input": input}));
+        request
+            .headers_mut()
+            .insert("cookie", "session=mine".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("x-request-of", "mine".parse().unwrap());
+        let answer = gateway.send(request).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        for name in ["cookie", "x-request-of", "content-length", "accept"] {
+            assert!(!answer.headers.contains_key(name), "{name}");
+        }
+    }
+}
