@@ -21,10 +21,11 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly PINNED="$ROOT/kustomize/overlays/pinned"
 # As the manifests name the images.
-readonly BACKEND_NAME=embedding-gateway
+readonly UNSET=unset/../run-scripts-images.sh-first
+readonly BACKEND_NAME=$UNSET/embedding-gateway
 readonly FILTER_NAME=unset://run-scripts-images.sh-first/body-hash-filter
-readonly NATIVE_NAME=body-hash-filter-native
-readonly EXPORTER_NAME=varnish-exporter
+readonly NATIVE_NAME=$UNSET/body-hash-filter-native
+readonly EXPORTER_NAME=$UNSET/varnish-exporter
 # The oldest glibc that the native module runs with: Debian 10's, and that of every proxy with dynamic modules.
 readonly GLIBC=2.28
 # What the images are built from. skaffold.yaml follows the same.
@@ -153,6 +154,8 @@ set_pin() {
   [ -e "$file" ] || new_pins >"$file"
   edited=$(awk -v name="$1" -v new="$2" -v digest="$3" '
     function pin() { print "  newName: " new; print "  digest: " digest; pinned = 1 }
+    # As older scripts called them.
+    /^- name: [a-z-]+$/ { $0 = "- name: " unset "/" $3 }
     /^- name: / { ours = ($3 == name); print; if (ours) pin(); next }
     # A file that an older script wrote may not have the name.
     /^configurations:/ && !pinned { print "- name: " name; pin() }
@@ -160,7 +163,7 @@ set_pin() {
     /^- \.\.\// { print "- ../" overlay; next }
     /^(sortOptions:|  order: )/ { next }
     { ours = ours && /^  /; print }
-    END { print "sortOptions:\n  order: fifo" }' overlay="${OVERLAY:-dev}" "$file")
+    END { print "sortOptions:\n  order: fifo" }' overlay="${OVERLAY:-dev}" unset="$UNSET" "$file")
   printf '%s\n' "$edited" >"$file"
 }
 

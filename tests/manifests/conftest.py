@@ -2,6 +2,7 @@
 
 import pytest
 
+from . import checkout as checkouts
 from . import render
 from .objects import Manifests
 
@@ -31,3 +32,8 @@ def base() -> Manifests:
 def alone(request, tmp_path_factory) -> Manifests:
     """Base with one component."""
     return render.base_with(request.param, tmp_path_factory.mktemp("alone"))
+
+
+@pytest.fixture
+def checkout(tmp_path) -> checkouts.Checkout:
+    return checkouts.make(tmp_path)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from . import mesh, reach, references, schemas, upstreams, waves, workloads
+from . import mesh, pins, reach, references, schemas, upstreams, waves, workloads
 from .objects import Manifests, Object
 
 Breakage = Callable[[Manifests], None]
@@ -42,6 +42,8 @@ BREAKAGES: list[tuple[str, Callable, Breakage]] = [
     ("a tag that moves", workloads.unpinned, lambda m: _container(m, "StatefulSet", VARNISH).update(image="docker.io/library/varnish:latest")),
     ("no tag", workloads.unpinned, lambda m: _container(m, "Deployment", BACKEND).update(image="registry.example.com:5000/embedding-gateway")),
     ("a filter without a tag", workloads.unpinned, lambda m: _spec(m, "WasmPlugin", "body-hash-tap").update(url="oci://registry.example.com/body-hash-filter")),
+    ("an image that no volume has refused", pins.starts_unpinned, lambda m: _spec(m, "Deployment", BACKEND)["template"]["spec"]["volumes"].pop(0)),
+    ("a pin of another image", pins.starts_unpinned, lambda m: _spec(m, "Deployment", BACKEND)["template"]["spec"]["volumes"][0]["downwardAPI"]["items"][0].update(path="a/../b")),
     ("a writable root", workloads.unrestricted, lambda m: _container(m, "Job", "minio-bucket")["securityContext"].pop("readOnlyRootFilesystem")),
     ("a capability", workloads.unrestricted, lambda m: _container(m, "StatefulSet", VARNISH)["securityContext"]["capabilities"].update(add=["NET_ADMIN"])),
     ("root", workloads.unrestricted, lambda m: _spec(m, "StatefulSet", "minio")["template"]["spec"]["securityContext"].update(runAsUser=0)),

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,91 +18,13 @@ from harness.processes import Process
 from harness.waiting import eventually
 
 from . import render, workloads
+from .checkout import DIGEST, Checkout
 from .objects import WORKLOADS, Manifests
+from .pins import UNSET
 from .schemas import skaffold_problems
-
-# A tool and a cargo that write down what they are asked, and make what the script expects of them.
-_TOOL = """#!/bin/sh
-echo "$(basename "$0") $*" >>"$CALLS"
-for last; do :; done
-case $1 in build) ls "$last" >>"$CALLS" ;; esac
-while [ $# -gt 0 ]; do
-  case $1 in --digestfile) printf 'sha256:%064d' 1 >"$2" ;; imagetools) [ "$2" != inspect ] || printf 'sha256:%064d\\n' 1 ;; esac
-  shift
-done
-"""
-DIGEST = f"sha256:{1:064d}"
-_CARGO = """#!/bin/sh
-echo "cargo $*" >>"$CALLS"
-echo "of commit ${GIT_COMMIT-none}" >>"$CALLS"
-mkdir -p target/wasm32-wasip1/release
-for processor in x86_64 aarch64; do
-  mkdir -p target/$processor-unknown-linux-musl/release
-  echo $processor | tee target/$processor-unknown-linux-musl/release/embedding-gateway >target/$processor-unknown-linux-musl/release/endpoint-broadcaster
-done
-touch target/wasm32-wasip1/release/body_hash_filter.wasm
-for processor in x86_64 aarch64; do
-  mkdir -p target/$processor-unknown-linux-gnu/release
-  echo $processor >target/$processor-unknown-linux-gnu/release/libbody_hash_filter.so
-done
-"""
-_SETUP = """#!/bin/sh
-echo "setup $*" >>"$CALLS"
-"""
 
 # What the script says that the images are built from.
 SOURCES = re.search(r"^readonly SOURCES=\((.*)\)$", (ROOT / "scripts/images.sh").read_text(), re.MULTILINE)[1].split()
-
-
-@dataclass
-class Checkout:
-    """A repository with only what the script reads."""
-
-    root: Path
-    programs: Path
-    calls: Path
-
-    def run(self, *parts: str, tool: str = "podman", **variables: str) -> subprocess.CompletedProcess:
-        self._program(tool, _TOOL)
-        return self.run_with(tool, *parts, **variables)
-
-    def run_with(self, tool: str, *parts: str, **variables: str) -> subprocess.CompletedProcess:
-        """With the real tool, where it has no program of this checkout in its place."""
-        inherited = {"PATH": f"{self.programs}:{os.environ['PATH']}", "CALLS": str(self.calls), "TOOL": tool}
-        command = [self.root / "scripts/images.sh", *parts]
-        return subprocess.run(command, env=inherited | variables, capture_output=True, text=True, timeout=300)
-
-    def _program(self, name: str, text: str) -> None:
-        (self.programs / name).write_text(text)
-        (self.programs / name).chmod(0o755)
-
-    def commit(self) -> str:
-        """Commits all that is there, and says how the script calls the commit."""
-        git = ["git", "-C", self.root, "-c", "user.name=test", "-c", "user.email=test@example.com"]
-        for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "All"]):
-            subprocess.run([*git, *command], check=True)
-        return subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True).strip()
-
-    def asked(self) -> list[str]:
-        return self.calls.read_text().splitlines()
-
-    def rendered(self, overlay: str = "pinned") -> Manifests:
-        return render.build(self.root / "kustomize/overlays" / overlay)
-
-
-@pytest.fixture
-def checkout(tmp_path) -> Checkout:
-    root = tmp_path / "root"
-    render.copy(root)
-    (root / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts/images.sh", root / "scripts")
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    made = Checkout(root, programs, tmp_path / "calls")
-    made._program("cargo", _CARGO)
-    (root / "scripts/setup.sh").write_text(_SETUP)
-    (root / "scripts/setup.sh").chmod(0o755)
-    return made
 
 
 def named(manifests: Manifests, word: str) -> set[str]:
@@ -260,7 +181,7 @@ def test_tap_and_gate_move_together_and_everywhere(checkout):
         assert named(checkout.rendered(), "body-hash-filter") == {f"oci://localhost:5000/a/body-hash-filter@{DIGEST}"}
 
 
-def test_a_pin_that_was_never_set_is_refused_and_says_what_to_run(checkout):
+def test_a_filter_that_was_never_pinned_is_refused_and_says_what_to_run(checkout):
     """Not by a Pod that cannot fetch its module: by the API server, which shows the value that it refuses."""
     definition = json.loads((Path(__file__).parent / "schemas/istio.json").read_text())["extensions.istio.io/v1alpha1/WasmPlugin"]
     (rule,) = definition["properties"]["spec"]["properties"]["url"]["x-kubernetes-validations"]
@@ -313,7 +234,7 @@ def test_the_native_module_is_one_image_for_both_processors_and_is_pinned(checko
     assert any(line.startswith("podman manifest push") and line.endswith("docker://r/body-hash-filter-native:1.0.0") for line in checkout.asked())
     assert all("--target native" in line for line in checkout.asked() if " build --" in line)
     pins = (checkout.root / "kustomize/overlays/pinned/kustomization.yaml").read_text()
-    assert f"- name: body-hash-filter-native\n  newName: r/body-hash-filter-native\n  digest: {DIGEST}\n" in pins
+    assert f"- name: {UNSET}/body-hash-filter-native\n  newName: r/body-hash-filter-native\n  digest: {DIGEST}\n" in pins
     dev = checkout.root / "kustomize/overlays/dev/kustomization.yaml"
     dev.write_text(dev.read_text().replace("components:\n", "components:\n- ../../components/body-hash-native\n"))
     assert f"r/body-hash-filter-native@{DIGEST}" in named(checkout.rendered(), "native")
@@ -332,11 +253,20 @@ def test_the_exporter_is_built_from_its_containerfile_and_pinned(checkout):
 def test_pins_that_an_older_script_wrote_take_a_name_that_it_did_not_know(checkout):
     assert checkout.run("filter", REGISTRY="r", TAG="1.0.0").returncode == 0
     pins = checkout.root / "kustomize/overlays/pinned/kustomization.yaml"
-    pins.write_text(pins.read_text().replace("- name: varnish-exporter\n", "").replace("sortOptions:\n  order: fifo\n", ""))
+    pins.write_text(pins.read_text().replace(f"- name: {UNSET}/varnish-exporter\n", "").replace("sortOptions:\n  order: fifo\n", ""))
     for _ in range(2):
         assert checkout.run("exporter", REGISTRY="r", TAG="1.0.0").returncode == 0
-        assert pins.read_text().count("- name: varnish-exporter\n  newName: r/varnish-exporter\n") == 1
+        assert pins.read_text().count(f"- name: {UNSET}/varnish-exporter\n  newName: r/varnish-exporter\n") == 1
         assert pins.read_text().count("sortOptions:\n  order: fifo\n") == 1
+
+
+def test_pins_by_the_names_that_an_older_script_wrote_hold(checkout):
+    assert checkout.run("backend", REGISTRY="r", TAG="1.0.0").returncode == 0
+    pins = checkout.root / "kustomize/overlays/pinned/kustomization.yaml"
+    pins.write_text(pins.read_text().replace(f"{UNSET}/", ""))
+    assert checkout.run("filter", REGISTRY="r", TAG="1.0.0").returncode == 0
+    assert pins.read_text().count("- name: ") == 4
+    assert named(checkout.rendered(), "embedding-gateway") == {f"r/embedding-gateway@{DIGEST}"}
 
 
 @pytest.mark.parametrize(("platforms", "processor"), [("amd64", "x86_64"), ("arm64", "aarch64")])

@@ -2,10 +2,10 @@
 
 import pytest
 
-from . import mesh, reach, references, schemas, upstreams, waves, workloads
+from . import mesh, pins, reach, references, schemas, upstreams, waves, workloads
 from .objects import Manifests
 
-ALWAYS = (schemas.unknown_to_their_apis, workloads.unpinned, workloads.unrestricted)
+ALWAYS = (pins.starts_unpinned, schemas.unknown_to_their_apis, workloads.unpinned, workloads.unrestricted)
 CHECKS = ALWAYS + (
     mesh.filters_side_by_side,
     mesh.hosts_of_nothing,

@@ -12,6 +12,7 @@ from harness.paths import ROOT
 from harness.processes import Process
 
 from cluster.waiting import until
+from machine.images import pin
 
 PORT = 5000
 NAME = f"registry.test:{PORT}"
@@ -39,6 +40,7 @@ class Registry:
     def publish_filter(self, tag: str, **variables: str) -> str:
         """Builds the filter's image, pushes it and pins it in kustomize/: all by scripts/images.sh. Returns its digest."""
         said = _run([ROOT / "scripts/images.sh", "filter"], self._buildah | {"REGISTRY": NAME, "TAG": tag, "TOOL": "buildah"} | variables)
+        pin(ROOT / "kustomize/overlays/pinned/kustomization.yaml")
         return said.splitlines()[-1].partition("@")[2]
 
     def push_filter(self, module: Path, tag: str) -> None:

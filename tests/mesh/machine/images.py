@@ -3,6 +3,7 @@
 They differ from the published ones in their base: files of this machine's Debian, of which those without a shell get the C library only.
 """
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ _VARNISH_PACKAGES = (
     *("binutils", "binutils-*", "libgcc-[0-9]*-dev", "libc6-dev", "linux-libc-dev"),
 )
 _UNUSED = ("/usr/share/doc", "/usr/share/man", "/usr/share/locale", "/usr/share/info", "/usr/lib/gcc/x86_64-linux-gnu/12/lto")
+# What scripts/images.sh would pin, and is made here in its place.
+_OURS = ("embedding-gateway", "varnish-exporter", "body-hash-filter-native")
+_OURS_TAG = "0.1.0"
 _PAUSE = "#include <unistd.h>\n#include <signal.h>\nint main(){signal(SIGTERM,_exit);for(;;)pause();}\n"
 # Of the Istio in the kit, 1.31.
 ISTIOS_ENVOY = "1.39.3"
@@ -52,14 +56,27 @@ def images(kit: Path, folder: Path) -> list[Image]:
     subprocess.run(["gcc", "-static", "-O1", "-x", "c", "-", "-o", pause / "pause"], input=_PAUSE, text=True, check=True)
     made = [
         Image("registry.k8s.io/pause:3.10", (pause,), ("/pause",)),
-        Image("docker.io/library/embedding-gateway:0.1.0", (gateway,), ("/usr/local/bin/embedding-gateway",)),
+        Image(_ours("embedding-gateway"), (gateway,), ("/usr/local/bin/embedding-gateway",)),
         Image("docker.io/library/varnish:9.0.4-5", (system,), ("varnishd", "-F")),
-        Image("docker.io/library/varnish-exporter:0.1.0", (system,), ("prometheus-varnish-exporter",)),
-        Image("docker.io/library/body-hash-filter-native:0.1.0", (native,), ("cp",)),
+        Image(_ours("varnish-exporter"), (system,), ("prometheus-varnish-exporter",)),
+        Image(_ours("body-hash-filter-native"), (native,), ("cp",)),
         Image("quay.io/curl/curl:8.22.0", (system,), ("curl",)),
         Image("docker.io/library/minio:1", (minio,), ("/usr/bin/minio",)),
     ]
     return made + _proxies(kit, folder)
+
+
+def _ours(name: str) -> str:
+    return f"docker.io/library/{name}:{_OURS_TAG}"
+
+
+def pin(pins: Path) -> None:
+    """In the overlay that scripts/images.sh wrote: those that it did not build itself."""
+    text = pins.read_text()
+    for name in _OURS:
+        line = re.compile(rf"^(- name: unset/\S+/{name}\n)(?!  newName)", re.MULTILINE)
+        text = line.sub(rf"\1  newName: docker.io/library/{name}\n  newTag: {_OURS_TAG}\n", text)
+    pins.write_text(text)
 
 
 def _proxies(kit: Path, folder: Path) -> list[Image]:
