@@ -10,6 +10,7 @@
 #   CLUSTER_REGISTRY  the same registry as pods call it, where that differs: the filter's module is fetched from within a pod
 #   TAG        the commit by default, with -dirty if what is built differs from it
 #   PLATFORMS  "amd64 arm64" makes one index of both; this machine's own by default. The filter's image is for all
+#   BUILD_PROFILE  cargo's profile of the backend: release by default, laptop for a trial
 #   OVERLAY    what kustomize/overlays/pinned pins: dev (default), production, or another of kustomize/overlays
 #   TOOL       docker, podman or buildah; the first that is there by default
 # For skaffold, which names the image itself, and kustomize/overlays/skaffold, in which it sets them:
@@ -75,18 +76,14 @@ rust_target() {
 
 # build_backend FOLDER PLATFORM: for another processor than this machine's, zig compiles and links.
 build_backend() {
-  local commit target build=(build)
+  local commit target build=(build) linker=musl profile=${BUILD_PROFILE:-release}
   commit=$(commit_id)
   target=$(rust_target "$2")
-  if [ "$target" = "$(uname -m)-unknown-linux-musl" ]; then
-    "$ROOT/scripts/setup.sh" rust musl
-  else
-    "$ROOT/scripts/setup.sh" rust cross
-    build=(zigbuild)
-    PATH="$ROOT/.tools/cross/bin:$PATH"
-  fi
-  (cd "$ROOT" && env ${commit:+GIT_COMMIT="$commit"} cargo "${build[@]}" --release --locked --target "$target" --package embedding-gateway --bins)
-  cp "$ROOT/target/$target/release/"{embedding-gateway,endpoint-broadcaster} "$1"
+  [ "$target" = "$(uname -m)-unknown-linux-musl" ] || linker=cross build=(zigbuild) PATH="$ROOT/.tools/cross/bin:$PATH"
+  "$ROOT/scripts/setup.sh" rust "$linker"
+  (cd "$ROOT" && env ${commit:+GIT_COMMIT="$commit"} \
+    cargo "${build[@]}" --profile "$profile" --locked --target "$target" --package embedding-gateway --bins)
+  cp "$ROOT/target/$target/$profile/"{embedding-gateway,endpoint-broadcaster} "$1"
 }
 
 # build_filter FOLDER [PLATFORM]: one module for every processor.

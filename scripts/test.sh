@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sets up what the tests need on a fresh machine and runs them.
 #
-# usage: [BUILD_PROFILE=laptop] [TEST_JOBS=3] [CHAOS_SECONDS=40] [MESH_KIT=FOLDER] scripts/test.sh [PART...]
-#                                                                                    (no part: all of them)
+# usage: [BUILD_PROFILE=laptop] [TEST_JOBS=3] [CHAOS_SECONDS=40] [MESH_KIT=FOLDER] [MESH_IMAGES=release] \
+#            scripts/test.sh [PART...]    (no part: all of them)
 #   BUILD_PROFILE  cargo's profile of the backend's programs: laptop, which is built soon, or release, which is what
 #               ships; a release of the product is tested so
 #   TEST_JOBS   parts at a time, 3 if not set: most of them wait as much as they compute; with 1, or one part, their
@@ -10,6 +10,8 @@
 #   CHAOS_SECONDS  how long parts of the chain fail at random; 40 if not set
 #   CHAOS_SEED  what fails when: a number that an earlier run has printed, or `random`; a kept number if not set
 #   MESH_KIT    a folder with a control plane, for the part mesh: see tests/mesh/README.md
+#   MESH_IMAGES  release: part mesh runs the static image of scripts/images.sh, of BUILD_PROFILE, which takes a second
+#               build of the backend; else the programs that all parts share
 #
 #   lint     rustfmt, clippy with warnings as errors (native and wasm), shellcheck, actionlint, cargo-deny
 #   wasm     the filter's release modules: the wasm one, under 200 KiB, and the native one
@@ -72,6 +74,11 @@ build_backend() {
     step cargo build "${profile[@]}" "${gateway[@]}"
     step cargo build "${profile[@]}" "${standin[@]}"
   fi
+}
+# For scripts/images.sh, which finds it done where there is no network.
+build_static() {
+  setup musl
+  step cargo build --locked --profile "$BUILD_PROFILE" --target "$(uname -m)-unknown-linux-musl" --package embedding-gateway --bins
 }
 build_module() { step cargo build --release --locked --target wasm32-wasip1; }
 build_native() { step cargo build --release --locked --package body-hash-filter-native; }
@@ -220,6 +227,7 @@ part_mesh() {
   once build_module
   once build_native
   once build_backend
+  [ "${MESH_IMAGES:-}" != release ] || build_static
   step in_namespaces "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh --durations=12 || status=$?
   clean_up_node
   return "$status"
@@ -332,6 +340,7 @@ main() {
     [[ $known == *" $part "* ]] || { echo "test.sh: no part is called '$part'; there are: ${PARTS[*]}" >&2; exit 2; }
   done
   [[ $BUILD_PROFILE =~ ^(laptop|release)$ ]] || { echo "test.sh: BUILD_PROFILE: '$BUILD_PROFILE' is neither laptop nor release" >&2; exit 2; }
+  [[ ${MESH_IMAGES:-} =~ ^(release)?$ ]] || { echo "test.sh: MESH_IMAGES: '$MESH_IMAGES' is not release" >&2; exit 2; }
   [[ $JOBS =~ ^[1-9][0-9]?$ ]] || { echo "test.sh: TEST_JOBS: '$JOBS' is not a number of parts" >&2; exit 2; }
   WANTED=${*:-${PARTS[*]}}
   cd "$ROOT"

@@ -26,9 +26,11 @@ _CARGO = """#!/bin/sh
 echo "cargo $*" >>"$CALLS"
 echo "of commit ${GIT_COMMIT-none}" >>"$CALLS"
 mkdir -p target/wasm32-wasip1/release
+for last in "$@"; do [ "$before" != --profile ] || profile=$last; before=$last; done
 for processor in x86_64 aarch64; do
-  mkdir -p target/$processor-unknown-linux-musl/release
-  echo $processor | tee target/$processor-unknown-linux-musl/release/embedding-gateway >target/$processor-unknown-linux-musl/release/endpoint-broadcaster
+  folder=target/$processor-unknown-linux-musl/${profile:-release}
+  mkdir -p "$folder"
+  echo $processor | tee "$folder/embedding-gateway" >"$folder/endpoint-broadcaster"
 done
 touch target/wasm32-wasip1/release/body_hash_filter.wasm
 for processor in x86_64 aarch64; do

@@ -16,6 +16,7 @@ from harness.paths import ROOT
 from harness.ports import free_port
 from harness.processes import Process
 from harness.waiting import eventually
+from mesh.machine import images as machine
 
 from . import render, workloads
 from .checkout import DIGEST, Checkout
@@ -157,6 +158,34 @@ def test_an_image_of_what_is_not_committed_says_so(checkout, source):
     checkout.run(REGISTRY="r")
     assert pushed(checkout) == [f"r/{image}:{commit}-dirty" for image in ("embedding-gateway", "body-hash-filter")]
     assert f"of commit {commit}-dirty" in checkout.asked()
+
+
+def test_the_backend_is_built_with_the_profile_that_ships_unless_another_is_named(checkout):
+    for variables, profile in (({}, "release"), ({"BUILD_PROFILE": "laptop"}, "laptop")):
+        assert checkout.run("backend", REGISTRY="r", TAG="1", **variables).returncode == 0
+        assert f" --profile {profile} " in [line for line in checkout.asked() if line.startswith("cargo")][-1]
+
+
+def test_part_mesh_runs_the_published_backend_where_it_is_asked_to(checkout, monkeypatch):
+    """Its own pins stand beside those of the script, and the backend is built once: another digest would roll it."""
+    pins = checkout.root / "kustomize/overlays/pinned/kustomization.yaml"
+    assert machine.parts_of_scripts_images(pins) == ["filter"]
+    monkeypatch.setenv("MESH_IMAGES", "release")
+    parts = machine.parts_of_scripts_images(pins)
+    assert parts == ["backend", "filter"]
+    said = checkout.run(*parts, REGISTRY="registry.test:5000", TAG="1")
+    assert said.stdout.split()[-1] == f"registry.test:5000/body-hash-filter@{DIGEST}"
+    machine.pin(pins)
+    assert machine.parts_of_scripts_images(pins) == ["filter"]
+    assert named(checkout.rendered(), "embedding-gateway") == {f"registry.test:5000/embedding-gateway@{DIGEST}"}
+    assert pins.read_text().count("newName: docker.io/library/") == 2
+
+
+def test_part_mesh_pins_what_it_makes_of_this_machine(checkout):
+    assert checkout.run("filter", REGISTRY="r", TAG="1").returncode == 0
+    machine.pin(checkout.root / "kustomize/overlays/pinned/kustomization.yaml")
+    assert named(checkout.rendered(), "embedding-gateway") == {"docker.io/library/embedding-gateway:0.1.0"}
+    assert [each for each in checkout.rendered().objects if "run-scripts-images.sh-first" in str(each)] == []
 
 
 def test_without_a_commit_the_tag_must_be_named(checkout):

@@ -12,11 +12,12 @@ from harness.paths import ROOT
 from harness.processes import Process
 
 from cluster.waiting import until
-from machine.images import pin
+from machine.images import parts_of_scripts_images, pin
 
 PORT = 5000
 NAME = f"registry.test:{PORT}"
 FILTER = "body-hash-filter"
+_PINS = ROOT / "kustomize/overlays/pinned/kustomization.yaml"
 
 
 class Registry:
@@ -39,8 +40,9 @@ class Registry:
 
     def publish_filter(self, tag: str, **variables: str) -> str:
         """Builds the filter's image, pushes it and pins it in kustomize/: all by scripts/images.sh. Returns its digest."""
-        said = _run([ROOT / "scripts/images.sh", "filter"], self._buildah | {"REGISTRY": NAME, "TAG": tag, "TOOL": "buildah"} | variables)
-        pin(ROOT / "kustomize/overlays/pinned/kustomization.yaml")
+        command = [ROOT / "scripts/images.sh", *parts_of_scripts_images(_PINS)]
+        said = _run(command, self._buildah | {"REGISTRY": NAME, "TAG": tag, "TOOL": "buildah"} | variables)
+        pin(_PINS)
         return said.splitlines()[-1].partition("@")[2]
 
     def push_filter(self, module: Path, tag: str) -> None:
