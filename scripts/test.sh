@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sets up what the tests need on a fresh machine and runs them.
 #
-# usage: [BUILD_PROFILE=laptop] [TEST_JOBS=3] [CHAOS_SECONDS=40] [MESH_KIT=FOLDER] [MESH_IMAGES=release] \
-#            scripts/test.sh [PART...]    (no part: all of them)
+# usage: [BUILD_PROFILE=laptop] [TEST_JOBS=3] [CHAOS_SECONDS=40] [MESH_KIT=FOLDER] [MESH_IMAGES=release] scripts/test.sh [PART...]
+#                                                                                    (no part: all of them)
 #   BUILD_PROFILE  cargo's profile of the backend's programs: laptop, which is built soon, or release, which is what
 #               ships; a release of the product is tested so
 #   TEST_JOBS   parts at a time, 3 if not set: most of them wait as much as they compute; with 1, or one part, their
