@@ -32,7 +32,7 @@ pub use self::proxy::EgressProxy;
 pub use self::reader::Problem;
 use self::reader::{Reader, configured, environment, environment_with_store};
 pub use self::store::{AwsSettings, StoreAdmission, StoreConfig, StorePlace};
-pub use self::tracing::{Batching, OtlpProtocol, RootSampler, Sampling, Tracing};
+pub use self::tracing::{OtlpProtocol, RootSampler, Sampling, SpanBatches, Tracing};
 pub use self::upstream::{CallLimits, EncodingRule, RateLimits, UpstreamConfig};
 pub use self::upstreams::{ModelConfig, UpstreamSet, UpstreamsConfig, UpstreamsFile};
 pub use self::upstreams_file::{EXAMPLE as UPSTREAMS_EXAMPLE, FileProblem, ReadFile};

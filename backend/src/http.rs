@@ -1,6 +1,7 @@
 //! What the HTTP services and clients share: the accept loop, the client, headers, tags and
 //! credentials, the error envelope.
 
+pub mod authorities;
 pub mod byte_budget;
 pub mod client;
 pub mod codings;
@@ -14,4 +15,3 @@ pub mod process;
 mod purge_rule;
 pub mod server;
 pub mod tags;
-pub mod trust;

@@ -1,6 +1,6 @@
 //! The upstreams: the APIs behind the gateway.
 
-mod batch;
+mod batches;
 mod call;
 mod call_limits;
 mod choose;
@@ -20,7 +20,7 @@ mod silence;
 mod trust;
 mod upstreams;
 
-pub use self::batch::Batches;
+pub use self::batches::Batches;
 pub use self::call::CallContent;
 pub use self::call_limits::Size;
 pub use self::choose::Chosen;
@@ -30,4 +30,4 @@ pub use self::over_limit::OverLimit;
 pub use self::pace::{Going, Turn};
 pub use self::reply::{AnswerRoom, UncheckedAnswer};
 pub use self::trust::Trust;
-pub use self::upstreams::{Unusable, Upstreams};
+pub use self::upstreams::{UpstreamSetError, Upstreams};

@@ -22,7 +22,7 @@ const WASM: &[&str] = &[
     "vm::rendezvous",
     "vm::roots vm::tap_ref vm::header_map vm::overtaking vm::gate vm::tap vm::single",
     "host::envoy",
-    "host::meters host::worker",
+    "host::metrics host::worker",
     "host::resume",
     "host::steps",
     "host::stream",

@@ -8,7 +8,7 @@ use super::Freshness;
 use super::admission::Admission;
 use super::clock::Clock;
 use super::store::{LookedUp, Store, StoreOpenError};
-use super::writer::{Write, Writer};
+use super::writer::{StoreWrite, StoreWriter};
 use crate::config;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
@@ -21,7 +21,7 @@ const MAX_DOUBTED: usize = 65_536;
 #[derive(Debug)]
 pub(super) struct StoreTier {
     pub(super) store: Arc<Store>,
-    pub(super) writer: Writer,
+    pub(super) writer: StoreWriter,
     admission: Admission,
     /// Keys whose look-up told nothing: there may be a vector, which is not to be replaced.
     doubted: Set<Key, ()>,
@@ -35,7 +35,7 @@ impl StoreTier {
     ) -> Result<Self, StoreOpenError> {
         let store = Store::open(configured, clock, Arc::clone(metrics))?;
         let store = Arc::new(store);
-        let writer = Writer::start(
+        let writer = StoreWriter::start(
             Arc::clone(&store),
             configured.queue,
             configured.queue_bytes,
@@ -79,7 +79,7 @@ impl StoreTier {
     }
 
     fn put(&self, key: Key, entry: &Arc<Entry>, fresh: Freshness, span: Option<Arc<Span>>) {
-        self.writer.put(Write {
+        self.writer.put(StoreWrite {
             key,
             entry: Arc::clone(entry),
             keeps: self.doubted.remove(&key).map(|_| fresh),

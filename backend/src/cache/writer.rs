@@ -20,7 +20,7 @@ const WRITES_AT_ONCE: usize = 32;
 
 /// An entry to write.
 #[derive(Debug)]
-pub struct Write {
+pub struct StoreWrite {
     /// Its name.
     pub key: Key,
     /// The entry itself.
@@ -33,8 +33,8 @@ pub struct Write {
 
 /// The queue in front of the store.
 #[derive(Debug)]
-pub struct Writer {
-    queue: mpsc::Sender<Write>,
+pub struct StoreWriter {
+    queue: mpsc::Sender<StoreWrite>,
     closing: CancellationToken,
     running: TaskTracker,
     pending: Arc<Pending>,
@@ -67,7 +67,7 @@ impl Pending {
     }
 }
 
-impl Writer {
+impl StoreWriter {
     /// Starts writing to `store`. At most `capacity` writes wait, and no more than `max_bytes`.
     pub fn start(
         store: Arc<Store>,
@@ -93,7 +93,7 @@ impl Writer {
     }
 
     /// Queues an entry, or counts it as dropped.
-    pub fn put(&self, write: Write) {
+    pub fn put(&self, write: StoreWrite) {
         if !self.pending.add(&write.entry, self.max_bytes) {
             self.metrics.writes_dropped.inc();
         } else if let Err(refused) = self.queue.try_send(write) {
@@ -116,7 +116,7 @@ impl Writer {
 
 async fn write_all(
     store: Arc<Store>,
-    waiting: mpsc::Receiver<Write>,
+    waiting: mpsc::Receiver<StoreWrite>,
     closing: CancellationToken,
     pending: Arc<Pending>,
 ) {
@@ -136,7 +136,7 @@ async fn write_all(
         .for_each_concurrent(WRITES_AT_ONCE, |write| {
             let store = &store;
             async move {
-                let Write { key, entry, .. } = &write;
+                let StoreWrite { key, entry, .. } = &write;
                 store.put(key, entry, write.keeps, hurry).await;
                 pending.remove(entry);
             }

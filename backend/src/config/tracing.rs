@@ -2,7 +2,7 @@
 //!
 //! Read here, because the libraries treat a value that they do not understand as absent.
 
-mod batching;
+mod span_batches;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use http::header::HeaderMap;
 use reqwest::Url;
 
-pub use self::batching::Batching;
-use self::batching::milliseconds;
+pub use self::span_batches::SpanBatches;
+use self::span_batches::milliseconds;
 use super::reader::Reader;
 use super::value;
 use super::variables::{self as var, Variable};
@@ -40,7 +40,7 @@ pub struct Tracing {
     /// Which requests are traced.
     pub sampling: Sampling,
     /// How spans are exported together.
-    pub batching: Batching,
+    pub span_batches: SpanBatches,
     /// Whether calls tell the upstream their trace.
     pub tells_upstream: bool,
 }
@@ -85,7 +85,7 @@ impl Tracing {
         let ca_file = ca_file(reader);
         let attributes = attributes(reader);
         let sampling = sampling(reader);
-        let batching = Batching::read(reader);
+        let span_batches = SpanBatches::read(reader);
         let exporter = reader.read(&var::OTEL_TRACES_EXPORTER, exports);
         let disabled = reader.read(&var::OTEL_SDK_DISABLED, any_case_boolean);
         let tells_upstream = reader.read(&var::TRACE_UPSTREAM, value::boolean);
@@ -101,7 +101,7 @@ impl Tracing {
             ca_file,
             attributes: attributes?,
             sampling: sampling?,
-            batching: batching?,
+            span_batches: span_batches?,
             tells_upstream: tells_upstream?,
         }))
     }

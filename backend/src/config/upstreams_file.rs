@@ -7,7 +7,7 @@ use std::path::Path;
 
 use toml::Spanned;
 
-use self::raw::{RawFile, RawModel, RawUpstream, Text};
+use self::raw::{RawFile, RawModel, RawSetting, RawUpstream};
 use super::upstreams::{ModelConfig, UpstreamSet, UpstreamsFile};
 use super::{CallLimits, EgressProxy, RateLimits, UpstreamConfig, proxy, upstream, value};
 
@@ -37,7 +37,7 @@ struct Parser<'a> {
     read: ReadFile<'a>,
 }
 
-type Field = Option<Spanned<Text>>;
+type Field = Option<Spanned<RawSetting>>;
 
 impl UpstreamsFile {
     /// The upstreams that `text` describes. `read` reads the files of credentials.
@@ -179,7 +179,7 @@ impl Parser<'_> {
     fn required<T>(
         &self,
         name: &str,
-        field: &Spanned<Text>,
+        field: &Spanned<RawSetting>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, FileProblem> {
         let problem = |reason| self.problem(field.span().start, &format!("{name}: {reason}"));

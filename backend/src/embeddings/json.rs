@@ -21,10 +21,10 @@ const FEW: usize = 8;
 
 /// The members of one JSON object in the order in which they were written.
 #[derive(Debug)]
-pub(super) struct Members<'a>(pub(super) Vec<(Name<'a>, &'a RawValue)>);
+pub(super) struct Members<'a>(pub(super) Vec<(MemberName<'a>, &'a RawValue)>);
 
 /// A member's name: only one that was written with escapes is copied.
-pub(super) type Name<'a> = Cow<'a, str>;
+pub(super) type MemberName<'a> = Cow<'a, str>;
 
 impl<'a> Members<'a> {
     /// Takes an object apart, or `None` if `text` is no object, a name is no Unicode string, or
@@ -100,7 +100,7 @@ pub(super) fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
 ///
 /// `None` if something is too deep, or has no single meaning.
 pub(super) fn canonicalise_members(
-    members: &mut [(Name<'_>, &RawValue)],
+    members: &mut [(MemberName<'_>, &RawValue)],
     out: &mut String,
 ) -> Option<()> {
     write_members(members, out, MAX_DEPTH)
@@ -132,7 +132,7 @@ fn canonicalise_within(raw: &RawValue, out: &mut String, depth: usize) -> Option
 }
 
 fn write_members(
-    members: &mut [(Name<'_>, &RawValue)],
+    members: &mut [(MemberName<'_>, &RawValue)],
     out: &mut String,
     depth: usize,
 ) -> Option<()> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::answer::vector;
-use super::json::{self, Members, Name};
+use super::json::{self, MemberName, Members};
 use super::request::{ACTS_ON_EACH_INPUT, Input, InputKind, Rules, parse_inputs};
 use super::vector::is_sound;
 
@@ -102,7 +102,7 @@ impl Record {
 }
 
 /// A field by which requests ask for another vector.
-fn deciding<'a>(members: &'a [(Name<'_>, &RawValue)], rules: &Rules) -> Option<&'a str> {
+fn deciding<'a>(members: &'a [(MemberName<'_>, &RawValue)], rules: &Rules) -> Option<&'a str> {
     let decides = |name: &str| {
         ACTS_ON_EACH_INPUT.iter().any(|(field, _)| *field == name)
             || rules.cacheable_fields.iter().any(|field| field == name)

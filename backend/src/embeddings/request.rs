@@ -226,7 +226,7 @@ fn push_member(members: &mut String, name: &str, value: &RawValue) -> Option<()>
     Some(())
 }
 
-fn canonical_extra(extra: &mut [(json::Name<'_>, &RawValue)]) -> Option<String> {
+fn canonical_extra(extra: &mut [(json::MemberName<'_>, &RawValue)]) -> Option<String> {
     let written: usize = extra
         .iter()
         .map(|(name, value)| name.len() + value.get().len())

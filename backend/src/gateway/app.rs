@@ -83,7 +83,7 @@ pub enum StartError {
     #[error(transparent)]
     Traces(#[from] Unexportable),
     #[error(transparent)]
-    Upstreams(#[from] upstreams::Unopenable),
+    Upstreams(#[from] upstreams::UpstreamsError),
 }
 
 impl App {

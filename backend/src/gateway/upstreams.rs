@@ -13,7 +13,7 @@ use crate::config::{FileProblem, UpstreamSet, UpstreamsConfig, UpstreamsFile};
 use crate::gateway::app::App;
 use crate::http::process::read_file;
 use crate::telemetry::Reload;
-use crate::upstream::{Unusable, Upstreams};
+use crate::upstream::{UpstreamSetError, Upstreams};
 
 /// Pause between two reads of the file.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -21,9 +21,9 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// The upstreams are not usable.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum Unopenable {
+pub enum UpstreamsError {
     #[error("{}", without_name(.0))]
-    One(Unusable),
+    One(UpstreamSetError),
     #[error("UPSTREAMS_FILE: {path}: {reason}")]
     File {
         path: PathBuf,
@@ -32,10 +32,10 @@ pub enum Unopenable {
 }
 
 /// An upstream that variables describe has no name that an operator gave it.
-fn without_name(problem: &Unusable) -> String {
+fn without_name(problem: &UpstreamSetError) -> String {
     match problem {
-        Unusable::Client { error, .. } => error.to_string(),
-        Unusable::None => problem.to_string(),
+        UpstreamSetError::Client { error, .. } => error.to_string(),
+        UpstreamSetError::None => problem.to_string(),
     }
 }
 
@@ -50,17 +50,17 @@ pub enum UpstreamsFileError {
     #[error(transparent)]
     Wrong(#[from] FileProblem),
     #[error(transparent)]
-    Unusable(#[from] Unusable),
+    Set(#[from] UpstreamSetError),
 }
 
 /// The upstreams as configured, and the file that describes them.
 pub(super) async fn open(
     config: UpstreamsConfig,
-) -> Result<(Arc<Upstreams>, Option<UpstreamsFile>), Unopenable> {
+) -> Result<(Arc<Upstreams>, Option<UpstreamsFile>), UpstreamsError> {
     let file = match config {
         UpstreamsConfig::One(upstream) => {
             let upstreams = Upstreams::new(UpstreamSet::of_one(*upstream));
-            return Ok((Arc::new(upstreams.map_err(Unopenable::One)?), None));
+            return Ok((Arc::new(upstreams.map_err(UpstreamsError::One)?), None));
         }
         UpstreamsConfig::File(file) => *file,
     };
@@ -70,7 +70,7 @@ pub(super) async fn open(
     };
     match opened {
         Ok(upstreams) => Ok((Arc::new(upstreams), Some(file))),
-        Err(reason) => Err(Unopenable::File {
+        Err(reason) => Err(UpstreamsError::File {
             path: file.path,
             reason,
         }),

@@ -3,7 +3,7 @@
 //! It follows no redirect, obeys no proxy of the environment, decompresses nothing and repeats
 //! only what the server says, by HTTP/2, that it did not process (RFC 9113, 8.7).
 
-use crate::http::trust;
+use crate::http::authorities;
 
 /// The settings that all outgoing connections share.
 pub fn http_client() -> reqwest::ClientBuilder {
@@ -15,7 +15,7 @@ pub fn http_client() -> reqwest::ClientBuilder {
         tracing::trace!("the TLS provider was installed before");
     }
     reqwest::Client::builder()
-        .tls_certs_only(trust::public_authorities())
+        .tls_certs_only(authorities::public_authorities())
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use self::brought::{Apart, Brought, failed, is_made_again, may_be_charged};
 use super::coalescing::LeaderInput;
-use super::division::Parts;
+use super::halving::Parts;
 use super::outcome::{Call, Checked, Wait};
 use super::paced::turn_deadline;
 use super::{EmbeddingLookup, Resolver};

@@ -10,8 +10,8 @@ use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
 use super::coalescing::LeaderInput;
-use super::division::placed;
 use super::failover::Tried;
+use super::halving::placed;
 use super::outcome::{Call, CallResult, Called, Checked};
 use super::paced::{Asked, Replied};
 use super::{EmbeddingLookup, Resolver};

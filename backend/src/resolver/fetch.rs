@@ -8,8 +8,8 @@ use futures_util::future::ready;
 use futures_util::{StreamExt, stream};
 
 use super::coalescing::{LeaderInput, Leading};
-use super::division::Parts;
 use super::fault::ends_all;
+use super::halving::Parts;
 use super::{CallNotes, EmbeddingLookup, Resolver, Work};
 use crate::embeddings::entry::Entry;
 use crate::http::error::Error;

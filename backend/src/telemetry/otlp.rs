@@ -13,8 +13,8 @@ use opentelemetry_otlp::{
 use tokio::runtime::Handle;
 
 use crate::config::{OtlpProtocol, Tracing};
+use crate::http::authorities::{self, CaFileError};
 use crate::http::client::http_client;
-use crate::http::trust::{self, CaFileError};
 
 /// Bound on a collector's answer, which says how many spans it rejected, and why.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -53,7 +53,11 @@ pub(super) fn exporter(config: &Tracing) -> Result<SpanExporter, Unexportable> {
 
 /// The authorities for gRPC over TLS: tonic trusts none by default.
 fn tls(config: &Tracing) -> Result<ClientTlsConfig, CaFileError> {
-    let own = config.ca_file.as_deref().map(trust::pem_in).transpose()?;
+    let own = config
+        .ca_file
+        .as_deref()
+        .map(authorities::pem_in)
+        .transpose()?;
     let own = own.map(Certificate::from_pem);
     Ok(ClientTlsConfig::new()
         .with_enabled_roots()
@@ -69,7 +73,7 @@ struct Poster {
 
 impl Poster {
     fn new(config: &Tracing) -> Result<Self, Unexportable> {
-        let own = config.ca_file.as_deref().map(trust::authorities_in);
+        let own = config.ca_file.as_deref().map(authorities::authorities_in);
         let client = http_client()
             .tls_certs_merge(own.transpose()?.unwrap_or_default())
             .timeout(config.timeout)

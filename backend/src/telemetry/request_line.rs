@@ -89,7 +89,7 @@ impl RequestLine<'_> {
     }
 
     #[inline(always)]
-    fn write_fields(&self, line: &mut impl Fields) {
+    fn write_fields(&self, line: &mut impl LineFields) {
         line.word("method", self.method);
         line.text("path", self.path);
         line.count("status", self.status.into());
@@ -117,7 +117,7 @@ impl RequestLine<'_> {
 }
 
 /// Writes fields in one format.
-trait Fields {
+trait LineFields {
     /// Writes a name, which the value must follow.
     fn name(&mut self, name: &'static str) -> &mut LogLine;
 
@@ -148,7 +148,7 @@ trait Fields {
     }
 }
 
-impl Fields for LineMembers<'_> {
+impl LineFields for LineMembers<'_> {
     #[inline(always)]
     fn name(&mut self, name: &'static str) -> &mut LogLine {
         self.name(name)
@@ -162,7 +162,7 @@ impl Fields for LineMembers<'_> {
 /// `name=value`, as `tracing` writes fields.
 struct TextFields<'a>(&'a mut LogLine);
 
-impl Fields for TextFields<'_> {
+impl LineFields for TextFields<'_> {
     #[inline(always)]
     fn name(&mut self, name: &'static str) -> &mut LogLine {
         self.0.push(" ");

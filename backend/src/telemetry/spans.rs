@@ -25,7 +25,7 @@ use super::otlp::{self, Unexportable};
 use super::semantics::Attribute;
 use super::trace_context::TraceContext;
 use super::trace_id::TraceId;
-use crate::config::{Batching, RootSampler, Sampling, Tracing};
+use crate::config::{RootSampler, Sampling, SpanBatches, Tracing};
 
 /// The instrumentation scope of all spans.
 const SCOPE: &str = env!("CARGO_PKG_NAME");
@@ -62,7 +62,7 @@ impl Tracer {
     /// Starts the exporter. Needs the runtime's context.
     pub fn start(config: &Tracing) -> Result<Arc<Self>, Unexportable> {
         let processor = BatchSpanProcessor::builder(otlp::exporter(config)?)
-            .with_batch_config(batching(config.batching))
+            .with_batch_config(batch_config(config.span_batches))
             .build();
         let attributes = config.attributes.iter();
         let attributes = attributes.map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
@@ -226,10 +226,10 @@ fn sampler(sampling: Sampling) -> Sampler {
     }
 }
 
-fn batching(batching: Batching) -> opentelemetry_sdk::trace::BatchConfig {
+fn batch_config(batches: SpanBatches) -> opentelemetry_sdk::trace::BatchConfig {
     BatchConfigBuilder::default()
-        .with_max_queue_size(batching.queue)
-        .with_max_export_batch_size(batching.export.min(batching.queue))
-        .with_scheduled_delay(batching.delay)
+        .with_max_queue_size(batches.queue)
+        .with_max_export_batch_size(batches.export.min(batches.queue))
+        .with_scheduled_delay(batches.delay)
         .build()
 }

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use humantime::{format_rfc3339_millis, format_rfc3339_seconds, parse_rfc3339_weak};
 
+use crate::embeddings::clock::unix_ms_of;
+
 /// The last second that RFC 3339 can write, in Unix milliseconds.
 const LAST_MS: u64 = 253_402_300_799_000;
 
@@ -30,13 +32,7 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
     let time = parse_rfc3339_weak(&whole);
     let time =
         time.map_err(|_| "must be a time in UTC, as in 2026-01-31 or 2026-01-31T12:00:00Z")?;
-    Ok(unix_ms(time))
-}
-
-/// Unix milliseconds of a time after 1970.
-pub(super) fn unix_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    Ok(unix_ms_of(time))
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use super::encodings::Encodings;
 use super::lanes::Lanes;
 use super::pace::Paces;
 use crate::config::{CallLimits, EgressProxy, UpstreamConfig};
+use crate::http::authorities::{self, CaFileError};
 use crate::http::client::http_client;
 use crate::http::error::Error;
-use crate::http::trust::{self, CaFileError};
 
 /// What a client that does not read may leave of an answer over HTTP/2. It bounds how fast a
 /// download is: so many bytes a round trip.
@@ -55,7 +55,7 @@ pub enum ClientError {
 impl Client {
     /// A client for `upstream`.
     pub fn new(upstream: &UpstreamConfig) -> Result<Self, ClientError> {
-        let own = upstream.ca_file.as_deref().map(trust::authorities_in);
+        let own = upstream.ca_file.as_deref().map(authorities::authorities_in);
         let own = own.transpose()?.unwrap_or_default();
         let (connect, pool_idle) = (upstream.connect_timeout, upstream.pool_idle);
         let proxy = upstream.proxy.as_ref().map(proxy).transpose()?;

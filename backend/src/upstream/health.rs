@@ -25,12 +25,12 @@ const SILENCE: u32 = 4;
 /// How one upstream fares with one model.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    state: Mutex<State>,
+    state: Mutex<HealthState>,
     in_flight: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct State {
+struct HealthState {
     /// That followed each other.
     failures: u32,
     /// When it may be probed, if it is ejected.
@@ -75,7 +75,7 @@ impl Health {
         }
     }
 
-    fn is_silent(&self, state: &State, now: Instant) -> bool {
+    fn is_silent(&self, state: &HealthState, now: Instant) -> bool {
         let lasts = |since: Instant| now.duration_since(since) > state.haste / SILENCE;
         self.in_flight() >= WAITING && state.silent_since.is_some_and(lasts)
     }
@@ -110,11 +110,11 @@ impl Health {
     pub(super) fn note_answer(&self, now: Instant) -> bool {
         let mut state = self.state();
         let was_out = state.out_until.is_some();
-        *state = State {
+        *state = HealthState {
             is_probed: state.is_probed,
             silent_since: Some(now),
             haste: state.haste,
-            ..State::default()
+            ..HealthState::default()
         };
         was_out
     }
@@ -134,7 +134,7 @@ impl Health {
         Some(pause)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HealthState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,7 +25,7 @@ struct Set {
 /// An upstream cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum Unusable {
+pub enum UpstreamSetError {
     #[error("there is no upstream")]
     None,
     #[error("{name}: {error}")]
@@ -34,14 +34,14 @@ pub enum Unusable {
 
 impl Upstreams {
     /// The upstreams of `config`.
-    pub fn new(config: UpstreamSet) -> Result<Self, Unusable> {
+    pub fn new(config: UpstreamSet) -> Result<Self, UpstreamSetError> {
         let set = Set::new(config, None)?;
         Ok(Self(RwLock::new(Arc::new(set))))
     }
 
     /// Takes another configuration. An upstream that it leaves as it is keeps its connections, and
     /// what is known of it. Returns whether anything changed.
-    pub fn replace(&self, config: UpstreamSet) -> Result<bool, Unusable> {
+    pub fn replace(&self, config: UpstreamSet) -> Result<bool, UpstreamSetError> {
         let before = self.set();
         if before.config == config {
             return Ok(false);
@@ -81,7 +81,7 @@ impl Upstreams {
 }
 
 impl Set {
-    fn new(config: UpstreamSet, before: Option<&Self>) -> Result<Self, Unusable> {
+    fn new(config: UpstreamSet, before: Option<&Self>) -> Result<Self, UpstreamSetError> {
         let clients = config
             .upstreams
             .iter()
@@ -90,14 +90,17 @@ impl Set {
         let of_model = |model: &ModelConfig| {
             let group = before.and_then(|before| before.same_group(model, &config, &clients));
             let group = group.or_else(|| group_of(model, &config, &clients).map(Arc::new));
-            Ok((Arc::clone(&model.name), group.ok_or(Unusable::None)?))
+            Ok((
+                Arc::clone(&model.name),
+                group.ok_or(UpstreamSetError::None)?,
+            ))
         };
         let groups = config.models.iter().map(of_model);
         let groups = groups.collect::<Result<_, _>>()?;
         let others = before.and_then(|before| before.same_others(&config, &clients));
         let others = others.or_else(|| others_of(&config, &clients).map(Arc::new));
         Ok(Self {
-            others: others.ok_or(Unusable::None)?,
+            others: others.ok_or(UpstreamSetError::None)?,
             groups,
             clients,
             config,
@@ -123,7 +126,10 @@ impl Set {
 }
 
 /// The client of an upstream, the one of before if nothing about it changed.
-fn client(upstream: &UpstreamConfig, before: Option<&Set>) -> Result<Arc<Client>, Unusable> {
+fn client(
+    upstream: &UpstreamConfig,
+    before: Option<&Set>,
+) -> Result<Arc<Client>, UpstreamSetError> {
     let same = before.and_then(|before| {
         let mut known = before.config.upstreams.iter().zip(&before.clients);
         known.find(|(config, _)| *config == upstream)
@@ -131,7 +137,7 @@ fn client(upstream: &UpstreamConfig, before: Option<&Set>) -> Result<Arc<Client>
     if let Some((_, client)) = same {
         return Ok(Arc::clone(client));
     }
-    let client = Client::new(upstream).map_err(|error| Unusable::Client {
+    let client = Client::new(upstream).map_err(|error| UpstreamSetError::Client {
         name: Arc::clone(&upstream.name),
         error,
     });

@@ -21,10 +21,10 @@ use std::{io, mem, ptr, slice};
 use body_hash_core::policy::RequestHead;
 use body_hash_core::stats::{HASHED, HELD, Outcome, SKIPPED};
 
-use crate::filter::{Filter, Meters};
+use crate::filter::{Filter, StatIds};
 use crate::proxy::{BodyAnswer, HeadersAnswer, Proxy};
 use crate::settings::Settings;
-use crate::stream::Stream;
+use crate::stream::HttpStream;
 use crate::watchdog::{Wake, Watchdog, Watched};
 
 /// Envoy's side of a configuration.
@@ -279,10 +279,10 @@ impl Proxy for Request<'_> {
 
     fn count(&mut self, outcome: Outcome) {
         let (id, mut labels) = match outcome {
-            Outcome::Hashed(_) => (self.filter.meters.hashed, Vec::new()),
+            Outcome::Hashed(_) => (self.filter.stats.hashed, Vec::new()),
             Outcome::Skipped(reason) => {
                 let label = Buffer::of(reason.name().as_bytes());
-                (self.filter.meters.skipped, vec![label])
+                (self.filter.stats.skipped, vec![label])
             }
         };
         let (values, length) = (labels.as_mut_ptr(), labels.len());
@@ -293,7 +293,7 @@ impl Proxy for Request<'_> {
     }
 
     fn count_held(&mut self) {
-        let (id, none) = (self.filter.meters.held, ptr::null_mut());
+        let (id, none) = (self.filter.stats.held, ptr::null_mut());
         // SAFETY: the request is valid during its hook; Envoy reads no label.
         unsafe {
             ffi::increment_gauge(self.envoy, id, none, 0, 1);
@@ -301,7 +301,7 @@ impl Proxy for Request<'_> {
     }
 
     fn count_let_go(&mut self) {
-        let (id, none) = (self.filter.meters.held, ptr::null_mut());
+        let (id, none) = (self.filter.stats.held, ptr::null_mut());
         // SAFETY: the request is valid during its hook; Envoy reads no label.
         unsafe {
             ffi::decrement_gauge(self.envoy, id, none, 0, 1);
@@ -389,7 +389,7 @@ extern "C" fn watch(watchdog: *mut c_void) -> *mut c_void {
 /// What the module keeps of one request.
 struct Session {
     configured: *const Configured,
-    stream: Stream,
+    stream: HttpStream,
 }
 
 /// Runs `act` on a request's stream; `None` if it panicked, or if there is no stream.
@@ -399,7 +399,7 @@ struct Session {
 unsafe fn with_stream<T>(
     envoy: EnvoyRequest,
     module: ModuleRequest,
-    act: impl FnOnce(&mut Stream, &Settings, &mut Request<'_>) -> T,
+    act: impl FnOnce(&mut HttpStream, &Settings, &mut Request<'_>) -> T,
 ) -> Option<T> {
     // SAFETY: `filter_new` made it, `filter_destroy` has not been called, and Envoy runs one hook at a time.
     let session = unsafe { module.cast::<Session>().cast_mut().as_mut() }?;
@@ -430,7 +430,7 @@ unsafe fn refuse(envoy: EnvoyRequest) {
 }
 
 /// The statistics of a configuration, in `config_new`.
-fn define_meters(config: EnvoyConfig) -> Option<Meters> {
+fn define_stats(config: EnvoyConfig) -> Option<StatIds> {
     let (mut hashed, mut skipped, mut held) = (0, 0, 0);
     let mut reason = Buffer::of(REASON.as_bytes());
     let none = ptr::null_mut();
@@ -443,7 +443,7 @@ fn define_meters(config: EnvoyConfig) -> Option<Meters> {
             ffi::define_gauge(config, name(HELD), none, 0, &raw mut held),
         ]
     };
-    (results == [SUCCESS; 3]).then_some(Meters {
+    (results == [SUCCESS; 3]).then_some(StatIds {
         hashed,
         skipped,
         held,
@@ -453,8 +453,8 @@ fn define_meters(config: EnvoyConfig) -> Option<Meters> {
 /// A configured filter, or the reason why there is none.
 fn configure(config: EnvoyConfig, json: &[u8]) -> Result<Configured, String> {
     let settings = Settings::parse(json).map_err(|wrong| wrong.to_string())?;
-    let meters = define_meters(config).ok_or("Envoy takes no statistics")?;
-    Configured::start(Filter::new(settings, meters))
+    let stats = define_stats(config).ok_or("Envoy takes no statistics")?;
+    Configured::start(Filter::new(settings, stats))
         .map_err(|wrong| format!("no thread for the watchdog: {wrong}"))
 }
 
@@ -508,7 +508,7 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_new(
 ) -> ModuleRequest {
     let session = Session {
         configured: module.cast(),
-        stream: Stream::default(),
+        stream: HttpStream::default(),
     };
     Box::into_raw(Box::new(session)).cast_const().cast()
 }

@@ -7,7 +7,7 @@ use crate::watchdog::Watchdog;
 
 /// The numbers under which Envoy knows the filter's statistics.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Meters {
+pub(crate) struct StatIds {
     pub(crate) hashed: usize,
     pub(crate) skipped: usize,
     pub(crate) held: usize,
@@ -17,16 +17,16 @@ pub(crate) struct Meters {
 #[derive(Debug)]
 pub(crate) struct Filter {
     pub(crate) settings: Settings,
-    pub(crate) meters: Meters,
+    pub(crate) stats: StatIds,
     pub(crate) watchdog: Arc<Watchdog>,
 }
 
 impl Filter {
-    pub(crate) fn new(settings: Settings, meters: Meters) -> Self {
+    pub(crate) fn new(settings: Settings, stats: StatIds) -> Self {
         let watchdog = Watchdog::new(settings.config.stall_timeout);
         Self {
             settings,
-            meters,
+            stats,
             watchdog,
         }
     }

@@ -14,7 +14,7 @@ use crate::watchdog::Watched;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Stream(Option<HeldStream>);
+pub(crate) struct HttpStream(Option<HeldStream>);
 
 /// A request whose headers wait for its body.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ struct HeldStream {
     watched: Watched,
 }
 
-impl Stream {
+impl HttpStream {
     /// The headers have come; `ends_here` if they are the whole request.
     pub(crate) fn on_headers(
         &mut self,

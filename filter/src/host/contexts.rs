@@ -5,25 +5,25 @@ use std::collections::HashMap;
 
 use body_hash_filter_abi::{Callbacks, DataStatus, HeadersStatus};
 
-use crate::host::root::Root;
-use crate::host::stream::Stream;
+use crate::host::root::RootContext;
+use crate::host::stream::StreamContext;
 use crate::vm::rendezvous::ContextId;
 
 /// See the module.
 pub(super) struct Contexts;
 
 thread_local! {
-    static ROOTS: RefCell<HashMap<ContextId, Root>> = RefCell::default();
-    static STREAMS: RefCell<HashMap<ContextId, Stream>> = RefCell::default();
+    static ROOTS: RefCell<HashMap<ContextId, RootContext>> = RefCell::default();
+    static STREAMS: RefCell<HashMap<ContextId, StreamContext>> = RefCell::default();
 }
 
 impl Callbacks for Contexts {
     fn on_context_create(id: ContextId, root: ContextId) {
         if root == 0 {
-            with_all(&ROOTS, |roots| roots.insert(id, Root::new(id)));
+            with_all(&ROOTS, |roots| roots.insert(id, RootContext::new(id)));
         } else {
             let instance = with(&ROOTS, root, |root| root.instance()).flatten();
-            let stream = Stream::new(id, root, instance);
+            let stream = StreamContext::new(id, root, instance);
             with_all(&STREAMS, |streams| streams.insert(id, stream));
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::host::worker::with_worker;
-use crate::host::{envoy, meters};
+use crate::host::{envoy, metrics};
 use crate::stats::Outcome;
 use crate::vm::rendezvous::{Release, WakeRoot};
 
@@ -12,7 +12,7 @@ pub(super) fn settle(config: &Config, outcome: Outcome) {
     if let Outcome::Hashed(digest) = outcome {
         envoy::set_header(&config.header, &digest.to_hex());
     }
-    meters::count(outcome);
+    metrics::count(outcome);
 }
 
 /// Makes Envoy run `on_queue_ready` in the next turn, which resumes a ready request. Not in this turn: the last bytes
@@ -27,7 +27,7 @@ pub(super) fn wake(root: Option<WakeRoot>) {
 /// Lets a held request go on, right after this callback: first the bytes that its tap has stopped, then the request
 /// with all of them.
 pub(super) fn release(ready: &Release) {
-    meters::count_held(-1);
+    metrics::count_held(-1);
     if let Some(tap) = ready.stopped_tap {
         envoy::resume(tap);
     }

@@ -2,17 +2,17 @@
 
 use crate::host::resume::{release, wake};
 use crate::host::worker::with_worker;
-use crate::host::{envoy, meters};
+use crate::host::{envoy, metrics};
 use crate::vm::instance::{Instance, Role};
 use crate::vm::rendezvous::{ContextId, WakeRoot};
 
 /// See the module.
-pub(super) struct Root {
+pub(super) struct RootContext {
     id: ContextId,
     instance: Option<Instance>,
 }
 
-impl Root {
+impl RootContext {
     pub(super) const fn new(id: ContextId) -> Self {
         Self { id, instance: None }
     }
@@ -64,7 +64,7 @@ impl Root {
 
     /// False when Envoy gives this root no queue to wake it by: it must then hold nothing.
     fn start(&self, role: Role) -> bool {
-        meters::define();
+        metrics::define();
         if role == Role::Tap || with_worker(|worker| worker.roots.knows(self.id)) == Some(true) {
             return true;
         }
@@ -82,7 +82,7 @@ impl Root {
     }
 }
 
-impl Drop for Root {
+impl Drop for RootContext {
     fn drop(&mut self) {
         let ready = with_worker(|worker| {
             worker.roots.remove(self.id);

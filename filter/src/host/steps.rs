@@ -3,7 +3,7 @@
 use body_hash_filter_abi::DataStatus;
 
 use crate::config::Config;
-use crate::host::meters::count_held;
+use crate::host::metrics::count_held;
 use crate::host::resume::{release, settle, wake};
 use crate::host::worker::with_worker;
 use crate::stats::Outcome;

@@ -7,7 +7,7 @@ use body_hash_filter_abi::{DataStatus, HeadersStatus};
 use crate::config::Config;
 use crate::decision::{Bytes, GateDecision};
 use crate::host::envoy::{self, RequestBody};
-use crate::host::meters::{count, count_held};
+use crate::host::metrics::{count, count_held};
 use crate::host::resume::{settle, wake};
 use crate::host::steps::{after_single, after_tap, settle_held};
 use crate::host::worker::with_worker;
@@ -22,7 +22,7 @@ use crate::vm::tap::Tap;
 use crate::vm::tap_ref::TapRef;
 
 /// See the module.
-pub(super) struct Stream {
+pub(super) struct StreamContext {
     id: ContextId,
     root: ContextId,
     instance: Option<Instance>,
@@ -37,7 +37,7 @@ enum Phase {
     Single(Single),
 }
 
-impl Stream {
+impl StreamContext {
     pub(super) const fn new(id: ContextId, root: ContextId, instance: Option<Instance>) -> Self {
         let phase = Phase::Idle;
         Self {
@@ -195,7 +195,7 @@ fn headers_without(name: &str) -> HeaderMap {
 }
 
 /// However a stream ends, nothing of it stays.
-impl Drop for Stream {
+impl Drop for StreamContext {
     fn drop(&mut self) {
         match self.phase {
             Phase::Idle => {}

@@ -29,12 +29,12 @@ pub(super) struct StallGuard {
     /// Whether the socket is full.
     full: AtomicBool,
     /// What a stream has of its own. A connection is not compared with others.
-    stream: Option<Stream>,
+    stream: Option<StreamProgress>,
 }
 
 /// One stream among those of its connection.
 #[derive(Debug, Default)]
-struct Stream {
+struct StreamProgress {
     /// Bytes of its answer that the client's connection took.
     taken: AtomicUsize,
     moved: Mutex<Option<Instant>>,
@@ -55,7 +55,7 @@ impl StallGuard {
     /// The guard of a stream of HTTP/2.
     pub(super) fn of_stream() -> Self {
         Self {
-            stream: Some(Stream::default()),
+            stream: Some(StreamProgress::default()),
             ..Self::default()
         }
     }
@@ -77,7 +77,7 @@ impl StallGuard {
 
     /// Whether something has waited for the client for so long.
     pub(super) fn is_idle(&self, patience: Duration) -> bool {
-        let moved = self.stream.as_ref().and_then(Stream::moved);
+        let moved = self.stream.as_ref().and_then(StreamProgress::moved);
         self.unread.load(Relaxed) > 0 && moved.is_some_and(|moved| moved.elapsed() >= patience)
     }
 
@@ -139,7 +139,7 @@ impl StallGuard {
     }
 }
 
-impl Stream {
+impl StreamProgress {
     fn step(&self, bytes: usize) {
         self.taken.fetch_add(bytes, Relaxed);
         *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

@@ -4,8 +4,8 @@ use std::iter::repeat_with;
 use std::sync::Arc;
 
 use crate::http::error::Error;
-use crate::resolver::division::RefusedBatch;
 use crate::resolver::failover::reason;
+use crate::resolver::halving::RefusedBatch;
 use crate::resolver::outcome::{Call, Checked};
 use crate::telemetry::Failover;
 use crate::upstream::{OverLimit, Size};

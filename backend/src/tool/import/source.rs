@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::lines::{Broken, Line, Lines};
 use super::rows::{self, ParquetRows};
+use crate::embeddings::clock::unix_ms_of;
 use crate::tool::failure::{CommandError, CommandResult};
-use crate::tool::time;
 
 /// The records of a file, until the first that cannot be read.
 pub(super) type Records<'a> = Box<dyn Iterator<Item = Result<Line, Broken>> + 'a>;
@@ -76,7 +76,7 @@ impl<'a> Source<'a> {
 
     /// In Unix milliseconds.
     pub(super) fn changed_ms(&self) -> u64 {
-        self.found.modified().map_or(0, time::unix_ms)
+        self.found.modified().map_or(0, unix_ms_of)
     }
 
     pub(super) fn rewind(&mut self) -> CommandResult {

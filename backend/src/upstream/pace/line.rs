@@ -14,10 +14,10 @@ use crate::config::RateLimits;
 
 /// The pace of one credential and model.
 #[derive(Debug)]
-pub(super) struct Pace(Mutex<State>);
+pub(super) struct Pace(Mutex<PaceState>);
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct PaceState {
     pub(super) requests: Option<Bucket>,
     pub(super) tokens: Option<Bucket>,
     /// The upstream refuses everything until then.
@@ -53,7 +53,7 @@ impl Pace {
     pub(super) fn new(limits: &RateLimits) -> Self {
         let now = Instant::now();
         let bucket = |a_minute: Option<usize>| a_minute.map(|limit| Bucket::new(limit, now));
-        Self(Mutex::new(State {
+        Self(Mutex::new(PaceState {
             requests: bucket(limits.requests),
             tokens: bucket(limits.tokens),
             shut_until: now,
@@ -62,7 +62,7 @@ impl Pace {
         }))
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, PaceState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -120,7 +120,7 @@ impl Pace {
     }
 }
 
-impl State {
+impl PaceState {
     /// Lets all calls go that may. Only the call whose turn is next watches the clock: returns when
     /// it may go if that is `own`, and wakes it if it is another.
     pub(super) fn let_go(&mut self, now: Instant, own: Option<&Waiting>) -> Option<Instant> {

@@ -13,7 +13,7 @@ const MAX_MILLISECONDS: u64 = 365 * 24 * 60 * 60 * 1000;
 
 /// How spans are exported together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batching {
+pub struct SpanBatches {
     /// Spans that may wait for an export.
     pub queue: usize,
     /// Spans of one export.
@@ -22,7 +22,7 @@ pub struct Batching {
     pub delay: Duration,
 }
 
-impl Batching {
+impl SpanBatches {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let queue = reader.read(&var::OTEL_BSP_MAX_QUEUE_SIZE, spans);
         let export = reader.read(&var::OTEL_BSP_MAX_EXPORT_BATCH_SIZE, spans);
