@@ -1,16 +1,15 @@
 //! `STORE`, and the S3 variables that may stand in for it.
 
+mod s3_client;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::Url;
-
+use self::s3_client::{aws_settings, endpoint};
 use super::reader::{Problem, Reader, configured, environment_with_store};
 use super::value;
 use super::variables as var;
-
-const AWS_PREFIX: &str = "AWS_";
 
 /// An address has no more ports to connect from.
 const MAX_CONNECTIONS: usize = 65_535;
@@ -199,31 +198,4 @@ fn connections(value: &str) -> Result<usize, String> {
     let fits = (1..=MAX_CONNECTIONS).contains(&connections);
     fits.then_some(connections)
         .ok_or_else(|| format!("must be from 1 to {MAX_CONNECTIONS}"))
-}
-
-fn endpoint(value: &str) -> Result<String, String> {
-    let url: Url = value
-        .parse()
-        .map_err(|error| format!("is not a URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("must start with http:// or https://".into());
-    }
-    // Errors of the store name its URL.
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold a user or password".into());
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must not hold a query or fragment".into());
-    }
-    Ok(value.trim_end_matches('/').to_owned())
-}
-
-fn aws_settings(reader: &Reader<'_>) -> AwsSettings {
-    let standard = reader
-        .given
-        .iter()
-        .filter(|(name, _)| name.starts_with(AWS_PREFIX));
-    let mut settings: Vec<_> = standard.map(|(n, v)| (n.clone(), v.clone())).collect();
-    settings.sort();
-    AwsSettings(settings)
 }

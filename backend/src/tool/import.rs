@@ -7,6 +7,7 @@
 
 mod caller;
 mod check;
+mod contained;
 mod identity;
 mod lines;
 mod plan;

@@ -1,22 +1,27 @@
 //! `verify`: reads every object, and names what a gateway could not use. It deletes nothing unless
 //! it is told to.
 
+mod finding;
 mod position;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
 use indicatif::{HumanBytes, HumanCount};
+use tokio::time::timeout;
 
+use self::finding::Finding;
 use self::position::{Position, PositionFile};
 use super::failure::{CommandError, CommandResult};
 use super::interrupt::unless_interrupted;
 use super::progress::{KEYS, Progress, place};
 use super::store::{Parallelism, StoreOptions};
 use super::walk::{Content, Seen, Walk};
-use crate::cache::store::{Archive, ListedObject};
+use crate::cache::store::{Archive, ArchiveError, ListedObject};
 use crate::config::command_line::complain;
 use crate::embeddings::key::Key;
 use crate::embeddings::object::Flaw;
@@ -26,6 +31,9 @@ const MOST_UNREAD: u32 = 20;
 
 /// Names of foreign objects that are told; of more there is only the count.
 const MOST_FOREIGN: u64 = 100;
+
+/// How long an interrupted run waits for the store to say that it has deleted an object.
+const DELETION: Duration = Duration::from_secs(5);
 
 /// The options of `verify`.
 #[derive(Debug, Args)]
@@ -46,10 +54,13 @@ pub(super) struct VerifyOptions {
 struct Verification<'a> {
     archive: &'a Archive,
     delete_bad: bool,
+    saved: Option<&'a PositionFile>,
     position: Position,
     progress: Progress,
     foreign: u64,
     unread_in_a_row: u32,
+    /// Under way: an interrupted run waits for it, so that it counts what it has deleted.
+    deletion: Option<(Key, Finding, BoxFuture<'a, Result<(), ArchiveError>>)>,
 }
 
 pub(super) async fn run(options: &VerifyOptions) -> CommandResult {
@@ -67,12 +78,18 @@ pub(super) async fn run(options: &VerifyOptions) -> CommandResult {
     let mut verification = Verification {
         archive: &archive,
         delete_bad: options.delete_bad,
+        saved: saved.as_ref(),
         position,
         progress: Progress::new("verify", KEYS),
         foreign: 0,
         unread_in_a_row: 0,
+        deletion: None,
     };
-    let ended = unless_interrupted(verification.go(walk, saved.as_ref())).await;
+    let ended = unless_interrupted(verification.go(walk)).await;
+    let ended = match timeout(DELETION, verification.end_deletion()).await {
+        Ok(deleted) => ended.and(deleted),
+        Err(_) => ended,
+    };
     verification.progress.end();
     if let Some(saved) = &saved {
         match &ended {
@@ -85,17 +102,13 @@ pub(super) async fn run(options: &VerifyOptions) -> CommandResult {
 }
 
 impl Verification<'_> {
-    async fn go(&mut self, walk: Walk<'_>, saved: Option<&PositionFile>) -> CommandResult {
+    async fn go(&mut self, walk: Walk<'_>) -> CommandResult {
         let mut everything = walk.everything().await?;
         while let Some(seen) = everything.try_next().await? {
             match seen {
                 Seen::Foreign(name) => self.skip(&name)?,
                 Seen::Object(key, found, content) => {
-                    self.check(&key, &found, &content).await?;
-                    self.position.pass(&key);
-                    if let Some(saved) = saved {
-                        saved.write_sometimes(&self.position)?;
-                    }
+                    self.check(key, &found, &content).await?;
                     let position = &self.position;
                     self.progress.show(place(&key), || position.summary());
                 }
@@ -104,55 +117,81 @@ impl Verification<'_> {
         Ok(())
     }
 
-    async fn check(&mut self, key: &Key, found: &ListedObject, content: &Content) -> CommandResult {
+    async fn check(&mut self, key: Key, found: &ListedObject, content: &Content) -> CommandResult {
         let flaw = match content {
-            Content::Unread(failed) => {
-                self.position.unread += 1;
-                self.unread_in_a_row += 1;
-                self.say(format_args!("{}\tis not given out: {failed}", found.path))?;
-                return match self.unread_in_a_row {
-                    MOST_UNREAD => Err(CommandError::broken(format!("the store: {failed}"))),
-                    _ => Ok(()),
-                };
-            }
+            Content::Unread(failed) => return self.note_unread(&key, found, failed),
             Content::TooLong => Some(Flaw::Foreign),
-            Content::Read(object) => Flaw::of(key, object),
+            Content::Read(object) => Flaw::of(&key, object),
         };
         self.unread_in_a_row = 0;
-        self.position.checked += 1;
-        self.position.bytes += found.bytes;
         let Some(flaw) = flaw else {
-            return Ok(());
+            return self.note(&key, Finding::good(found));
         };
-        self.position.bad += 1;
-        let fate = self.delete(key, found, &flaw).await?;
-        self.say(format_args!("{}\t{flaw}{fate}", found.path))
+        if !self.delete_bad {
+            return self.note(&key, Finding::bad(found, &flaw, ""));
+        }
+        // What another program's format may be stays.
+        if flaw == Flaw::UnknownFormat {
+            return self.note(&key, Finding::bad(found, &flaw, "; kept"));
+        }
+        if self.is_good_now(&key, found).await? {
+            let fate = "; a gateway has replaced it meanwhile";
+            return self.note(&key, Finding::bad(found, &flaw, fate));
+        }
+        let deletion = self.archive.delete(found.path.clone());
+        let finding = Finding::deleted(found, &flaw);
+        self.deletion = Some((key, finding, Box::pin(deletion)));
+        self.end_deletion().await
     }
 
-    /// Deletes an object that is bad still. What another program's format may be stays.
-    async fn delete(
+    async fn is_good_now(&self, key: &Key, found: &ListedObject) -> CommandResult<bool> {
+        if found.bytes > super::walk::MOST_BYTES {
+            return Ok(false);
+        }
+        let object = self.archive.read(&found.path, None).await?;
+        Ok(object.is_some_and(|object| Flaw::of(key, &object).is_none()))
+    }
+
+    /// Waits for the deletion that is under way.
+    async fn end_deletion(&mut self) -> CommandResult {
+        let Some((_, _, deletion)) = &mut self.deletion else {
+            return Ok(());
+        };
+        let deleted = deletion.await;
+        match (deleted, self.deletion.take()) {
+            (Ok(()), Some((key, finding, _))) => self.note(&key, finding),
+            (deleted, _) => Ok(deleted?),
+        }
+    }
+
+    fn note_unread(
         &mut self,
         key: &Key,
         found: &ListedObject,
-        flaw: &Flaw,
-    ) -> CommandResult<&'static str> {
-        if !self.delete_bad {
-            return Ok("");
+        why: &ArchiveError,
+    ) -> CommandResult {
+        self.unread_in_a_row += 1;
+        self.note(key, Finding::unread(found, why))?;
+        match self.unread_in_a_row {
+            MOST_UNREAD => Err(CommandError::broken(format!("the store: {why}"))),
+            _ => Ok(()),
         }
-        if *flaw == Flaw::UnknownFormat {
-            return Ok("; kept");
+    }
+
+    /// Tells what was found, and counts it: together, or a run that goes on here would count it
+    /// again or not at all.
+    fn note(&mut self, key: &Key, finding: Finding) -> CommandResult {
+        let told = finding.line.as_ref().map_or(Ok(()), |line| self.say(line));
+        // No later run finds what is deleted.
+        if told.is_ok() || finding.is_deleted {
+            self.position.pass(key, &finding);
         }
-        if found.bytes <= super::walk::MOST_BYTES {
-            match self.archive.read(&found.path, None).await? {
-                Some(object) if Flaw::of(key, &object).is_none() => {
-                    return Ok("; a gateway has replaced it meanwhile");
-                }
-                _ => {}
-            }
+        match self.saved {
+            Some(saved) if finding.is_deleted => saved.write(&self.position)?,
+            Some(saved) => saved.write_sometimes(&self.position)?,
+            None => {}
         }
-        self.archive.delete(&found.path).await?;
-        self.position.deleted += 1;
-        Ok("; deleted")
+        told
     }
 
     fn skip(&mut self, name: &str) -> CommandResult {
@@ -165,7 +204,7 @@ impl Verification<'_> {
     }
 
     /// A finding, for the program or the operator that reads standard output.
-    fn say(&self, finding: std::fmt::Arguments<'_>) -> CommandResult {
+    fn say(&self, finding: &str) -> CommandResult {
         let written = self.progress.aside(|| {
             let mut output = io::stdout().lock();
             writeln!(output, "{finding}").and_then(|()| output.flush())

@@ -145,8 +145,8 @@ impl Archive {
     }
 
     /// Deletes an object, if it is still there.
-    pub async fn delete(&self, path: &Path) -> Result<(), ArchiveError> {
-        present(self.objects.delete(path)).await?;
+    pub async fn delete(&self, path: Path) -> Result<(), ArchiveError> {
+        present(self.objects.delete(&path)).await?;
         Ok(())
     }
 

@@ -48,13 +48,12 @@ pub(super) enum Broken {
     TooLong(u64),
 }
 
-/// Reads lines; ends after the first error.
+/// Reads lines, until the first error.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     reader: BufReader<R>,
     number: u64,
     end: u64,
-    is_broken: bool,
 }
 
 impl<R: Read> Lines<R> {
@@ -63,11 +62,11 @@ impl<R: Read> Lines<R> {
             reader: BufReader::with_capacity(BUFFER_BYTES, reader),
             number: 0,
             end: 0,
-            is_broken: false,
         }
     }
 
-    fn read(&mut self) -> Result<Option<Line>, Broken> {
+    /// The next line; none after an error.
+    pub(super) fn read(&mut self) -> Result<Option<Line>, Broken> {
         loop {
             let mut line = Vec::new();
             let mut bounded = (&mut self.reader).take(MOST_BYTES + 1);
@@ -97,19 +96,6 @@ impl<R: Read> Lines<R> {
     }
 }
 
-impl<R: Read> Iterator for Lines<R> {
-    type Item = Result<Line, Broken>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_broken {
-            return None;
-        }
-        let read = self.read();
-        self.is_broken = read.is_err();
-        read.transpose()
-    }
-}
-
 fn is_utf8(first: &[u8]) -> Result<(), Broken> {
     let other = OTHERS.iter().find(|(mark, _)| first.starts_with(mark));
     other.map_or(Ok(()), |(_, what)| Err(Broken::Encoding(what)))
@@ -118,9 +104,11 @@ fn is_utf8(first: &[u8]) -> Result<(), Broken> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tool::import::source::until_error;
 
     fn lines(text: &[u8]) -> Vec<Result<(u64, Vec<u8>), String>> {
-        let lines = Lines::new(text).map(|line| {
+        let mut lines = Lines::new(text);
+        let lines = until_error(move || lines.read()).map(|line| {
             let line = line.map_err(|broken| broken.to_string())?;
             Ok((line.number, line.text.to_vec()))
         });
@@ -145,8 +133,8 @@ mod tests {
 
     #[test]
     fn a_line_is_read_no_further_than_it_may_be_long() {
-        let endless = Lines::new(io::repeat(b'x'));
-        let found: Vec<_> = endless.take(2).collect();
+        let mut endless = Lines::new(io::repeat(b'x'));
+        let found: Vec<_> = until_error(move || endless.read()).take(2).collect();
         assert!(matches!(found[..], [Err(Broken::TooLong(1))]), "{found:?}");
     }
 }

@@ -3,7 +3,6 @@
 //! their `f32`s.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use base64_simd::STANDARD;
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
+use super::contained::contained;
 use super::lines::{Broken, Line};
 
 /// What every Parquet file begins with.
@@ -34,12 +34,16 @@ pub(super) struct ParquetRows {
     number: u64,
     count: u64,
     bytes: u64,
-    is_broken: bool,
 }
 
 impl ParquetRows {
     /// The rows of a file of so many bytes.
     pub(super) fn new(file: File, bytes: u64) -> Result<Self, Broken> {
+        let damaged = || Broken::Parquet("its footer is damaged".to_owned());
+        contained(|| Self::open(file, bytes)).ok_or_else(damaged)?
+    }
+
+    fn open(file: File, bytes: u64) -> Result<Self, Broken> {
         let reader = SerializedFileReader::new(file).map_err(unread)?;
         is_readable(reader.metadata())?;
         let described = reader.metadata().file_metadata();
@@ -61,15 +65,15 @@ impl ParquetRows {
             number: 0,
             count,
             bytes,
-            is_broken: false,
         })
     }
 
-    fn read(&mut self) -> Result<Option<Line>, Broken> {
+    /// The next row; none after an error.
+    pub(super) fn read(&mut self) -> Result<Option<Line>, Broken> {
         // The reader asserts what a damaged file does not hold to.
-        let next = catch_unwind(AssertUnwindSafe(|| self.rows.next()));
-        let damaged = |_| Broken::Parquet("its pages are damaged".to_owned());
-        let Some(row) = next.map_err(damaged)?.transpose().map_err(unread)? else {
+        let next = contained(|| self.rows.next());
+        let damaged = || Broken::Parquet("its pages are damaged".to_owned());
+        let Some(row) = next.ok_or_else(damaged)?.transpose().map_err(unread)? else {
             return Ok(None);
         };
         self.number += 1;
@@ -96,19 +100,6 @@ impl ParquetRows {
             }
         }
         Value::Object(members).to_string().into()
-    }
-}
-
-impl Iterator for ParquetRows {
-    type Item = Result<Line, Broken>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_broken {
-            return None;
-        }
-        let read = self.read();
-        self.is_broken = read.is_err();
-        read.transpose()
     }
 }
 

@@ -45,12 +45,13 @@ impl<'a> Source<'a> {
     /// The records from where the file is read.
     pub(super) fn records(&self) -> CommandResult<Records<'_>> {
         if !self.is_parquet {
-            return Ok(Box::new(Lines::new(&self.file)));
+            let mut lines = Lines::new(&self.file);
+            return Ok(Box::new(until_error(move || lines.read())));
         }
         let rows = self.file.try_clone().map_err(Broken::Io);
         let rows = rows.and_then(|file| ParquetRows::new(file, self.bytes()));
-        let rows = rows.map_err(|broken| self.fault(&broken.to_string()))?;
-        Ok(Box::new(rows))
+        let mut rows = rows.map_err(|broken| self.fault(&broken.to_string()))?;
+        Ok(Box::new(until_error(move || rows.read())))
     }
 
     /// A record, as messages name it.
@@ -97,6 +98,18 @@ impl<'a> Source<'a> {
     pub(super) fn fault(&self, what: &str) -> CommandError {
         CommandError::broken(format!("{}: {what}", self.path.display()))
     }
+}
+
+/// The records that `read` returns, and its first error.
+pub(super) fn until_error(
+    mut read: impl FnMut() -> Result<Option<Line>, Broken>,
+) -> impl Iterator<Item = Result<Line, Broken>> {
+    let mut is_broken = false;
+    std::iter::from_fn(move || {
+        let record = (!is_broken).then(&mut read)?;
+        is_broken = record.is_err();
+        record.transpose()
+    })
 }
 
 fn begins_with(file: &mut File, magic: &[u8]) -> io::Result<bool> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::finding::Finding;
 use crate::cache::store::parse_key;
 use crate::config::command_line::complain;
 use crate::embeddings::key::Key;
@@ -52,9 +53,14 @@ impl Position {
         parse_key(self.after.as_deref()?)
     }
 
-    /// Everything up to this key is verified.
-    pub(super) fn pass(&mut self, key: &Key) {
+    /// Everything up to this key is verified; counts what was found of it.
+    pub(super) fn pass(&mut self, key: &Key, finding: &Finding) {
         self.after = Some(key.to_string());
+        self.checked += u64::from(!finding.is_unread);
+        self.bytes += finding.bytes;
+        self.bad += u64::from(finding.is_bad);
+        self.deleted += u64::from(finding.is_deleted);
+        self.unread += u64::from(finding.is_unread);
     }
 }
 
