@@ -12,7 +12,6 @@ mod health;
 mod lanes;
 mod over_limit;
 mod pace;
-mod placed_body;
 mod repeat;
 mod reply;
 mod shared_body;

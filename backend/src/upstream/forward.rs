@@ -3,10 +3,10 @@
 use axum::body::Body;
 use http::{Request, Response};
 use http_body::Body as _;
+use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::client::{Client, failure};
-use super::placed_body::PlacedBody;
 use super::repeat::{broke_off, was_unread};
 use super::shared_body::SharedBody;
 use super::silence::Silence;
@@ -48,10 +48,18 @@ impl Client {
         let failed = |error| of_client().unwrap_or_else(|| failure(&error));
         let answer: Response<_> = answer.map_err(failed)?.into();
         self.long.note(answer.version());
+        // The call keeps its place in the lane until its answer is read or dropped.
+        let heard = |body| {
+            let body = silence.heard(body).map_err(move |error| {
+                let _held = &place;
+                error
+            });
+            Body::new(body)
+        };
         match answer.status().is_informational() {
             // The gateway asked for no upgrade, so 101 is no answer.
             true => Err(Error::UpstreamBroken),
-            false => Ok(answer.map(|body| Body::new(PlacedBody::new(silence.heard(body), place)))),
+            false => Ok(answer.map(heard)),
         }
     }
 }

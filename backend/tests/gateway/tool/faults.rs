@@ -83,6 +83,26 @@ fn a_file_that_is_none_of_vectors_is_refused() {
 }
 
 #[test]
+fn a_damaged_parquet_file_is_told_without_a_panic_of_its_reader() {
+    let place = Place::stocked(12);
+    let target = place.path("vectors.parquet");
+    let export = ["export", "--format", "parquet", "-o", &target];
+    told(&tool(&place.store(), &[], &export));
+    let sound = std::fs::read(&target).unwrap();
+    // Where a page says how many values it holds, and around it.
+    for damaged in 1090..1100 {
+        let mut file = sound.clone();
+        file[damaged] ^= 0xff;
+        std::fs::write(&target, file).unwrap();
+        let import = ["import", &target, "--model", "m", "--dry-run"];
+        let (status, said) = refused(&tool(&place.store(), SHARED, &import));
+        assert_eq!(status, Some(1), "{damaged}: {said}");
+        assert!(said.contains("vectors.parquet"), "{damaged}: {said}");
+        assert!(!said.contains("panicked"), "{damaged}: {said}");
+    }
+}
+
+#[test]
 fn options_that_contradict_the_environment_are_refused() {
     refuses(
         GOOD,
