@@ -22,13 +22,15 @@ missing_components() {
 pinned_toolchain() { sed -n 's/^channel = "\(.*\)"/\1/p' "$ROOT/rust-toolchain.toml"; }
 
 missing_rust() {
-  missing_programs cargo
+  missing_programs cargo cc
   missing_components clippy rustfmt rust-std-wasm32-wasip1
 }
 
 setup_rust() {
   local toolchain
   command -v cargo >/dev/null || fail "rust: no cargo on the PATH; install Rust with rustup (https://rustup.rs)"
+  command -v cc >/dev/null || apt_install gcc libc6-dev || fail "rust: install a C compiler, which links programs"
+  [ -n "$(missing_components clippy rustfmt rust-std-wasm32-wasip1)" ] || return 0
   toolchain=$(pinned_toolchain)
   rustup toolchain install "$toolchain" --profile minimal --component clippy,rustfmt --target wasm32-wasip1 ||
     fail "rust: rustup could not install toolchain $toolchain"

@@ -1,6 +1,7 @@
 """The workflows of .github: what runs there is what scripts/test.sh has, and nothing that can change under its name."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,18 @@ from test_scripts import listed
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))
 # It needs a control plane that no public runner has.
 ELSEWHERE = {"mesh"}
+
+# The ecosystem of Dependabot that reads a file of this name.
+MANIFESTS = {
+    "Cargo.lock": "cargo",
+    "Containerfile": "docker",
+    "go.mod": "gomod",
+    "litellm.txt": "pip",
+    "package.json": "npm",
+    "pom.xml": "maven",
+    "requirements.txt": "pip",
+    "rust-toolchain.toml": "rust-toolchain",
+}
 
 
 def workflow(name: str) -> dict:
@@ -58,3 +71,18 @@ def test_a_release_waits_for_the_tests():
     assert jobs["test"]["uses"] == "./.github/workflows/test.yaml"
     assert jobs["test"]["with"] == {"profile": "release"}, "what ships is what is tested"
     assert "test" in jobs["image"]["needs"] and "image" in jobs["publish"]["needs"]
+
+
+def test_dependabot_reads_every_manifest():
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    watched = {
+        (update["package-ecosystem"], folder)
+        for update in updates
+        for folder in update.get("directories", [update.get("directory")])
+    }
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    known = [Path(path) for path in tracked if Path(path).name in MANIFESTS]
+    # An image of nothing but this repository's programs has nothing to follow.
+    read = [path for path in known if path.name != "Containerfile" or re.search("^FROM .+:", (ROOT / path).read_text(), re.M)]
+    manifests = {(MANIFESTS[path.name], str("/" / path.parent)) for path in read}
+    assert watched == manifests | {("github-actions", "/")}

@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::TryStreamExt;
-use futures_util::future::BoxFuture;
 use indicatif::{HumanBytes, HumanCount};
 use tokio::time::timeout;
 
-use self::finding::Finding;
+use self::finding::{Deletion, Finding};
 use self::position::{Position, PositionFile};
 use super::failure::{CommandError, CommandResult};
 use super::interrupt::unless_interrupted;
@@ -60,7 +59,7 @@ struct Verification<'a> {
     foreign: u64,
     unread_in_a_row: u32,
     /// Under way: an interrupted run waits for it, so that it counts what it has deleted.
-    deletion: Option<(Key, Finding, BoxFuture<'a, Result<(), ArchiveError>>)>,
+    deletion: Option<Deletion<'a>>,
 }
 
 pub(super) async fn run(options: &VerifyOptions) -> CommandResult {
@@ -125,22 +124,24 @@ impl Verification<'_> {
         };
         self.unread_in_a_row = 0;
         let Some(flaw) = flaw else {
-            return self.note(&key, Finding::good(found));
+            return self.note(&key, &Finding::good(found));
         };
         if !self.delete_bad {
-            return self.note(&key, Finding::bad(found, &flaw, ""));
+            return self.note(&key, &Finding::bad(found, &flaw, ""));
         }
         // What another program's format may be stays.
         if flaw == Flaw::UnknownFormat {
-            return self.note(&key, Finding::bad(found, &flaw, "; kept"));
+            return self.note(&key, &Finding::bad(found, &flaw, "; kept"));
         }
         if self.is_good_now(&key, found).await? {
             let fate = "; a gateway has replaced it meanwhile";
-            return self.note(&key, Finding::bad(found, &flaw, fate));
+            return self.note(&key, &Finding::bad(found, &flaw, fate));
         }
-        let deletion = self.archive.delete(found.path.clone());
-        let finding = Finding::deleted(found, &flaw);
-        self.deletion = Some((key, finding, Box::pin(deletion)));
+        self.deletion = Some(Deletion {
+            key,
+            finding: Finding::deleted(found, &flaw),
+            answer: Box::pin(self.archive.delete(found.path.clone())),
+        });
         self.end_deletion().await
     }
 
@@ -154,12 +155,12 @@ impl Verification<'_> {
 
     /// Waits for the deletion that is under way.
     async fn end_deletion(&mut self) -> CommandResult {
-        let Some((_, _, deletion)) = &mut self.deletion else {
+        let Some(deletion) = &mut self.deletion else {
             return Ok(());
         };
-        let deleted = deletion.await;
+        let deleted = (&mut deletion.answer).await;
         match (deleted, self.deletion.take()) {
-            (Ok(()), Some((key, finding, _))) => self.note(&key, finding),
+            (Ok(()), Some(deletion)) => self.note(&deletion.key, &deletion.finding),
             (deleted, _) => Ok(deleted?),
         }
     }
@@ -171,7 +172,7 @@ impl Verification<'_> {
         why: &ArchiveError,
     ) -> CommandResult {
         self.unread_in_a_row += 1;
-        self.note(key, Finding::unread(found, why))?;
+        self.note(key, &Finding::unread(found, why))?;
         match self.unread_in_a_row {
             MOST_UNREAD => Err(CommandError::broken(format!("the store: {why}"))),
             _ => Ok(()),
@@ -180,11 +181,11 @@ impl Verification<'_> {
 
     /// Tells what was found, and counts it: together, or a run that goes on here would count it
     /// again or not at all.
-    fn note(&mut self, key: &Key, finding: Finding) -> CommandResult {
+    fn note(&mut self, key: &Key, finding: &Finding) -> CommandResult {
         let told = finding.line.as_ref().map_or(Ok(()), |line| self.say(line));
         // No later run finds what is deleted.
         if told.is_ok() || finding.is_deleted {
-            self.position.pass(key, &finding);
+            self.position.pass(key, finding);
         }
         match self.saved {
             Some(saved) if finding.is_deleted => saved.write(&self.position)?,

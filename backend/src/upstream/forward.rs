@@ -7,9 +7,10 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::client::{Client, failure};
+use super::lanes::Place;
 use super::repeat::{broke_off, was_unread};
 use super::shared_body::SharedBody;
-use super::silence::Silence;
+use super::silence::{Silence, WatchedBody};
 use crate::http::error::Error;
 
 impl Client {
@@ -48,20 +49,20 @@ impl Client {
         let failed = |error| of_client().unwrap_or_else(|| failure(&error));
         let answer: Response<_> = answer.map_err(failed)?.into();
         self.long.note(answer.version());
-        // The call keeps its place in the lane until its answer is read or dropped.
-        let heard = |body| {
-            let body = silence.heard(body).map_err(move |error| {
-                let _held = &place;
-                error
-            });
-            Body::new(body)
-        };
         match answer.status().is_informational() {
             // The gateway asked for no upgrade, so 101 is no answer.
             true => Err(Error::UpstreamBroken),
-            false => Ok(answer.map(heard)),
+            false => Ok(answer.map(|body| placed(silence.heard(body), place))),
         }
     }
+}
+
+/// An answer whose call keeps its place in the lane until it is read or dropped.
+fn placed(body: WatchedBody<reqwest::Body>, place: Place) -> Body {
+    Body::new(body.map_err(move |error| {
+        let _held = &place;
+        error
+    }))
 }
 
 /// Whether a request may be sent once more. `is_safe` is one that does nothing at the upstream

@@ -1,6 +1,9 @@
 //! What a verification finds of one object.
 
+use futures_util::future::BoxFuture;
+
 use crate::cache::store::{ArchiveError, ListedObject};
+use crate::embeddings::key::Key;
 use crate::embeddings::object::Flaw;
 
 /// What was found of one object.
@@ -13,6 +16,13 @@ pub(super) struct Finding {
     pub(super) is_bad: bool,
     pub(super) is_deleted: bool,
     pub(super) is_unread: bool,
+}
+
+/// The deletion of a bad object, and what is found when the store has answered.
+pub(super) struct Deletion<'a> {
+    pub(super) key: Key,
+    pub(super) finding: Finding,
+    pub(super) answer: BoxFuture<'a, Result<(), ArchiveError>>,
 }
 
 impl Finding {

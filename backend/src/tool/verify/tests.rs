@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::cache::store::ArchiveError;
@@ -76,29 +77,40 @@ async fn what_a_gateway_has_replaced_meanwhile_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_interrupted_counts_each_object_once() {
-    let (_folder, archive, key, mut found) = with_one_object().await;
+async fn an_interrupted_run_counts_what_the_store_deletes_meanwhile_and_once() {
+    let (_folder, archive, key, found) = with_one_object().await;
     let mut verification = verification(&archive);
-    // While it looks whether a gateway has replaced the object: the next run finds it again.
-    let bad = Content::Read("cut o".into());
-    let interrupted = verification.check(key, &found, &bad).now_or_never();
-    assert!(interrupted.is_none());
-    assert!(verification.end_deletion().await.is_ok());
+    let (deleted, answer) = oneshot::channel();
+    verification.deletion = Some(Deletion {
+        key,
+        finding: Finding::deleted(&found, &Flaw::Foreign),
+        answer: Box::pin(answer.map(|answer| answer.expect("the store answers"))),
+    });
+    assert!(verification.end_deletion().now_or_never().is_none());
+    // A run that goes on from here looks at the object again, so it is not counted yet.
     assert_eq!(verification.position, Position::new(archive.url()));
-    // While the store deletes it: no other run finds it.
-    found.bytes = crate::tool::walk::MOST_BYTES + 1;
-    let interrupted = verification
-        .check(key, &found, &Content::TooLong)
-        .now_or_never();
-    assert!(interrupted.is_none());
-    assert!(verification.end_deletion().await.is_ok());
-    assert!(archive.read(&found.path, None).await.unwrap().is_none());
-    let Position {
-        checked,
-        bad,
-        deleted,
-        ..
-    } = verification.position;
-    assert_eq!((checked, bad, deleted), (1, 1, 1));
-    assert_eq!(verification.position.after(), Some(key));
+    deleted.send(Ok(())).unwrap();
+    for _ in 0..2 {
+        assert!(verification.end_deletion().await.is_ok());
+        let position = &verification.position;
+        assert_eq!(
+            (position.checked, position.bad, position.deleted),
+            (1, 1, 1)
+        );
+        assert_eq!(position.after(), Some(key));
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_does_not_delete_is_counted_by_no_run() {
+    let (_folder, archive, key, found) = with_one_object().await;
+    let mut verification = verification(&archive);
+    let refused = ArchiveError("refused".to_owned());
+    verification.deletion = Some(Deletion {
+        key,
+        finding: Finding::deleted(&found, &Flaw::Foreign),
+        answer: Box::pin(std::future::ready(Err(refused))),
+    });
+    assert!(verification.end_deletion().await.is_err());
+    assert_eq!(verification.position, Position::new(archive.url()));
 }
