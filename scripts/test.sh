@@ -228,7 +228,7 @@ part_mesh() {
   once build_native
   once build_backend
   [ "${MESH_IMAGES:-}" != release ] || build_static
-  step in_namespaces "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh --durations=12 || status=$?
+  step in_namespaces "$ROOT/.tools/venv/bin/python" -m pytest tests/mesh --durations=25 || status=$?
   clean_up_node
   return "$status"
 }

@@ -15,8 +15,8 @@ _LOG_LINES = 30
 _TIMEOUT_SECONDS = 1500
 # What changes the cluster comes after what asks it, and what takes it away last.
 _ORDER = [
-    *("native_init", "deploy", "filter_origin", "egress", "sdk", "http", "purge", "policies", "node", "clients", "affinity", "updates", "scale"),
-    *("delete", "native", "production", "rejection", "ambient"),
+    *("native_init", "deploy", "filter_origin", "egress", "sdk", "http", "purge", "policies", "node", "attacks", "affinity", "updates"),
+    *("scale", "clients", "scaled_down", "delete", "native", "several", "production", "rejection", "ambient"),
 ]
 _meshes: list[Mesh] = []
 
@@ -65,6 +65,8 @@ def gateway(mesh, tmp_path_factory) -> Gateway:
     """The dev overlay with `restricted` and more, applied wave by wave."""
     running = Gateway(mesh, tmp_path_factory.mktemp("gateway"))
     running.apply_in_waves()
+    # Long before test_scale.py asks for them.
+    mesh.measure()
     running.wait_for_varnish_at_the_ingress()
     wait_until_served()
     yield running

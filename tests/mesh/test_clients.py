@@ -6,6 +6,8 @@ from cluster.waiting import until
 
 SECONDS = 120
 NAMESPACE = "clients"
+# The second is not named by the component.
+NAMESPACES = (NAMESPACE, "strangers")
 ENTRY = "http://embedding-gateway.embedding-gateway:8080"
 
 
@@ -20,16 +22,18 @@ def client(namespace: str) -> list[dict]:
     ]
 
 
-@pytest.fixture(scope="module", params=[NAMESPACE, "strangers"])
-def namespace(request, mesh, gateway):
-    namespace_, pod = client(request.param)
-    mesh.apply([namespace_])
-    account = f"/api/v1/namespaces/{request.param}/serviceaccounts/default"
-    until(lambda: mesh.found(account), SECONDS, "its account")
-    mesh.apply([pod])
-    until(lambda: mesh.pods(request.param) and mesh.unready(request.param) == [], SECONDS, "a client in the mesh")
-    yield request.param
-    mesh.kubectl("delete", "namespace", request.param)
+@pytest.fixture(scope="module")
+def callers(mesh, gateway):
+    """One in each namespace, ready."""
+    objects = [client(each) for each in NAMESPACES]
+    mesh.apply([namespace for namespace, _ in objects])
+    for each in NAMESPACES:
+        until(lambda each=each: mesh.found(f"/api/v1/namespaces/{each}/serviceaccounts/default"), SECONDS, "its account")
+    mesh.apply([pod for _, pod in objects])
+    for each in NAMESPACES:
+        until(lambda each=each: mesh.pods(each) and mesh.unready(each) == [], SECONDS, "a client in the mesh")
+    yield
+    mesh.kubectl("delete", "namespace", *NAMESPACES, "--wait=false")
 
 
 def ask(mesh, namespace: str, *arguments: str) -> tuple[int, str]:
@@ -44,14 +48,15 @@ def embed(mesh, namespace: str, text: str, key: str) -> tuple[int, str]:
     return ask(mesh, namespace, *own, f"{ENTRY}/v1/embeddings")
 
 
-def test_a_named_namespace_is_served_and_no_other(mesh, namespace, key):
-    if namespace != NAMESPACE:
-        # Not even a connection, once the controller of policies knows the pod: 503 of its own proxy, or a time-out.
-        until(lambda: embed(mesh, namespace, fresh("refused"), key)[0] in (0, 403, 503), SECONDS, "a refusal")
-        return
+def test_a_named_namespace_is_served(mesh, callers, key):
     text = fresh("in the mesh")
-    until(lambda: embed(mesh, namespace, text, key)[0] == 200, SECONDS, "an answer in the mesh")
-    status, headers = embed(mesh, namespace, text, key)
+    until(lambda: embed(mesh, NAMESPACE, text, key)[0] == 200, SECONDS, "an answer in the mesh")
+    status, headers = embed(mesh, NAMESPACE, text, key)
     assert status == 200 and "varnish; hit" in headers
-    assert ask(mesh, namespace, "-X", "PURGE", f"{ENTRY}/v1/embeddings")[0] == 403
-    assert ask(mesh, namespace, f"{ENTRY}/metrics")[0] == 403
+    assert ask(mesh, NAMESPACE, "-X", "PURGE", f"{ENTRY}/v1/embeddings")[0] == 403
+    assert ask(mesh, NAMESPACE, f"{ENTRY}/metrics")[0] == 403
+
+
+def test_another_namespace_is_not(mesh, callers, key):
+    """Not even a connection, once the controller of policies knows the pod: 503 of its own proxy, or a time-out."""
+    until(lambda: embed(mesh, "strangers", fresh("refused"), key)[0] in (0, 403, 503), SECONDS, "a refusal")

@@ -1,5 +1,7 @@
 """`kubectl delete -k` takes all of it away; `kubectl apply -k` brings it back at once, with the native module and the newer kind."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from asking import embed, fresh, wait_until_served
 from cluster.gateway import NAMESPACE
 from test_deploy import restarts
@@ -10,7 +12,10 @@ NATIVE = ("body-hash-native", "body-hash-native-init", "traffic-extension")
 
 
 def test_nothing_of_ours_is_left(mesh, gateway):
-    mesh.kubectl("delete", "-k", gateway.overlay.path)
+    with ThreadPoolExecutor(1) as aside:
+        deleted = aside.submit(mesh.kubectl, "delete", "-k", gateway.overlay.path)
+        mesh.hasten_end(NAMESPACE)
+        deleted.result()
     assert mesh.kubectl("get", "-k", gateway.overlay.path, "--ignore-not-found", "-o", "name").stdout == ""
     kinds = mesh.kubectl("api-resources", "--verbs", "list", "-o", "name").stdout.split()
     assert mesh.kubectl("get", ",".join(kinds), "--all-namespaces", "-l", OURS, "-o", "name").stdout == ""

@@ -86,6 +86,16 @@ class Mesh:
         self.kubectl("-n", namespace, "delete", "pods", "--all", "--force", "--grace-period=0", check=False)
         until(lambda: self.found(f"/api/v1/namespaces/{namespace}") is None, END_SECONDS, f"the end of {namespace}")
 
+    def hasten_end(self, namespace: str) -> None:
+        """Has a namespace that ends looked at again once its Pods are gone: else that is after half of their longest grace period."""
+
+        def without_pods() -> bool:
+            found = self.found(f"/api/v1/namespaces/{namespace}")
+            return found is None or (found["status"]["phase"] == "Terminating" and not self.pods(namespace))
+
+        until(without_pods, END_SECONDS, "no more Pods")
+        self.kubectl("annotate", "namespace", namespace, "tests/pods=gone", check=False)
+
     def settled(self, namespace: str) -> bool:
         """Every workload has all its Pods, of its newest template, ready; every Job is done."""
         apps, batch = f"/apis/apps/v1/namespaces/{namespace}", f"/apis/batch/v1/namespaces/{namespace}"
@@ -109,9 +119,33 @@ class Mesh:
         started = next(each["containerID"] for each in pod["status"]["containerStatuses"])
         return self.node.run_in_network(started.removeprefix("containerd://"), *command, timeout=timeout)
 
+    def memory_kills(self) -> dict[str, int]:
+        """How many processes the kernel has killed for their container's limit, also where that went on without them."""
+        said = {name: self.node.memory(each, "memory.oom_control") for name, each in self._containers("")}
+        counts = {name: int(text.rpartition("oom_kill ")[2] or 0) for name, text in said.items()}
+        return {name: count for name, count in counts.items() if count}
+
+    def memory_peaks(self, namespace: str) -> dict[str, int]:
+        """The most that each container has had, in bytes."""
+        return {name: int(self.node.memory(each, "memory.max_usage_in_bytes") or 0) for name, each in self._containers(namespace)}
+
+    def _containers(self, namespace: str) -> list[tuple[str, str]]:
+        """(pod/container, its id) of those that run, there or anywhere."""
+        pods = self.pods(namespace) if namespace else self.api.items("/api/v1/pods")
+        found = []
+        for pod in pods:
+            status = pod["status"]
+            for each in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+                if "running" in each["state"]:
+                    found.append((f"{pod['metadata']['name']}/{each['name']}", each["containerID"].removeprefix("containerd://")))
+        return found
+
     def measure(self) -> None:
-        """Starts what the autoscaler gets its figures from."""
+        """Starts what the autoscaler gets its figures from; they come a while later."""
         self._metrics = metrics.start(self._kit, self.control_plane, self._folder / "metrics", self.control_plane.client, self.apply)
+
+    def wait_for_figures(self) -> None:
+        metrics.wait(self.control_plane)
 
     def stop_measuring(self) -> None:
         """And the autoscaler leaves all as it is. An API that is known and does not answer would keep namespaces from ending."""

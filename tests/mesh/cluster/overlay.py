@@ -45,9 +45,11 @@ class Overlay:
 
     def objects(self) -> list[dict]:
         """All that `kubectl apply -k` would create, in its order."""
-        built = subprocess.run(["kubectl", "kustomize", self.path], capture_output=True, text=True)
-        assert built.returncode == 0, built.stderr
-        return list(yaml.safe_load_all(built.stdout))
+        return _rendered(self.path)
+
+    def shipped(self) -> list[dict]:
+        """The same without what the tests' own layer says."""
+        return _rendered(str(MANIFESTS / "overlays/pinned"))
 
     def waves(self) -> list[tuple[int, list[dict]]]:
         """The objects by sync wave, as Argo CD would apply them."""
@@ -55,3 +57,9 @@ class Overlay:
         for each in self.objects():
             waves[int(each["metadata"].get("annotations", {}).get(WAVE, 0))].append(each)
         return sorted(waves.items())
+
+
+def _rendered(path: str) -> list[dict]:
+    built = subprocess.run(["kubectl", "kustomize", path], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return list(yaml.safe_load_all(built.stdout))

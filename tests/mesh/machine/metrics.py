@@ -17,7 +17,7 @@ _API = {"group": "metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum":
 
 
 def start(kit: Path, control_plane: ControlPlane, folder: Path, client: tuple[Path, Path], apply) -> Process:
-    """Asked and answering when it returns. `client` is the certificate and key that kubelets know."""
+    """Running when it returns. `client` is the certificate and key that kubelets know."""
     folder.mkdir(parents=True)
     same = [f"--{name}={control_plane.kubeconfig}" for name in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")]
     kubelets = ["--kubelet-insecure-tls", "--kubelet-preferred-address-types=InternalIP"]
@@ -27,8 +27,12 @@ def start(kit: Path, control_plane: ControlPlane, folder: Path, client: tuple[Pa
     own = [f"--secure-port={_PORT}", f"--cert-dir={folder / 'certificates'}", f"--metric-resolution={RESOLUTION}"]
     process = Process([kit / "bin/metrics-server", *same, *kubelets, *own], folder / "metrics-server.log")
     apply(_objects())
-    until(lambda: control_plane.kubectl("top", "nodes", check=False).returncode == 0, START_SECONDS, "figures of the node")
     return process
+
+
+def wait(control_plane: ControlPlane) -> None:
+    """Until it answers."""
+    until(lambda: control_plane.kubectl("top", "nodes", check=False).returncode == 0, START_SECONDS, "figures of the node")
 
 
 def _objects() -> list[dict]:
