@@ -1,5 +1,6 @@
 """The node's programs, each from Debian or the kit: containerd, kubelet, kube-proxy, kube-router, Istio's CNI plugin."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -79,6 +80,16 @@ class Node:
         entered = ["nsenter", f"--net=/proc/{process}/ns/net", "--", *command]
         return subprocess.run(entered, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout)
 
+    def memory(self, container: str, file: str) -> str:
+        """What this file of the container's control group says; empty if it is gone."""
+        found = next(Path("/sys/fs/cgroup/memory", CGROUP).rglob(container), None)
+        return (found / file).read_text() if found else ""
+
+    def mounted(self, pod: str, file: str) -> str:
+        """The SHA-256 of a file in a volume of the pod with this UID, as kubelet has it; empty if there is none."""
+        path = self.folder / "kubelet/pods" / pod / f"volumes/kubernetes.io~{file}"
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
     def alive(self, name: str) -> bool:
         return self.processes[name].exit_code is None
 
@@ -87,7 +98,7 @@ class Node:
         for process in reversed(self.processes.values()):
             process.kill()
         # Of no use to a reader of logs, nor to the search for keys.
-        for each in ("containerd", "plugins", self._pod_logs.name):
+        for each in ("containerd", "plugins", "kubelet", self._pod_logs.name):
             shutil.rmtree(self.folder / each, ignore_errors=True)
 
     def _keep_logs(self) -> None:
@@ -173,6 +184,8 @@ oom_score = 0
             "volumePluginDir": str(self.folder / "volume-plugins"),
             "imageGCHighThresholdPercent": 100,
             "serializeImagePulls": False,
+            # A mounted ConfigMap or Secret follows its object as late as this; a minute is the default.
+            "syncFrequency": "10s",
             # `kubectl logs` reads what was written since the last rotation.
             "containerLogMaxSize": "500Mi",
             "podLogsDir": str(self._pod_logs),

@@ -81,8 +81,8 @@ pub(crate) async fn serve(State(standin): State<Arc<Standin>>, request: Request)
     let answered = standin.answer(&call, &fault, &variant);
     let answer = answered.and_then(|answer| standin.rated(answer));
     let mut answer = answer.unwrap_or_else(Answer::from);
-    if let Some(body) = &fault.body {
-        answer.pieces = vec![Bytes::from(body.clone())];
+    if let Some(body) = fault.body() {
+        answer.pieces = vec![body];
     }
     standin.stats.answered(answer.status);
 

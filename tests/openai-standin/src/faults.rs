@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,9 @@ pub(crate) struct Fault {
     /// More headers of the answer or the refusal, in place of those of the same name.
     headers: BTreeMap<String, String>,
     /// This body, byte for byte, in place of the answer's or the refusal's.
-    pub(crate) body: Option<String>,
+    body: Option<String>,
+    /// The same for bytes that are no text, in base64.
+    body_base64: Option<String>,
     /// Spoil the vectors.
     pub(crate) embeddings: Option<Shape>,
     /// Close the connection after half of the body.
@@ -85,6 +88,16 @@ impl Fault {
     /// Wait before the status line.
     pub(crate) fn delay(&self) -> Duration {
         Duration::from_millis(self.delay_ms)
+    }
+
+    /// What stands in place of the body; what is no base64 is left out.
+    pub(crate) fn body(&self) -> Option<Bytes> {
+        let decoded = || {
+            let text = self.body_base64.as_ref()?;
+            base64_simd::STANDARD.decode_to_vec(text).ok()
+        };
+        let text = self.body.clone().map(Bytes::from);
+        text.or_else(|| decoded().map(Bytes::from))
     }
 
     /// Puts its own headers over those of an answer; what is no header is left out.
