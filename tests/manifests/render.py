@@ -57,6 +57,16 @@ class Variant:
 COMPONENTS = sorted(path.parent.name for path in KUSTOMIZE.glob("components/*/kustomization.yaml"))
 # Those that change what others bring; the rest are listed as resources.
 CHANGING = [each for each in COMPONENTS if "kind: Component" in (KUSTOMIZE / f"components/{each}/kustomization.yaml").read_text()]
+# What kustomize refuses without these before it.
+BEHIND = dict.fromkeys(("ambient", "body-hash-file", "body-hash-native", "body-hash-single", "traffic-extension"), ("body-hash",))
+BEHIND |= dict.fromkeys(("body-hash-native-file", "body-hash-native-init"), ("body-hash", "body-hash-native"))
+BEHIND["purge-oauth2-gateway-api"] = ("gateway-api",)
+# All that go together, but for what test_together.py has: in this order behind dev's own, and behind production's.
+_EVERYWHERE = ("upstreams", "external-secrets", "private-endpoints", "varnish-exporter", "in-mesh-clients", "traffic-extension")
+_MORE = ("restricted", "tracing", "monitoring", *_EVERYWHERE, "purge-oauth2")
+_LAST = ("pull-secret", "openshift")
+_BUCKET = ("eks-pod-identity",)
+_NATIVE = ("body-hash-native", "body-hash-native-init")
 # Each component of the table, and all that go together.
 VARIANTS = [
     Variant("dev"),
@@ -80,8 +90,19 @@ VARIANTS = [
     Variant("traffic-extension", add=("in-mesh-clients", "traffic-extension")),
     Variant("on a bucket", add=("purge-oauth2", "in-mesh-clients", "restricted", "monitoring", "s3"), remove=("minio",)),
     Variant("all in one", add=("body-hash-single", "purge-oauth2", "in-mesh-clients", "restricted", "monitoring"), s3_server="seaweedfs"),
+    Variant("everything", add=(*_MORE, *_NATIVE, *_LAST), s3_server="seaweedfs"),
+    Variant("everything, native from a file", add=(*_MORE, *_BUCKET, "body-hash-native", "body-hash-native-file", *_LAST), remove=("minio",)),
+    Variant("everything, from a file", add=(*_MORE, *_BUCKET, "body-hash-file", *_LAST), remove=("minio",)),
+    Variant("everything, one filter", add=(*_MORE, *_BUCKET, "body-hash-single", "openshift"), remove=("minio",)),
     Variant("production", overlay="production"),
-    Variant("production, more", add=("varnish-exporter", "in-mesh-clients", "external-secrets", "upstreams", "private-endpoints", "traffic-extension"), overlay="production"),
+    Variant("production, more", add=(*_EVERYWHERE, *_LAST), overlay="production"),
+    Variant("production, native", add=(*_BUCKET, *_EVERYWHERE, *_NATIVE, *_LAST), remove=("s3",), overlay="production"),
+]
+# Without sidecars, of which test_ambient.py asks other questions.
+_IN_AMBIENT = ("upstreams", "external-secrets", "private-endpoints", "varnish-exporter", "pull-secret", "openshift", "ambient")
+AMBIENT = [
+    Variant("dev", add=("restricted", "tracing", "monitoring", "purge-oauth2", *_IN_AMBIENT)),
+    Variant("production", add=_IN_AMBIENT, overlay="production"),
 ]
 
 
@@ -110,7 +131,8 @@ def dev(variant: Variant, folder: Path) -> Manifests:
 def base_with(component: str, folder: Path) -> Manifests:
     overlay = copy(folder) / "overlays/alone"
     overlay.mkdir()
-    content = {"resources": ["../../base"], "components": [f"../../components/{component}"]}
+    listed = [*BEHIND.get(component, ()), component]
+    content = {"resources": ["../../base"], "components": [f"../../components/{each}" for each in listed]}
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(content))
     return build(overlay)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import ItemsView
 
-import pytest
 import yaml
 
 from . import render
@@ -20,16 +19,6 @@ def test_a_password_for_the_registry_reaches_everything_that_is_fetched(tmp_path
 def test_a_password_for_the_registry_reaches_a_traffic_extension(tmp_path):
     manifests = render.dev(render.Variant("both", add=("traffic-extension", "pull-secret")), tmp_path)
     assert [each["spec"]["wasm"]["imagePullSecret"] for each in manifests.of("TrafficExtension")] == ["registry"] * 4
-
-
-@pytest.mark.parametrize(
-    ("overlay", "components"),
-    [("dev", ("body-hash-single", "pull-secret"))] + [("dev", (each, "ambient")) for each in ("in-mesh-clients", "body-hash-single", "body-hash-native")],
-)
-def test_components_that_do_not_go_together_are_refused_by_name(tmp_path, overlay, components):
-    """Rendered, the one would do nothing, and nothing would say so."""
-    with pytest.raises(render.DoesNotRender, match=f"{components[1]}-goes-not-with-[\\w-]*{components[0]}"):
-        render.dev(render.Variant("both", add=components, overlay=overlay), tmp_path)
 
 
 def test_pod_security_is_enforced_in_production_and_told_in_dev(dev: Manifests, production: Manifests):

@@ -265,7 +265,7 @@ def test_the_native_module_is_one_image_for_both_processors_and_is_pinned(checko
     pins = (checkout.root / "kustomize/overlays/pinned/kustomization.yaml").read_text()
     assert f"- name: {UNSET}/body-hash-filter-native\n  newName: r/body-hash-filter-native\n  digest: {DIGEST}\n" in pins
     dev = checkout.root / "kustomize/overlays/dev/kustomization.yaml"
-    dev.write_text(dev.read_text().replace("components:\n", "components:\n- ../../components/body-hash-native\n"))
+    dev.write_text(dev.read_text().replace("- ../../components/images\n", "- ../../components/body-hash-native\n- ../../components/images\n"))
     assert f"r/body-hash-filter-native@{DIGEST}" in named(checkout.rendered(), "native")
 
 

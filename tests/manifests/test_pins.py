@@ -20,7 +20,7 @@ def with_every_image(checkout: Checkout) -> None:
     """And with both ways in which one is named: the filter on the ingress gateway, the native module on Varnish's pods."""
     dev = checkout.root / "kustomize/overlays/dev/kustomization.yaml"
     added = "".join(f"- ../../components/{each}\n" for each in ("body-hash-native", "varnish-exporter"))
-    dev.write_text(dev.read_text().replace("components:\n", f"components:\n{added}"))
+    dev.write_text(dev.read_text().replace("- ../../components/images\n", f"{added}- ../../components/images\n"))
 
 
 def refused_workloads(manifests: Manifests) -> set[str]:
