@@ -4,7 +4,6 @@
 pub mod admission;
 pub mod breaker;
 pub mod clock;
-mod complaint;
 mod freshness;
 pub mod in_flight;
 pub mod memory;
@@ -13,6 +12,7 @@ pub mod purges;
 pub mod store;
 mod stored;
 pub mod texts;
+mod throttled_log;
 pub mod writer;
 
 use std::convert::Infallible;

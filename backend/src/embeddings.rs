@@ -1,4 +1,5 @@
-//! The heart: what a request means, what names a vector, what an upstream's answer is worth.
+//! The pure part: what a request means, which key names a vector, and which of an upstream's
+//! vectors are sound.
 //!
 //! Nothing below does I/O or reads a clock, so all of it is tested as functions of its input.
 

@@ -6,6 +6,7 @@
 
 mod batching;
 mod call;
+mod call_budget;
 mod coalescing;
 pub mod comparison;
 pub mod failover;
@@ -19,7 +20,6 @@ mod paced;
 pub mod permits;
 mod proof;
 pub mod request_context;
-mod room;
 mod settle;
 mod tiers;
 mod waits;

@@ -32,7 +32,7 @@ pub(super) struct Discovery {
 
 /// No address was found.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unresolved {
+pub(super) enum ResolveError {
     #[error("{0}")]
     Dns(#[from] NetError),
     #[error("not resolved in time")]
@@ -50,16 +50,16 @@ impl Discovery {
     pub(super) async fn addresses(
         &self,
         service: &Authority,
-    ) -> Result<BTreeSet<SocketAddr>, Unresolved> {
+    ) -> Result<BTreeSet<SocketAddr>, ResolveError> {
         let host = service.host().trim_matches(['[', ']']);
         let addresses = match host.parse::<IpAddr>() {
             Ok(address) => BTreeSet::from([address]),
             Err(_) => timeout(self.timeout, self.lookup(host))
                 .await
-                .map_err(|_| Unresolved::Timeout)??,
+                .map_err(|_| ResolveError::Timeout)??,
         };
         if addresses.is_empty() {
-            return Err(Unresolved::Empty);
+            return Err(ResolveError::Empty);
         }
         let port = service.port_u16().unwrap_or_default();
         let with_port = |address| SocketAddr::new(address, port);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::Cache;
-use super::store::Untold;
+use super::store::PinError;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 
@@ -15,7 +15,7 @@ pub(super) struct Pins(Mutex<HashMap<Key, Entry>>);
 
 impl Cache {
     /// The pinned entries of all these keys; `None` if any has none.
-    pub async fn pinned(&self, keys: &[Key]) -> Result<Option<Vec<Entry>>, Untold> {
+    pub async fn pinned(&self, keys: &[Key]) -> Result<Option<Vec<Entry>>, PinError> {
         let mut found = Vec::new();
         for key in keys {
             let entry = match &self.stored {
@@ -28,7 +28,7 @@ impl Cache {
     }
 
     /// Pins entries.
-    pub async fn pin(&self, keys: &[Key], entries: &[Entry]) -> Result<(), Untold> {
+    pub async fn pin(&self, keys: &[Key], entries: &[Entry]) -> Result<(), PinError> {
         for (key, entry) in keys.iter().zip(entries) {
             match &self.stored {
                 Some(stored) => stored.store.keep(key, entry).await?,

@@ -18,8 +18,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::clock::{Clock, TOLERANCE, millis};
-use super::complaint::Complaint;
-use super::store::{Marker, Store, Unmarked};
+use super::store::{Marker, MarkerError, Store};
+use super::throttled_log::ThrottledLog;
 use crate::http::tags::{self, Tag};
 
 /// Markers of one purge that are written side by side.
@@ -37,14 +37,14 @@ pub struct Purges {
     known: AtomicBool,
     /// When the last complete list of the markers began; at first, when the gateway started.
     listed: Mutex<Instant>,
-    failed: Complaint,
+    failed: ThrottledLog,
     clock: Arc<Clock>,
 }
 
 /// The store did not take the marker, so other gateways do not know of the purge.
 #[derive(Debug, thiserror::Error)]
 #[error("the purge is not known to other gateways")]
-pub struct NotSpread;
+pub struct PurgeNotShared;
 
 impl Purges {
     /// Purges that all gateways on `store` share; without a store, those of this process.
@@ -56,7 +56,7 @@ impl Purges {
             latest_ms: AtomicU64::new(0),
             known,
             listed: Mutex::new(Instant::now()),
-            failed: Complaint::default(),
+            failed: ThrottledLog::default(),
             clock,
         }
     }
@@ -116,7 +116,7 @@ impl Purges {
     }
 
     /// Purges everything with one of `tags`: in this process at once, in others within seconds.
-    pub async fn purge(&self, tags: &[Tag]) -> Result<(), NotSpread> {
+    pub async fn purge(&self, tags: &[Tag]) -> Result<(), PurgeNotShared> {
         let Some(store) = &self.store else {
             self.purge_here(tags).await;
             return Ok(());
@@ -147,14 +147,19 @@ impl Purges {
         now
     }
 
-    async fn spread(&self, store: &Store, tags: &[Tag], time_ms: u64) -> Result<(), NotSpread> {
+    async fn spread(
+        &self,
+        store: &Store,
+        tags: &[Tag],
+        time_ms: u64,
+    ) -> Result<(), PurgeNotShared> {
         let marks =
             stream::iter(tags.to_vec()).map(|tag| async move { store.mark(&tag, time_ms).await });
-        let marked: Result<(), Unmarked> =
+        let marked: Result<(), MarkerError> =
             marks.buffer_unordered(MARKS_AT_ONCE).try_collect().await;
         marked.map_err(|error| {
             tracing::warn!(%error, "a purge could not be written to the store");
-            NotSpread
+            PurgeNotShared
         })
     }
 

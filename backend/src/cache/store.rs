@@ -24,12 +24,12 @@ use tokio::time::Instant;
 pub use self::archive::{Archive, ArchiveError, Folder, ListedObject, StoredObject, parse_key};
 use self::check::Rights;
 pub use self::lookups::LookedUp;
-pub use self::markers::{Marker, Unmarked};
+pub use self::markers::{Marker, MarkerError};
 pub use self::open::StoreOpenError;
-pub use self::pins::Untold;
+pub use self::pins::PinError;
 use super::breaker::{Attempt, Breaker, Change};
 use super::clock::Clock;
-use super::complaint::Complaint;
+use super::throttled_log::ThrottledLog;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 use crate::telemetry::{BreakerState, Metrics, StoreOperation, StoreResult, StoreRights};
@@ -55,8 +55,8 @@ pub struct Store {
     reads: Breaker,
     writes: Breaker,
     rights: Rights,
-    failed_reads: Complaint,
-    failed_writes: Complaint,
+    failed_reads: ThrottledLog,
+    failed_writes: ThrottledLog,
     /// What the store's answers set; `None` where they tell no time.
     clock: Option<Arc<Clock>>,
     /// It has answered, and told no time by which clocks can be compared.
@@ -121,7 +121,7 @@ fn path(prefix: &Path, key: &Key) -> Path {
         .join(name.as_str())
 }
 
-fn complain(complaint: &Complaint, what: &'static str, reason: &str) {
+fn complain(complaint: &ThrottledLog, what: &'static str, reason: &str) {
     if let Some(failures) = complaint.due() {
         tracing::warn!(what, failures, reason, "the store fails");
     }

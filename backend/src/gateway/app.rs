@@ -26,7 +26,7 @@ use crate::http::byte_budget::ByteBudget;
 use crate::http::error::NO_STORE;
 use crate::resolver::Resolver;
 use crate::resolver::permits::Permits;
-use crate::telemetry::otlp::Unexportable;
+use crate::telemetry::otlp::ExporterError;
 use crate::telemetry::{Gauges, Metrics, Tracer};
 use crate::upstream::{Group, Upstreams};
 
@@ -81,7 +81,7 @@ pub enum StartError {
     #[error("OPENAI_API_KEY: cannot be sent in a header")]
     Key(#[from] http::header::InvalidHeaderValue),
     #[error(transparent)]
-    Traces(#[from] Unexportable),
+    Traces(#[from] ExporterError),
     #[error(transparent)]
     Upstreams(#[from] upstreams::UpstreamsError),
 }

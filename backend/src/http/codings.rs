@@ -27,10 +27,10 @@ enum Coding {
 
 /// The body is in a coding that is not known, is broken, or is longer than the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Undecodable;
+pub struct DecodeError;
 
 /// The body without the codings that `headers` name; no step of it is longer than `limit`.
-pub async fn decode(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Undecodable> {
+pub async fn decode(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, DecodeError> {
     let codings = codings(headers)?;
     if codings.is_empty() || body.is_empty() {
         return Ok(body);
@@ -40,31 +40,31 @@ pub async fn decode(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<By
         let mut outermost_first = codings.into_iter().rev();
         outermost_first.try_fold(body, |body, coding| take_off(coding, &body, limit))
     });
-    decoded.await.map_err(|_| Undecodable)?
+    decoded.await.map_err(|_| DecodeError)?
 }
 
 /// The codings in the order in which they were applied.
-fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Undecodable> {
+fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, DecodeError> {
     let mut codings = Vec::new();
     for value in headers.get_all(CONTENT_ENCODING) {
-        for name in value.to_str().map_err(|_| Undecodable)?.split(',') {
+        for name in value.to_str().map_err(|_| DecodeError)?.split(',') {
             match &*name.trim().to_ascii_lowercase() {
                 "" | "identity" | "none" => {}
                 "gzip" | "x-gzip" => codings.push(Coding::Gzip),
                 "deflate" => codings.push(Coding::Deflate),
                 "br" => codings.push(Coding::Brotli),
                 "zstd" => codings.push(Coding::Zstd),
-                _ => return Err(Undecodable),
+                _ => return Err(DecodeError),
             }
         }
     }
     match codings.len() {
         0..=MAX_CODINGS => Ok(codings),
-        _ => Err(Undecodable),
+        _ => Err(DecodeError),
     }
 }
 
-fn take_off(coding: Coding, body: &[u8], limit: usize) -> Result<Bytes, Undecodable> {
+fn take_off(coding: Coding, body: &[u8], limit: usize) -> Result<Bytes, DecodeError> {
     let read = match coding {
         Coding::Gzip => within(limit, MultiGzDecoder::new(body)),
         Coding::Deflate if has_zlib_header(body) => within(limit, ZlibDecoder::new(body)),
@@ -76,7 +76,7 @@ fn take_off(coding: Coding, body: &[u8], limit: usize) -> Result<Bytes, Undecoda
         ),
         Coding::Zstd => zstd(body, limit),
     };
-    read.map(Bytes::from).map_err(|_| Undecodable)
+    read.map(Bytes::from).map_err(|_| DecodeError)
 }
 
 fn within(limit: usize, decoder: impl Read) -> io::Result<Vec<u8>> {

@@ -12,7 +12,7 @@ const FIRST_ROOM: usize = 64 << 10;
 
 /// Why there is no whole body.
 #[derive(Debug)]
-pub(crate) enum Uncollected<E> {
+pub(crate) enum CollectError<E> {
     /// It is longer than it may be.
     TooLarge,
     /// The budget of all requests has no room for it.
@@ -50,11 +50,11 @@ where
 }
 
 impl<B: Body<Data = Bytes> + Unpin, R: AsRef<Reservation> + Unpin> Future for Collect<B, R> {
-    type Output = Result<Bytes, Uncollected<B::Error>>;
+    type Output = Result<Bytes, CollectError<B::Error>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) {
-            let frame = frame.map_err(Uncollected::Broken)?;
+            let frame = frame.map_err(CollectError::Broken)?;
             if let Ok(piece) = frame.into_data() {
                 self.take(piece)?;
             }
@@ -67,10 +67,10 @@ impl<B: Body<Data = Bytes> + Unpin, R: AsRef<Reservation> + Unpin> Future for Co
 }
 
 impl<B, R: AsRef<Reservation>> Collect<B, R> {
-    fn take<E>(&mut self, piece: Bytes) -> Result<(), Uncollected<E>> {
+    fn take<E>(&mut self, piece: Bytes) -> Result<(), CollectError<E>> {
         let held = self.first.len() + self.whole.len();
         if held + piece.len() > self.limit {
-            return Err(Uncollected::TooLarge);
+            return Err(CollectError::TooLarge);
         }
         if held == 0 {
             self.reserve(piece.len())?;
@@ -86,7 +86,7 @@ impl<B, R: AsRef<Reservation>> Collect<B, R> {
 
     /// Room for `needed` bytes, and for as many again if so many are announced: memory is taken
     /// as bytes arrive, and copied seldom.
-    fn make_room<E>(&mut self, needed: usize) -> Result<(), Uncollected<E>> {
+    fn make_room<E>(&mut self, needed: usize) -> Result<(), CollectError<E>> {
         let before = self.whole.capacity();
         if needed <= before {
             return Ok(());
@@ -102,9 +102,9 @@ impl<B, R: AsRef<Reservation>> Collect<B, R> {
         Ok(())
     }
 
-    fn reserve<E>(&self, bytes: usize) -> Result<(), Uncollected<E>> {
+    fn reserve<E>(&self, bytes: usize) -> Result<(), CollectError<E>> {
         let reserved = self.reservation.as_ref().grow(bytes);
-        reserved.map_err(|_| Uncollected::NoRoom)
+        reserved.map_err(|_| CollectError::NoRoom)
     }
 }
 
@@ -156,9 +156,9 @@ mod tests {
         let budget = ByteBudget::new(2 * MIB);
         let reservation = budget.reservation();
         let too_large = collect(pieces(1100, 1000), MIB, &reservation).await;
-        assert!(matches!(too_large, Err(Uncollected::TooLarge)));
+        assert!(matches!(too_large, Err(CollectError::TooLarge)));
         let no_room = collect(pieces(4000, 1000), 4 * MIB, &reservation).await;
-        assert!(matches!(no_room, Err(Uncollected::NoRoom)));
+        assert!(matches!(no_room, Err(CollectError::NoRoom)));
         drop(reservation);
         assert_eq!(budget.in_use(), 0);
     }

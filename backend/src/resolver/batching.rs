@@ -5,13 +5,13 @@
 //! again by each of them alone: no refusal, header, request id or place of another's call reaches
 //! a caller.
 
-mod brought;
+mod shared_result;
 
 use opentelemetry::trace::SpanKind;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::brought::{Apart, Brought, failed, is_made_again, may_be_charged};
+use self::shared_result::{MadeAgain, SharedResult, failed, is_made_again, may_be_charged};
 use super::coalescing::LeaderInput;
 use super::halving::Parts;
 use super::outcome::{Call, Checked, Wait};
@@ -43,7 +43,7 @@ pub(super) struct Participant {
     inputs: Vec<Input>,
     /// `None` if it does not say so.
     caller: Option<CredentialId>,
-    brought: oneshot::Sender<(Wait, Brought)>,
+    brought: oneshot::Sender<(Wait, SharedResult)>,
 }
 
 impl BatchKey {
@@ -70,7 +70,7 @@ impl Resolver {
             return self.call_divided(lookup, claimed, until).await;
         };
         match brought {
-            Brought::Answer { checked, is_of_one } => {
+            SharedResult::Answer { checked, is_of_one } => {
                 lookup.count(&checked.answer.entries, 0);
                 let mut called = self.take(lookup, *checked);
                 if !is_of_one {
@@ -78,8 +78,8 @@ impl Resolver {
                 }
                 Parts::of((claimed, waited, Ok(called)))
             }
-            Brought::Failure(error) => Parts::of((claimed, waited, Err(error))),
-            Brought::Apart(apart) => {
+            SharedResult::Failure(error) => Parts::of((claimed, waited, Err(error))),
+            SharedResult::MadeAgain(apart) => {
                 let mut parts = self.call_divided(lookup, claimed, until).await;
                 parts.waits.push(waited);
                 parts.note_repeat(apart.may_be_charged);
@@ -97,7 +97,7 @@ impl Resolver {
         lookup: &EmbeddingLookup,
         claimed: &[LeaderInput],
         until: Instant,
-    ) -> Option<(Wait, Brought)> {
+    ) -> Option<(Wait, SharedResult)> {
         let size: Size = claimed.iter().map(|input| lookup.size(input.place)).sum();
         let fits = |size| lookup.group.fits(&lookup.request.model, size);
         if !self.batches.are_on() || !fits(size + Size::LEAST) {
@@ -128,7 +128,7 @@ impl Resolver {
         claimed: &[LeaderInput],
         mut members: Vec<Participant>,
         until: Instant,
-    ) -> (Wait, Brought) {
+    ) -> (Wait, SharedResult) {
         let mut inputs = lookup.inputs_of(claimed);
         let mut counts = vec![inputs.len()];
         for member in &mut members {
@@ -142,7 +142,7 @@ impl Resolver {
             until,
         };
         let began = Instant::now();
-        let (ended, checked) = match lookup.room_for_batch(&inputs) {
+        let (ended, checked) = match lookup.reserve_batch(&inputs) {
             Ok(room) => self.send(lookup, &call, room).await,
             Err(error) => (began, Err(error)),
         };
@@ -154,7 +154,9 @@ impl Resolver {
             Err(error) => failed(&error, &call),
         }
         .into_iter();
-        let own = brought.next().unwrap_or(Brought::Apart(Apart::default()));
+        let own = brought
+            .next()
+            .unwrap_or(SharedResult::MadeAgain(MadeAgain::default()));
         for (member, brought) in members.into_iter().zip(brought) {
             let _gone = member.brought.send(((began, ended), brought));
         }
@@ -163,13 +165,13 @@ impl Resolver {
 
     fn count_shared(&self, call: &Call<'_>, checked: &Result<Checked, Error>) {
         let result = match checked {
-            Err(error) if is_made_again(error) => SharedCall::Apart,
+            Err(error) if is_made_again(error) => SharedCall::MadeAgain,
             _ => SharedCall::Shared,
         };
         let requests = call.requests as u64;
         self.metrics.shared_calls.add(result, 1);
         self.metrics.shared_call_requests.inc_by(requests);
-        if let (SharedCall::Apart, Err(error)) = (result, checked) {
+        if let (SharedCall::MadeAgain, Err(error)) = (result, checked) {
             tracing::info!(
                 %error,
                 requests,
@@ -183,13 +185,16 @@ impl Resolver {
 async fn wait_for_leader(
     lookup: &EmbeddingLookup,
     inputs: usize,
-    outcome: oneshot::Receiver<(Wait, Brought)>,
-) -> (Wait, Brought) {
+    outcome: oneshot::Receiver<(Wait, SharedResult)>,
+) -> (Wait, SharedResult) {
     let began = Instant::now();
     let trace = &lookup.context.trace;
     let mut span = trace.span(SpanKind::Internal, || "shared call");
     span.describe(|| [semantics::count("embedding_gateway.inputs", inputs)]);
     // A leader that has vanished brings nothing.
-    let vanished = ((began, began), Brought::Apart(Apart::default()));
+    let vanished = (
+        (began, began),
+        SharedResult::MadeAgain(MadeAgain::default()),
+    );
     outcome.await.unwrap_or(vanished)
 }

@@ -10,7 +10,7 @@ use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
 use super::coalescing::LeaderInput;
-use super::failover::Tried;
+use super::failover::UpstreamsTried;
 use super::halving::placed;
 use super::outcome::{Call, CallResult, Called, Checked};
 use super::paced::{Asked, Replied};
@@ -19,7 +19,7 @@ use crate::embeddings::answer::{self, ExpectedAnswer};
 use crate::embeddings::request::Input;
 use crate::http::error::Error;
 use crate::telemetry::{Span, semantics};
-use crate::upstream::{AnswerRoom, Member, Size, UncheckedAnswer};
+use crate::upstream::{AnswerBudget, Member, Size, UncheckedAnswer};
 
 impl Resolver {
     /// Sends the inputs to the upstream and checks the answer. The call must have had its turn
@@ -32,7 +32,7 @@ impl Resolver {
     ) -> CallResult {
         let inputs = lookup.inputs_of(&claimed);
         let began = Instant::now();
-        let room = match lookup.room_for_call(&inputs) {
+        let room = match lookup.reserve_call(&inputs) {
             Ok(room) => room,
             // Refused before it costs anything.
             Err(error) => return (claimed, (began, began), Err(error)),
@@ -60,7 +60,7 @@ impl Resolver {
         &self,
         lookup: &EmbeddingLookup,
         call: &Call<'_>,
-        room: AnswerRoom,
+        room: AnswerBudget,
     ) -> (Instant, Result<Checked, Error>) {
         let question = self.question(lookup, call.inputs);
         let mut span = self.call_span(lookup, call);
@@ -72,7 +72,7 @@ impl Resolver {
             headers: &headers,
             room: &room,
         };
-        let mut tried = Tried::default();
+        let mut tried = UpstreamsTried::default();
         let replied = self.ask_group(&asked, &mut tried).await;
         describe_upstreams(&mut span, &tried.members);
         let replied = match replied {
@@ -120,7 +120,7 @@ impl Resolver {
         &self,
         lookup: &EmbeddingLookup,
         replied: Replied<'_>,
-        room: AnswerRoom,
+        room: AnswerBudget,
         question: &ExpectedAnswer<'_>,
     ) -> Result<Checked, Error> {
         let Replied {

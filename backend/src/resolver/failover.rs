@@ -21,7 +21,7 @@ type Reply<'a> = Result<Replied<'a>, Error>;
 
 /// The upstreams that were asked for one call.
 #[derive(Default)]
-pub(super) struct Tried<'a> {
+pub(super) struct UpstreamsTried<'a> {
     /// In order.
     pub(super) members: Vec<&'a Member>,
     /// Those that have no room for the call until a time that is known.
@@ -38,7 +38,7 @@ impl Resolver {
     pub(super) async fn ask_group<'a>(
         &self,
         asked: &Asked<'a, '_>,
-        tried: &mut Tried<'a>,
+        tried: &mut UpstreamsTried<'a>,
     ) -> Reply<'a> {
         let group = &asked.lookup.group;
         if group.is_single() {
@@ -81,9 +81,12 @@ impl Resolver {
         tried: &[&Member],
     ) -> Reply<'a> {
         let mut asking = pin!(self.ask(asked, chosen.member, Duration::ZERO));
-        let haste = chosen.member.upstream.haste(asked.call.inputs.len());
+        let failover_after = chosen
+            .member
+            .upstream
+            .failover_after(asked.call.inputs.len());
         loop {
-            match timeout(haste, &mut asking).await {
+            match timeout(failover_after, &mut asking).await {
                 Ok(answered) => return answered,
                 Err(_) if asked.lookup.group.has_better(tried) => {
                     return Err(Error::UpstreamTimeout);
@@ -97,7 +100,7 @@ impl Resolver {
     async fn wait_for_room<'a>(
         &self,
         asked: &Asked<'a, '_>,
-        tried: &mut Tried<'a>,
+        tried: &mut UpstreamsTried<'a>,
         last: Reply<'a>,
     ) -> Reply<'a> {
         let why = error(&last).and_then(reason);
@@ -123,7 +126,7 @@ impl Resolver {
     }
 }
 
-impl<'a> Tried<'a> {
+impl<'a> UpstreamsTried<'a> {
     /// Notes how a call failed.
     fn note(&mut self, member: &'a Member, reply: &Reply<'a>, why: Failover, began: Instant) {
         let end = end(reply).map(|result| (result, began.elapsed()));

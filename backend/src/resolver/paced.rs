@@ -16,7 +16,7 @@ use super::outcome::Call;
 use super::{EmbeddingLookup, Resolver};
 use crate::embeddings::response;
 use crate::http::error::Error;
-use crate::upstream::{AnswerRoom, CallContent, Going, Member, Size, Turn};
+use crate::upstream::{AnswerBudget, CallContent, Member, PacedCall, Size, Turn};
 
 /// What a call asks.
 pub(super) struct Asked<'a, 'c> {
@@ -24,7 +24,7 @@ pub(super) struct Asked<'a, 'c> {
     pub(super) call: &'c Call<'c>,
     /// The caller's credential, and the trace.
     pub(super) headers: &'c HeaderMap,
-    pub(super) room: &'c AnswerRoom,
+    pub(super) room: &'c AnswerBudget,
 }
 
 /// What the upstream answered to a call that had its turn.
@@ -32,7 +32,7 @@ pub(super) struct Replied<'a> {
     pub(super) member: &'a Member,
     pub(super) turn: Turn<'a>,
     /// `None` after a refusal.
-    pub(super) going: Option<Going>,
+    pub(super) going: Option<PacedCall>,
     /// When it was asked the last time.
     pub(super) sent: Instant,
     pub(super) answer: Result<(HeaderMap, Bytes), Error>,
@@ -109,7 +109,7 @@ impl Resolver {
         lookup: &EmbeddingLookup,
         member: &Member,
         turn: &Turn<'_>,
-    ) -> Result<Going, Error> {
+    ) -> Result<PacedCall, Error> {
         let mut waiting = pin!(member.upstream.turn(turn));
         if let Some(going) = waiting.as_mut().now_or_never() {
             return going;

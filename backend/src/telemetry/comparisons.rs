@@ -1,4 +1,4 @@
-//! What is known of each of several upstreams: how often it was left alone, and what comparisons of
+//! What is known of each of several upstreams: how often it was ejected, and what comparisons of
 //! the upstreams of a model found.
 
 use std::collections::BTreeSet;

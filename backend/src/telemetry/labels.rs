@@ -126,7 +126,7 @@ label! {
         /// All of them have what they asked for, or its failure is theirs.
         Shared = "shared",
         /// It failed, maybe by the input of one of them: each called by itself.
-        Apart = "apart",
+        MadeAgain = "apart",
     }
 }
 

@@ -36,12 +36,12 @@ pub struct LogWriter(Arc<WriterState>);
 
 #[derive(Debug, Default)]
 struct WriterState {
-    state: Mutex<Unwritten>,
+    state: Mutex<PendingLines>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Unwritten {
+struct PendingLines {
     waiting: Vec<u8>,
     /// Whether the thread is writing lines that it took out.
     writing: bool,
@@ -69,7 +69,7 @@ impl LogWriter {
 }
 
 impl WriterState {
-    fn state(&self) -> MutexGuard<'_, Unwritten> {
+    fn state(&self) -> MutexGuard<'_, PendingLines> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +109,7 @@ impl WriterState {
     }
 
     fn wait_until_written(&self, patience: Duration) -> bool {
-        let unwritten = |state: &mut Unwritten| state.writing || !state.waiting.is_empty();
+        let unwritten = |state: &mut PendingLines| state.writing || !state.waiting.is_empty();
         let waited = self
             .changed
             .wait_timeout_while(self.state(), patience, unwritten);

@@ -15,7 +15,7 @@ use crate::config::log_filter::OWN_TARGETS;
 /// Logging cannot start.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum Unloggable {
+pub enum LogStartError {
     #[error("no thread for the log: {0}")]
     Thread(#[from] std::io::Error),
     #[error(transparent)]
@@ -23,7 +23,7 @@ pub enum Unloggable {
 }
 
 /// Starts logging to standard error. The program must keep the result to its end.
-pub fn start_logging(format: LogFormat, wanted: Targets) -> Result<LastLines, Unloggable> {
+pub fn start_logging(format: LogFormat, wanted: Targets) -> Result<LastLines, LogStartError> {
     let ceiling = Targets::new()
         .with_targets(OWN_TARGETS.map(|target| (target, LevelFilter::TRACE)))
         .with_default(LevelFilter::WARN);

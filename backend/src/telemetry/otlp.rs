@@ -22,7 +22,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Traces cannot be exported as the configuration says.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum Unexportable {
+pub enum ExporterError {
     #[error("traces: {0}")]
     Exporter(#[from] ExporterBuildError),
     #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {0}")]
@@ -32,7 +32,7 @@ pub enum Unexportable {
 }
 
 /// The exporter as configured. Needs the runtime's context.
-pub(super) fn exporter(config: &Tracing) -> Result<SpanExporter, Unexportable> {
+pub(super) fn exporter(config: &Tracing) -> Result<SpanExporter, ExporterError> {
     let (endpoint, timeout) = (config.endpoint.as_str(), config.timeout);
     Ok(match config.protocol {
         OtlpProtocol::Grpc => SpanExporter::builder()
@@ -72,7 +72,7 @@ struct Poster {
 }
 
 impl Poster {
-    fn new(config: &Tracing) -> Result<Self, Unexportable> {
+    fn new(config: &Tracing) -> Result<Self, ExporterError> {
         let own = config.ca_file.as_deref().map(authorities::authorities_in);
         let client = http_client()
             .tls_certs_merge(own.transpose()?.unwrap_or_default())

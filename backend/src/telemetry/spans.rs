@@ -21,7 +21,7 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan,
 };
 
-use super::otlp::{self, Unexportable};
+use super::otlp::{self, ExporterError};
 use super::semantics::Attribute;
 use super::trace_context::TraceContext;
 use super::trace_id::TraceId;
@@ -60,7 +60,7 @@ pub struct Span {
 
 impl Tracer {
     /// Starts the exporter. Needs the runtime's context.
-    pub fn start(config: &Tracing) -> Result<Arc<Self>, Unexportable> {
+    pub fn start(config: &Tracing) -> Result<Arc<Self>, ExporterError> {
         let processor = BatchSpanProcessor::builder(otlp::exporter(config)?)
             .with_batch_config(batch_config(config.span_batches))
             .build();

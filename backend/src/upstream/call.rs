@@ -13,7 +13,7 @@ use super::client::{Client, failure};
 use super::encodings::is_of_request;
 use super::over_limit::OverLimit;
 use super::repeat::was_unread;
-use super::reply::AnswerRoom;
+use super::reply::AnswerBudget;
 use crate::embeddings::request::Encoding;
 use crate::http::error::Error;
 
@@ -48,7 +48,7 @@ impl Client {
         query: Option<&str>,
         credential: &HeaderMap,
         question: &CallContent<'_, W>,
-        room: &AnswerRoom,
+        room: &AnswerBudget,
     ) -> Result<(HeaderMap, Bytes), Error> {
         let CallContent {
             model,
@@ -87,7 +87,7 @@ impl Client {
         query: Option<&str>,
         credential: &HeaderMap,
         body: Bytes,
-        room: &AnswerRoom,
+        room: &AnswerBudget,
     ) -> Result<(HeaderMap, Bytes), Error> {
         let url = self.url(EMBEDDINGS, query);
         let time = self.patience(room.inputs()) * CALL_GOES_ON;
@@ -121,7 +121,7 @@ impl Client {
     }
 
     /// How long a call of so many inputs waits for this upstream while another one could take it.
-    pub fn haste(&self, inputs: usize) -> Duration {
+    pub fn failover_after(&self, inputs: usize) -> Duration {
         self.in_proportion(self.failover_after, inputs)
     }
 

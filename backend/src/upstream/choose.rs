@@ -56,7 +56,9 @@ impl Group {
         };
         member.map(|member| Chosen {
             member,
-            _in_flight: member.health.enter(now, member.upstream.haste(inputs)),
+            _in_flight: member
+                .health
+                .enter(now, member.upstream.failover_after(inputs)),
         })
     }
 

@@ -24,7 +24,7 @@ const NAMES: [&[u8]; 2] = [b"encoding", b"base64"];
 
 /// What is known of a model.
 #[derive(Clone, Copy, Debug)]
-enum Manner {
+enum EncodingSupport {
     /// It took the encoding, the last time then.
     Takes(Instant),
     /// It refused an encoding and took the same call without one.
@@ -35,7 +35,7 @@ enum Manner {
 #[derive(Debug)]
 pub(super) struct Encodings {
     rule: EncodingRule,
-    models: Cache<Arc<str>, Manner>,
+    models: Cache<Arc<str>, EncodingSupport>,
 }
 
 impl Encodings {
@@ -53,7 +53,7 @@ impl Encodings {
             EncodingRule::Base64 => Encoding::Base64,
             EncodingRule::Float => Encoding::Float,
         };
-        let refuses = matches!(self.models.get(model), Some(Manner::Refuses));
+        let refuses = matches!(self.models.get(model), Some(EncodingSupport::Refuses));
         (!refuses).then_some(own)
     }
 
@@ -68,7 +68,9 @@ impl Encodings {
             return false;
         }
         match self.models.get(model) {
-            Some(Manner::Takes(at)) if at.elapsed() < TAKEN_FOR => names_encoding(&refusal.body),
+            Some(EncodingSupport::Takes(at)) if at.elapsed() < TAKEN_FOR => {
+                names_encoding(&refusal.body)
+            }
             _ => true,
         }
     }
@@ -76,7 +78,7 @@ impl Encodings {
     /// Notes that `model` took a call with `sent`.
     pub(super) fn taken(&self, model: &Arc<str>, sent: Option<Encoding>) {
         if sent.is_some() {
-            let now = Manner::Takes(Instant::now());
+            let now = EncodingSupport::Takes(Instant::now());
             self.models.insert(Arc::clone(model), now);
         }
     }
@@ -84,7 +86,8 @@ impl Encodings {
     /// Notes that `model` refused an encoding and took the same call without one.
     pub(super) fn refused(&self, model: &Arc<str>) {
         tracing::info!(%model, "the upstream refuses encoding_format: calls go without it");
-        self.models.insert(Arc::clone(model), Manner::Refuses);
+        self.models
+            .insert(Arc::clone(model), EncodingSupport::Refuses);
     }
 }
 

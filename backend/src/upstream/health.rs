@@ -22,7 +22,7 @@ const WAITING: usize = 3;
 /// Silence lasts for this part of the time after which a call goes elsewhere.
 const SILENCE: u32 = 4;
 
-/// How one upstream fares with one model.
+/// The calls of one model to one upstream, and what became of them.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     state: Mutex<HealthState>,
@@ -41,7 +41,7 @@ struct HealthState {
     /// Since when it has said nothing: its last answer, or the first call after an idle time.
     silent_since: Option<Instant>,
     /// The longest that any of the calls since that idle time waits before it goes elsewhere.
-    haste: Duration,
+    failover_after: Duration,
 }
 
 /// What may be asked of an upstream.
@@ -76,7 +76,7 @@ impl Health {
     }
 
     fn is_silent(&self, state: &HealthState, now: Instant) -> bool {
-        let lasts = |since: Instant| now.duration_since(since) > state.haste / SILENCE;
+        let lasts = |since: Instant| now.duration_since(since) > state.failover_after / SILENCE;
         self.in_flight() >= WAITING && state.silent_since.is_some_and(lasts)
     }
 
@@ -86,16 +86,16 @@ impl Health {
         state.out_until.is_none() && state.failures == 0
     }
 
-    /// Begins a call, which is a probe if one is due. It goes elsewhere after `haste`.
-    pub(super) fn enter(&self, now: Instant, haste: Duration) -> PendingCall<'_> {
+    /// Begins a call, which is a probe if one is due. It goes elsewhere after `failover_after`.
+    pub(super) fn enter(&self, now: Instant, failover_after: Duration) -> PendingCall<'_> {
         let mut state = self.state();
         let is_due = state.out_until.is_some_and(|until| until <= now);
         let is_probe = is_due && !state.is_probed;
         state.is_probed |= is_probe;
         if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
-            (state.silent_since, state.haste) = (Some(now), haste);
+            (state.silent_since, state.failover_after) = (Some(now), failover_after);
         }
-        state.haste = state.haste.max(haste);
+        state.failover_after = state.failover_after.max(failover_after);
         PendingCall {
             health: self,
             is_probe,
@@ -113,7 +113,7 @@ impl Health {
         *state = HealthState {
             is_probed: state.is_probed,
             silent_since: Some(now),
-            haste: state.haste,
+            failover_after: state.failover_after,
             ..HealthState::default()
         };
         was_out

@@ -6,7 +6,7 @@
 
 mod bucket;
 mod line;
-mod told;
+mod rate_headers;
 mod turns;
 
 use std::convert::Infallible;
@@ -64,7 +64,7 @@ pub struct Turn<'a> {
 
 /// A call that has its turn, until it has ended.
 #[derive(Debug)]
-pub struct Going {
+pub struct PacedCall {
     pace: Option<Arc<Pace>>,
     cost: Cost,
 }
@@ -84,16 +84,16 @@ impl Client {
 
     /// Whether a refusal of a call's rate says when to ask again.
     pub fn tells_when(&self, refusal: &UpstreamRefusal) -> bool {
-        self.paces.learns() && told::retry_after(refusal).is_some()
+        self.paces.learns() && rate_headers::retry_after(refusal).is_some()
     }
 
     /// Waits until the call has its turn.
-    pub async fn turn(&self, turn: &Turn<'_>) -> Result<Going, Error> {
+    pub async fn turn(&self, turn: &Turn<'_>) -> Result<PacedCall, Error> {
         self.paces.turn(turn).await
     }
 
     /// Notes what a good answer cost, and what it tells of the limits.
-    pub fn end_turn(&self, turn: &Turn<'_>, headers: &HeaderMap, tokens: u64, going: Going) {
+    pub fn end_turn(&self, turn: &Turn<'_>, headers: &HeaderMap, tokens: u64, going: PacedCall) {
         self.paces.answered(turn, headers, tokens, going);
     }
 
@@ -104,7 +104,7 @@ impl Client {
         turn: &Turn<'_>,
         refusal: &UpstreamRefusal,
         before: u32,
-        going: Going,
+        going: PacedCall,
     ) -> bool {
         self.paces.refused(turn, refusal, before, going)
     }
@@ -118,23 +118,24 @@ impl Paces {
         }
     }
 
-    async fn turn(&self, turn: &Turn<'_>) -> Result<Going, Error> {
+    async fn turn(&self, turn: &Turn<'_>) -> Result<PacedCall, Error> {
         let cost = Cost::of(turn);
         let pace = self.pace(turn);
         if let Some(pace) = &pace {
             let waited = pace.wait(turn, cost).await;
             waited.map_err(|retry_after| Error::RateLimited { retry_after })?;
         }
-        Ok(Going { pace, cost })
+        Ok(PacedCall { pace, cost })
     }
 
-    fn answered(&self, turn: &Turn<'_>, headers: &HeaderMap, tokens: u64, going: Going) {
+    fn answered(&self, turn: &Turn<'_>, headers: &HeaderMap, tokens: u64, going: PacedCall) {
         let told = |of| {
             self.learns()
-                .then(|| told::allowance(headers, of))
+                .then(|| rate_headers::allowance(headers, of))
                 .flatten()
         };
-        let (told_requests, told_tokens) = (told(&told::REQUESTS), told(&told::TOKENS));
+        let (told_requests, told_tokens) =
+            (told(&rate_headers::REQUESTS), told(&rate_headers::TOKENS));
         let pace = match &going.pace {
             Some(pace) => Arc::clone(pace),
             None if told_requests.is_none() && told_tokens.is_none() => return,
@@ -161,9 +162,9 @@ impl Paces {
         turn: &Turn<'_>,
         refusal: &UpstreamRefusal,
         before: u32,
-        going: Going,
+        going: PacedCall,
     ) -> bool {
-        let Some(after) = told::retry_after(refusal).filter(|_| self.learns()) else {
+        let Some(after) = rate_headers::retry_after(refusal).filter(|_| self.learns()) else {
             return false;
         };
         let pace = match &going.pace {
@@ -195,7 +196,7 @@ impl Paces {
     }
 }
 
-impl Drop for Going {
+impl Drop for PacedCall {
     fn drop(&mut self) {
         if let Some(pace) = &self.pace {
             pace.state().end(self.cost);

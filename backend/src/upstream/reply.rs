@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::http::byte_budget::Reservation;
 use crate::http::codings;
-use crate::http::collect::{Uncollected, collect};
+use crate::http::collect::{CollectError, collect};
 use crate::http::error::{self, Error, UpstreamRefusal};
 use crate::http::headers;
 
@@ -30,19 +30,19 @@ pub struct UncheckedAnswer {
     /// Its body.
     pub body: Bytes,
     /// What the body takes of the budget of all requests.
-    _room: AnswerRoom,
+    _room: AnswerBudget,
 }
 
 /// What an embeddings answer may take.
 #[derive(Debug)]
-pub struct AnswerRoom {
+pub struct AnswerBudget {
     inputs: usize,
     reservation: Reservation,
 }
 
 impl UncheckedAnswer {
     /// An answer that takes this room.
-    pub fn new((headers, body): (HeaderMap, Bytes), room: AnswerRoom) -> Self {
+    pub fn new((headers, body): (HeaderMap, Bytes), room: AnswerBudget) -> Self {
         Self {
             headers,
             body,
@@ -51,7 +51,7 @@ impl UncheckedAnswer {
     }
 }
 
-impl AnswerRoom {
+impl AnswerBudget {
     /// Room for the vectors of so many inputs, as far as `reservation` finds it.
     pub fn new(inputs: usize, reservation: Reservation) -> Self {
         Self {
@@ -113,10 +113,10 @@ impl AnswerRoom {
     async fn take(&self, body: reqwest::Body) -> Result<Bytes, Error> {
         let body = collect(body, self.limit(), &self.reservation).await;
         body.map_err(|error| match error {
-            Uncollected::NoRoom => Error::NoRoom,
-            Uncollected::Broken(error) if error.is_timeout() => Error::UpstreamTimeout,
+            CollectError::NoRoom => Error::NoRoom,
+            CollectError::Broken(error) if error.is_timeout() => Error::UpstreamTimeout,
             // The answer broke off, or is longer than the bound.
-            Uncollected::Broken(_) | Uncollected::TooLarge => Error::UpstreamBroken,
+            CollectError::Broken(_) | CollectError::TooLarge => Error::UpstreamBroken,
         })
     }
 }
@@ -141,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_unpacked_takes_of_the_budget_too() {
         let budget = ByteBudget::new(16 << 20);
-        let room = AnswerRoom::new(1, budget.reservation());
+        let room = AnswerBudget::new(1, budget.reservation());
         let text = vec![b' '; 100_000];
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         packed.write_all(&text).unwrap();

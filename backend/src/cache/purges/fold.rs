@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::Purges;
 use crate::cache::clock::{Clock, millis};
-use crate::cache::store::{Marker, Store, Unmarked};
+use crate::cache::store::{Marker, MarkerError, Store};
 use crate::http::tags::{ALL, Tag};
 
 /// A marker is taken for read by every gateway when it is this old. Before that no other one is
@@ -36,7 +36,7 @@ impl Purges {
         let more = superseded.len() > AT_A_TIME;
         superseded.truncate(AT_A_TIME);
         let count = superseded.len();
-        let deleted: Result<(), Unmarked> = stream::iter(superseded)
+        let deleted: Result<(), MarkerError> = stream::iter(superseded)
             .map(|marker| async move { store.unmark(&marker).await })
             .buffer_unordered(AT_ONCE)
             .try_collect()

@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::Purges;
 use super::fold::{Fold, SETTLED};
 use crate::cache::clock::Clock;
-use crate::cache::store::{Marker, Store, Unmarked};
+use crate::cache::store::{Marker, MarkerError, Store};
 
 /// Pause between two lists of the markers: every gateway must see a purge within 5 s.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -77,7 +77,7 @@ impl Purges {
         store: &Store,
         pass: &mut Pass,
         ahead: &mut Ahead,
-    ) -> Result<(), Unmarked> {
+    ) -> Result<(), MarkerError> {
         let fold = &mut pass.fold;
         let each = |marker: Marker| {
             let marker = ahead.believe(marker, &self.clock);
@@ -113,8 +113,8 @@ impl Pass {
         }
     }
 
-    fn grow_patient(&mut self, error: &Unmarked) {
-        if matches!(error, Unmarked::Timeout(_)) {
+    fn grow_patient(&mut self, error: &MarkerError) {
+        if matches!(error, MarkerError::Timeout(_)) {
             self.patience = PATIENCE[1].min(2 * self.patience);
         }
     }

@@ -1,5 +1,5 @@
-//! The S3 client's way out: our own HTTP client, which obeys no proxy of the environment, and
-//! which hears the store's time.
+//! The HTTP client of the S3 client: it obeys no proxy of the environment, and reads the store's
+//! time from its answers.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

@@ -51,7 +51,7 @@ impl Marker {
 /// The markers of purges could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum Unmarked {
+pub enum MarkerError {
     #[error(transparent)]
     Failed(#[from] object_store::Error),
     #[error("the store did not answer in time")]
@@ -60,7 +60,7 @@ pub enum Unmarked {
 
 impl Store {
     /// Writes the marker of a purge.
-    pub async fn mark(&self, tag: &Tag, time_ms: u64) -> Result<(), Unmarked> {
+    pub async fn mark(&self, tag: &Tag, time_ms: u64) -> Result<(), MarkerError> {
         let path = self
             .markers_path()
             .join(tag.kind())
@@ -71,7 +71,7 @@ impl Store {
     }
 
     /// Deletes a marker, if it is still there.
-    pub async fn unmark(&self, marker: &Marker) -> Result<(), Unmarked> {
+    pub async fn unmark(&self, marker: &Marker) -> Result<(), MarkerError> {
         match timeout(MARKER_TIMEOUT, self.objects.delete(&marker.path)).await? {
             Err(error) if StoreFault::of(&error) != StoreFault::Absent => Err(error.into()),
             _ => Ok(()),
@@ -85,7 +85,7 @@ impl Store {
         after: &mut Option<Path>,
         patience: Duration,
         mut each: impl FnMut(Marker),
-    ) -> Result<(), Unmarked> {
+    ) -> Result<(), MarkerError> {
         let path = self.markers_path();
         let mut listed = match after.as_ref().filter(|_| self.lists_in_order) {
             Some(after) => self.objects.list_with_offset(Some(&path), after),

@@ -16,7 +16,7 @@ use super::check::Rights;
 use super::connector::Connector;
 use super::{Breaker, Store, WRITE_TIMEOUT};
 use crate::cache::clock::Clock;
-use crate::cache::complaint::Complaint;
+use crate::cache::throttled_log::ThrottledLog;
 use crate::config::{AwsSettings, StoreConfig, StorePlace};
 use crate::telemetry::Metrics;
 
@@ -70,8 +70,8 @@ impl Store {
             reads: Breaker::new(),
             writes: Breaker::new(),
             rights: Rights::default(),
-            failed_reads: Complaint::default(),
-            failed_writes: Complaint::default(),
+            failed_reads: ThrottledLog::default(),
+            failed_writes: ThrottledLog::default(),
             clock: None,
             tells_no_time: AtomicBool::new(false),
             metrics,

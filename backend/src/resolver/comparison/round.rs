@@ -16,7 +16,7 @@ use crate::embeddings::request::{EmbeddingRequest, Input, InputKind};
 use crate::embeddings::response;
 use crate::http::byte_budget::Reservation;
 use crate::resolver::Resolver;
-use crate::upstream::{AnswerRoom, CallContent, Group, Member, Trust};
+use crate::upstream::{AnswerBudget, CallContent, Group, Member, Trust};
 
 /// What the upstreams embed: short, and of several kinds.
 const TEXTS: [&str; 4] = [
@@ -179,11 +179,11 @@ impl<'a> Comparison<'a> {
             encoding: None,
             body: |encoding| Bytes::from(response::write_call(request, model, inputs, encoding)),
         };
-        let room = AnswerRoom::new(inputs.len(), Reservation::default());
+        let room = AnswerBudget::new(inputs.len(), Reservation::default());
         let upstream = &member.upstream;
         let headers = HeaderMap::new();
         let asking = upstream.embeddings(None, &headers, &question, &room);
-        let (_, body) = timeout(upstream.haste(inputs.len()), asking)
+        let (_, body) = timeout(upstream.failover_after(inputs.len()), asking)
             .await
             .ok()?
             .ok()?;

@@ -1,6 +1,6 @@
 //! The first time through the file: every fault is told with its line, and nothing is written.
 
-use super::plan::{Plan, Unfit, has_length};
+use super::plan::{Plan, RecordRefusal, has_length};
 use super::repeats::Repeats;
 use super::source::Source;
 use crate::config::command_line::complain;
@@ -70,8 +70,8 @@ fn read<'a>(
                 let noted = repeats.note(&key, &floats_digest(&record.floats), line.number);
                 noted.map_err(|error| unkept(&error))?;
             }
-            Err(unfit) => {
-                progress.aside(|| faults.tell_unfit(line.number, &unfit));
+            Err(refusal) => {
+                progress.aside(|| faults.tell_refusal(line.number, &refusal));
                 if faults.count == MOST_FAULTS {
                     complain("and so on");
                     break;
@@ -91,8 +91,8 @@ struct Faults<'a> {
 }
 
 impl Faults<'_> {
-    fn tell_unfit(&mut self, line: u64, unfit: &Unfit) {
-        self.tell(line, format_args!("{unfit}"));
+    fn tell_refusal(&mut self, line: u64, refusal: &RecordRefusal) {
+        self.tell(line, format_args!("{refusal}"));
     }
 
     fn tell(&mut self, line: u64, what: std::fmt::Arguments<'_>) {

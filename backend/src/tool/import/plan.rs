@@ -35,7 +35,7 @@ pub(super) struct Plan {
 
 /// Why a record is not taken.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unfit {
+pub(super) enum RecordRefusal {
     #[error(transparent)]
     RecordFault(#[from] RecordFault),
     #[error("is of the model {0:?}")]
@@ -88,13 +88,13 @@ impl Plan {
     }
 
     /// Reads a line, and names its key.
-    pub(super) fn read(&self, line: &Bytes) -> Result<(Key, Record), Unfit> {
+    pub(super) fn read(&self, line: &Bytes) -> Result<(Key, Record), RecordRefusal> {
         let record = Record::parse(line, &self.rules)?;
         if let Some(model) = &record.model
             && **model != *self.request.model
             && **model != *self.answered
         {
-            return Err(Unfit::Model(model.clone()));
+            return Err(RecordRefusal::Model(model.clone()));
         }
         if let Some(wanted) = self.request.dimensions {
             has_length(&record, wanted as usize)?;
@@ -115,11 +115,11 @@ impl Plan {
 }
 
 /// Whether a record's vector is as long as that.
-pub(super) fn has_length(record: &Record, wanted: usize) -> Result<(), Unfit> {
+pub(super) fn has_length(record: &Record, wanted: usize) -> Result<(), RecordRefusal> {
     let found = record.floats.len() / size_of::<f32>();
     match found == wanted {
         true => Ok(()),
-        false => Err(Unfit::Length { wanted, found }),
+        false => Err(RecordRefusal::Length { wanted, found }),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::told::Allowance;
+use super::rate_headers::Allowance;
 
 /// No call waits for longer, whatever a limit says.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);

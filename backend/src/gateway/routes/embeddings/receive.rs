@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::gateway::app::App;
 use crate::http::byte_budget::Reservation;
-use crate::http::collect::{Uncollected, collect};
+use crate::http::collect::{CollectError, collect};
 use crate::http::error::Error;
 use crate::http::headers;
 use crate::resolver::permits::RequestHold;
@@ -79,9 +79,9 @@ where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin,
 {
     let refusal = move |error| match error {
-        Uncollected::TooLarge => Error::BodyTooLarge { limit },
-        Uncollected::NoRoom => Error::NoRoom,
-        Uncollected::Broken(_) => Error::BodyBroken,
+        CollectError::TooLarge => Error::BodyTooLarge { limit },
+        CollectError::NoRoom => Error::NoRoom,
+        CollectError::Broken(_) => Error::BodyBroken,
     };
     let mut collecting = collect(body, limit, HeldBytes(hold)).map_err(refusal);
     // hyper reads a body once it is polled. Most bodies arrive together with their head: polled

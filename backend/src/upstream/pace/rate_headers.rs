@@ -1,4 +1,4 @@
-//! What an upstream's answer tells of its limits: OpenAI's `x-ratelimit-*`, and when to try again.
+//! Reads the rate limits of an upstream's answer: OpenAI's `x-ratelimit-*`, and when to try again.
 
 use std::time::{Duration, SystemTime};
 

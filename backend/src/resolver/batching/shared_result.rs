@@ -1,4 +1,4 @@
-//! What a shared call brings to each of its requests.
+//! The result of a shared call for each of its requests.
 
 use std::iter::repeat_with;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::upstream::{OverLimit, Size};
 
 /// What a shared call brought to one of its requests.
 #[derive(Debug)]
-pub(super) enum Brought {
+pub(super) enum SharedResult {
     /// An answer. Its headers are for the caller only if all requests are of one.
     Answer {
         checked: Box<Checked>,
@@ -21,12 +21,12 @@ pub(super) enum Brought {
     /// A failure of the upstream as such: another call would fail as well, or be charged twice.
     Failure(Error),
     /// Nothing: it must call by itself.
-    Apart(Apart),
+    MadeAgain(MadeAgain),
 }
 
 /// How a shared call failed that its requests make again, each by itself.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Apart {
+pub(super) struct MadeAgain {
     /// If the upstream found the call too large.
     pub(super) refused: Option<Arc<RefusedBatch>>,
     /// Whether the upstream may have charged for it.
@@ -35,7 +35,12 @@ pub(super) struct Apart {
 
 impl Checked {
     /// The answer's parts: to so many inputs each, in order.
-    pub(super) fn divide(self, call: &Call<'_>, counts: &[usize], is_of_one: bool) -> Vec<Brought> {
+    pub(super) fn divide(
+        self,
+        call: &Call<'_>,
+        counts: &[usize],
+        is_of_one: bool,
+    ) -> Vec<SharedResult> {
         let Self {
             answer,
             headers,
@@ -43,7 +48,7 @@ impl Checked {
             repeated,
         } = self;
         let parts = answer.divide(call.inputs, counts).into_iter();
-        let part = |answer| Brought::Answer {
+        let part = |answer| SharedResult::Answer {
             checked: Box::new(Self {
                 answer,
                 headers: headers.clone(),
@@ -57,9 +62,9 @@ impl Checked {
 }
 
 /// What a failed call brings to each of its requests.
-pub(super) fn failed(error: &Error, call: &Call<'_>) -> Vec<Brought> {
+pub(super) fn failed(error: &Error, call: &Call<'_>) -> Vec<SharedResult> {
     if !is_made_again(error) {
-        let failure = || Brought::Failure(error.clone());
+        let failure = || SharedResult::Failure(error.clone());
         return repeat_with(failure).take(call.requests).collect();
     }
     let over = match error {
@@ -70,11 +75,11 @@ pub(super) fn failed(error: &Error, call: &Call<'_>) -> Vec<Brought> {
         let size = call.inputs.iter().map(Size::of).sum();
         Arc::new(RefusedBatch::new(over, size, call.requests))
     });
-    let apart = Apart {
+    let apart = MadeAgain {
         refused,
         may_be_charged: may_be_charged(error),
     };
-    let apart = || Brought::Apart(apart.clone());
+    let apart = || SharedResult::MadeAgain(apart.clone());
     repeat_with(apart).take(call.requests).collect()
 }
 
