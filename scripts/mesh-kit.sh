@@ -80,6 +80,7 @@ print("---\n".join(service.sub(url, each + "\n") if "Webhook" in each else each 
 
 main() {
   case ${1:-} in "" | -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+  [[ $1 != -* ]] || fail "there is no option '$1'; see --help"
   command -v go >/dev/null || fail "install Go"
   local program
   WORK=$(mktemp -d)

@@ -10,7 +10,11 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 
 main() {
-  case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+  case ${1:-} in
+    "") ;;
+    -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) echo "pictures.sh: takes no argument; see --help" >&2; exit 2 ;;
+  esac
   "$ROOT/scripts/setup.sh" rust python envoy varnish browser prometheus
   cd "$ROOT/tests"
   PYTHONPATH="$ROOT/tests:$ROOT/tests/observability" "$ROOT/.tools/venv/bin/python" observability/pictures.py

@@ -34,6 +34,14 @@ def functions(script: str, prefix: str) -> set[str]:
     return set(re.findall(rf"^{prefix}_([a-z]+)\(\)", source(script), re.MULTILINE))
 
 
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_refuses_what_it_does_not_know_before_it_does_anything(script):
+    refused = subprocess.run([script, "--no-such-thing"], capture_output=True, text=True, timeout=60)
+    assert refused.returncode in (1, 2)
+    assert refused.stdout == "" and refused.stderr.count("\n") == 1, refused
+    assert script.stem in refused.stderr
+
+
 def test_the_readme_lists_the_parts_of_the_tests():
     (parts,) = re.findall(r"^\| `scripts/test\.sh PART\.\.\.` \| [^`]*`([a-z ]+)` \|$", README, re.MULTILINE)
     assert set(parts.split()) == described("test.sh") == functions("test.sh", "part")
