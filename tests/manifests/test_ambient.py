@@ -4,6 +4,7 @@ import pytest
 
 from . import mesh, reach, references, render, schemas, upstreams, waves, workloads
 from .objects import OUR_NAMESPACE, Manifests, Object, Pod, fits, ingress, name, namespace, selected_labels, targets, title
+from .test_http import assert_bodies_are_bound
 
 WAYPOINT = "embedding-gateway-waypoint"
 WAYPOINT_LABELS = {"gateway.networking.k8s.io/gateway-name": WAYPOINT}
@@ -51,6 +52,10 @@ def test_the_namespace_has_ztunnel_and_no_sidecars(manifests):
     labels = manifests.get("Namespace", OUR_NAMESPACE)["metadata"]["labels"]
     assert labels["istio.io/dataplane-mode"] == "ambient" and "istio-injection" not in labels
     assert list(manifests.of("Sidecar")) == []
+
+
+def test_the_waypoint_bounds_the_bodies_that_it_holds_together(manifests):
+    assert_bodies_are_bound(manifests, WAYPOINT)
 
 
 def test_what_ztunnel_is_given_it_can_read(manifests):

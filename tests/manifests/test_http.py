@@ -167,13 +167,17 @@ def test_a_gateway_of_its_own_has_the_laptops_limits(production: Manifests):
 
 
 def test_a_gateway_of_its_own_bounds_the_bodies_that_it_holds_together(production: Manifests):
+    assert_bodies_are_bound(production, "embedding-gateway-ingress")
+
+
+def assert_bodies_are_bound(manifests: Manifests, merged: str) -> None:
     """By the laptop's overload manager, which tests/filter tries; pilot-agent merges the file into Envoy's configuration."""
-    pods = yaml.safe_load(production.get("ConfigMap", "embedding-gateway-ingress")["data"]["deployment"])["spec"]["template"]["spec"]
+    pods = yaml.safe_load(manifests.get("ConfigMap", merged)["data"]["deployment"])["spec"]["template"]["spec"]
     (container,), (volume,) = pods["containers"], pods["volumes"]
     (variable,), (mount,) = container["env"], container["volumeMounts"]
     folder, _, file = variable["value"].rpartition("/")
     assert (variable["name"], folder, volume["name"]) == ("ISTIO_BOOTSTRAP_OVERRIDE", mount["mountPath"], mount["name"])
-    own = yaml.safe_load(production.get("ConfigMap", volume["configMap"]["name"])["data"][file])["overload_manager"]
+    own = yaml.safe_load(manifests.get("ConfigMap", volume["configMap"]["name"])["data"][file])["overload_manager"]
     laptop = copy.deepcopy(WHOLE_LAPTOP["overload_manager"])
     # Istio's bootstrap has a bound of connections of its own.
     laptop["resource_monitors"] = [each for each in laptop["resource_monitors"] if "connections" not in each["name"]]

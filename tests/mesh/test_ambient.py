@@ -15,10 +15,12 @@ import pytest
 import yaml
 from cluster.control_plane import ISTIOD_MONITORING
 from cluster.gateway import MORE, NAMESPACE, WAVE_SECONDS
+from cluster.proxy import Proxy
 from cluster.waiting import until
 from harness.client import send
 from harness.paths import ROOT
 from test_delete import NATIVE
+from test_production import assert_memory_is_bound
 
 WAYPOINT = "embedding-gateway-waypoint"
 PODS = f"gateway.networking.k8s.io/gateway-name={WAYPOINT}"
@@ -136,6 +138,21 @@ def test_the_tunnel_has_no_limit_of_time(waypoint):
     names = ("requestTimeout", "request_timeout")
     listeners = [each for each in found(waypoint, "listener") if each.get("name") == "connect_terminate"]
     assert listeners and list(found(listeners, *names)) == []
+
+
+def test_the_waypoints_memory_has_a_bound_below_its_pods_limit(mesh, waypoint):
+    """Of what it takes from its user, ztunnel or not: its Envoy runs, and is asked for what it started with."""
+
+    def running() -> dict[str, Any] | None:
+        found = mesh.pods(NAMESPACE, PODS)
+        return next((pod for pod in found if any(each["state"].get("running") for each in pod["status"].get("containerStatuses", []))), None)
+
+    pod = until(running, WAVE_SECONDS, "a pod of the waypoint")
+    (container,) = pod["spec"]["containers"]
+    assert container["resources"]["limits"]["memory"] == "1Gi"
+    proxy = Proxy(mesh, NAMESPACE, pod["metadata"]["name"])
+    until(proxy.answers, WAVE_SECONDS, "its Envoy")
+    assert_memory_is_bound(proxy, 768 * 2**20)
 
 
 def test_a_traffic_extension_takes_the_place_of_the_pair(mesh, waypoint, tmp_path):

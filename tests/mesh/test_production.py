@@ -14,6 +14,7 @@ from asking import body_of, fresh, hash_of
 from cluster.authorization import Authorization, Provider
 from cluster.gateway import NAMESPACE, WAVE_SECONDS
 from cluster.gateway_api import certificate_secret
+from cluster.proxy import Proxy
 from cluster.waiting import until
 from harness.client import TIMEOUT_SECONDS, Answer
 
@@ -21,6 +22,7 @@ OVERLAY = str(Path(__file__).parent / "production")
 HOST, PURGE_HOST = "embedding-gateway.kaidotio.dev", "embedding-gateway-purge.kaidotio.dev"
 GATEWAY_PODS = "gateway.networking.k8s.io/gateway-name=embedding-gateway"
 LOG_SECONDS = 120
+HEAP = "envoy.resource_monitors.fixed_heap"
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,23 @@ def test_every_pod_of_production_is_ready_where_restricted_is_enforced(mesh, ent
     assert mesh.unready(NAMESPACE) == []
     apps = {pod["metadata"]["labels"].get("app", "gateway") for pod in mesh.pods(NAMESPACE)}
     assert {"embedding-gateway", "embedding-gateway-varnish", "embedding-gateway-endpoint-broadcaster", "gateway"} <= apps
+
+
+def test_the_gateways_memory_has_a_bound_below_its_pods_limit(mesh, entry):
+    pods = mesh.pods(NAMESPACE, GATEWAY_PODS)
+    for pod in pods:
+        (limit,) = [each["resources"]["limits"]["memory"] for each in pod["spec"]["containers"] if each["name"] == "istio-proxy"]
+        assert limit == "1Gi"
+        assert_memory_is_bound(Proxy(mesh, NAMESPACE, pod["metadata"]["name"]), 768 * 2**20)
+
+
+def assert_memory_is_bound(proxy: Proxy, most: int) -> None:
+    """As Envoy itself has it."""
+    manager = proxy.bootstrap()["overload_manager"]
+    (monitor,) = [each["typed_config"] for each in manager["resource_monitors"] if each["name"] == HEAP]
+    assert int(monitor["max_heap_size_bytes"]) == most
+    assert {"envoy.overload_actions.reset_high_memory_stream", "envoy.overload_actions.stop_accepting_requests"} <= {each["name"] for each in manager["actions"]}
+    assert manager["buffer_factory_config"]["minimum_account_to_track_power_of_two"] == 16
 
 
 def test_production_is_served_over_tls_and_from_varnish(gateway, entry, key):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from subprocess import CompletedProcess
 
 from cluster.mesh import Mesh
 
@@ -38,9 +39,21 @@ class Proxy:
             found[json.loads(plugin["configuration"]["value"])["role"]] = plugin["vm_config"]["code"]["local"]["filename"]
         return found
 
+    def bootstrap(self) -> dict:
+        """What it started with: pilot-agent's own, and what was merged into it."""
+        (found,) = [each["bootstrap"] for each in json.loads(self._admin("config_dump"))["configs"] if "bootstrap" in each]
+        return found
+
+    def answers(self) -> bool:
+        """Whether it has started."""
+        return self._ask("server_info").returncode == 0
+
     def _admin(self, path: str) -> str:
-        """`pilot-agent request` says more than this on its standard output."""
-        pod = self.mesh.api.get(f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}")
-        done = self.mesh.run_in(pod, "curl", "--silent", "--show-error", "--fail", "--max-time", str(SECONDS), f"{_ADMIN}/{path}", timeout=2 * SECONDS)
+        done = self._ask(path)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def _ask(self, path: str) -> CompletedProcess:
+        """`pilot-agent request` says more than this on its standard output."""
+        pod = self.mesh.api.get(f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}")
+        return self.mesh.run_in(pod, "curl", "--silent", "--show-error", "--fail", "--max-time", str(SECONDS), f"{_ADMIN}/{path}", timeout=2 * SECONDS)
