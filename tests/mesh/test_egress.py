@@ -1,5 +1,8 @@
 """What leaves a Pod: the backend reaches its upstream, over TLS and by its name, and nothing else gets out."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from cluster.gateway import NAMESPACE
 from cluster.network import NODE_ADDRESS
@@ -10,17 +13,21 @@ SECONDS = 10
 WAIT_SECONDS = 120
 
 
-@pytest.fixture
-def fetch(mesh, gateway):
-    """Asks for an URL from a Pod of this app; the status, None where there was no answer."""
+def fetching(mesh, certificate: Path) -> Callable[..., int | None]:
+    """Asks for an URL from a Pod of an app; the status, None where there was no answer."""
 
-    def fetch_from(app: str, url: str, *options: str) -> int | None:
+    def fetch(app: str, url: str, *options: str) -> int | None:
         (pod, *_) = mesh.pods(NAMESPACE, f"app={app}")
         words = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", str(SECONDS)]
-        done = mesh.run_in(pod, "curl", *words, "--cacert", str(gateway.upstream.certificate), *options, url, timeout=2 * SECONDS)
+        done = mesh.run_in(pod, "curl", *words, "--cacert", str(certificate), *options, url, timeout=4 * SECONDS)
         return int(done.stdout or 0) or None
 
-    return fetch_from
+    return fetch
+
+
+@pytest.fixture
+def fetch(mesh, gateway) -> Callable[..., int | None]:
+    return fetching(mesh, gateway.upstream.certificate)
 
 
 def test_the_backend_reaches_the_upstream_over_tls(fetch):

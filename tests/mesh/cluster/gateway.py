@@ -1,6 +1,7 @@
 """The product in the cluster, from its ingress gateway to its upstream."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cluster.control_plane import ISTIO_NAMESPACE
@@ -33,8 +34,10 @@ class Gateway:
         self.registry = mesh.registry
         self.overlay = Overlay(folder / "kustomize", layer)
         self.use(*MORE)
-        self.filter_digest = self.registry.publish_filter(FILTER_VERSION)
-        self._start_ingress()
+        with ThreadPoolExecutor(1) as aside:
+            published = aside.submit(self.registry.publish_filter, FILTER_VERSION)
+            self._start_ingress()
+            self.filter_digest = published.result()
 
     def use(self, *components: str) -> None:
         """These components and no others beside dev's own."""

@@ -41,7 +41,7 @@ class Registry:
     def publish_filter(self, tag: str, **variables: str) -> str:
         """Builds the filter's image, pushes it and pins it in kustomize/: all by scripts/images.sh. Returns its digest."""
         command = [ROOT / "scripts/images.sh", *parts_of_scripts_images(_PINS)]
-        said = _run(command, self._buildah | {"REGISTRY": NAME, "TAG": tag, "TOOL": "buildah"} | variables)
+        said = run(command, self._buildah | {"REGISTRY": NAME, "TAG": tag, "TOOL": "buildah"} | variables)
         pin(_PINS)
         return said.splitlines()[-1].partition("@")[2]
 
@@ -52,8 +52,8 @@ class Registry:
         shutil.copy(module, context / "plugin.wasm")
         image = f"{NAME}/{FILTER}:{tag}"
         containerfile = ROOT / "filter/Containerfile"
-        _run(["buildah", "build", "--format", "docker", "--file", containerfile, "--tag", image, context], self._buildah)
-        _run(["buildah", "push", image], self._buildah)
+        run(["buildah", "build", "--format", "docker", "--file", containerfile, "--tag", image, context], self._buildah)
+        run(["buildah", "push", image], self._buildah)
 
     def pullers(self, reference: str) -> set[str]:
         """The addresses of all who took this image's manifest, by its tag or digest."""
@@ -74,7 +74,8 @@ def _buildah_settings(folder: Path) -> dict[str, str]:
     return {"BUILDAH_ISOLATION": "chroot"} | {variable: str(folder / file) for variable, file in files.items()}
 
 
-def _run(command: list, variables: dict[str, str]) -> str:
+def run(command: list, variables: dict[str, str]) -> str:
+    """Its standard output; AssertionError with all that it said when it fails."""
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.paths import ENVOY_VERSION, TOOLS, envoy_binary, native_module
-from harness.programs import BROADCASTER, GATEWAY
+from harness.programs import BROADCASTER, GATEWAY, STANDIN
 
 # Varnish compiles its VCL. Patterns, for this machine's compiler has a version in its name.
 _VARNISH_PACKAGES = (
@@ -45,11 +45,12 @@ class Image:
 
 def images(kit: Path, folder: Path) -> list[Image]:
     """All that the manifests name, under the names that they have there."""
-    system, gateway, minio, native, pause = (folder / each for each in ("system", "gateway", "minio", "native", "pause"))
+    system, gateway, minio, native, pause, standin = (folder / each for each in ("system", "gateway", "minio", "native", "pause", "standin"))
     _install_packages(system, _VARNISH_PACKAGES)
     for program in (GATEWAY, BROADCASTER):
         _install(gateway, program, f"/usr/local/bin/{program.name}")
     _install(minio, kit / "bin/minio", "/usr/bin/minio")
+    _install(standin, STANDIN, "/usr/local/bin/openai-standin")
     _install(system, TOOLS / "bin/prometheus-varnish-exporter", "/usr/bin/prometheus-varnish-exporter")
     _install(native, Path("/bin/cp"), "/usr/bin/cp")
     shutil.copy(native_module(), native / "libbody_hash_filter.so")
@@ -62,6 +63,7 @@ def images(kit: Path, folder: Path) -> list[Image]:
         Image(_ours("varnish-exporter"), (system,), ("prometheus-varnish-exporter",)),
         Image(_ours("body-hash-filter-native"), (native,), ("cp",)),
         Image("quay.io/curl/curl:8.22.0", (system,), ("curl",)),
+        Image("docker.io/library/openai-standin:1", (standin,), ("/usr/local/bin/openai-standin",)),
         Image("docker.io/library/minio:1", (minio,), ("/usr/bin/minio",)),
     ]
     return made + _proxies(kit, folder)
