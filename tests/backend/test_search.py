@@ -30,6 +30,23 @@ def test_a_key_is_found_in_every_spelling(planted):
         assert not any(spelling in text for spelling in secrets.spellings(planted)), text
 
 
+def test_each_spelling_is_found_in_a_file(planted, tmp_path):
+    """By grep, or, where a line's end is in it, without."""
+    spelled = [*secrets.spellings(planted), b"\n".join([b"", *secrets.spellings(planted)])]
+    files = [tmp_path / str(number) for number in range(len(spelled))]
+    for file, text in zip(files, spelled, strict=True):
+        file.write_bytes(b"before" + text + b"\xff behind")
+    assert secrets.findings(tmp_path) == sorted(f"planted: {file}" for file in files)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\0"])
+def test_a_digest_with_the_end_of_a_line_is_found(planted, tmp_path, monkeypatch, end):
+    monkeypatch.setattr(secrets, "spellings", lambda _: [b"be" + end + b"hind"])
+    file = tmp_path / "file"
+    file.write_bytes(b"a be" + end + b"hind")
+    assert secrets.findings(tmp_path) == [f"planted: {file}"]
+
+
 def test_it_is_found_in_files_in_their_names_and_in_what_was_told(planted, tmp_path):
     secrets.told("a page", planted.encode())
     log, named = tmp_path / "folder" / "log", tmp_path / planted

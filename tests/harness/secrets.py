@@ -9,6 +9,7 @@ import base64
 import hashlib
 import itertools
 import os
+import subprocess
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -76,8 +77,28 @@ def strangers() -> list[str]:
 def findings(*folders: Path) -> list[str]:
     """Which key is written down where: in files below the folders, in their names, in what was told."""
     sought = [(name, spelling) for value, name in _names.items() for spelling in spellings(value)]
-    places = itertools.chain(_told, *(_files(folder) for folder in folders))
-    return sorted({f"{name}: {what}" for what, text in places for name, spelling in sought if spelling in text})
+    suspects, unasked = _suspects([spelling for _, spelling in sought], folders)
+    places = [(what, text, sought) for what, text in _told]
+    for path in itertools.chain.from_iterable(_files(folder) for folder in folders):
+        places.append((f"the name {path}", str(path).encode(), sought))
+    found = {f"{name}: {what}" for what, text, those in places for name, spelling in those if spelling in text}
+    for path in itertools.chain.from_iterable(_files(folder) for folder in folders):
+        if path.is_file() and path not in _given:
+            text = path.read_bytes()
+            those = sought if suspects is None or path in suspects or path.is_symlink() else [each for each in sought if each[1] in unasked]
+            found |= {f"{name}: {path}" for name, spelling in those if spelling in text}
+    return sorted(found)
+
+
+def _suspects(sought: list[bytes], folders: tuple[Path, ...]) -> tuple[set[Path] | None, set[bytes]]:
+    """Files in which grep, which looks for all at once, finds any; None if it could not read all. And what it cannot be asked for."""
+    unasked = {each for each in sought if b"\n" in each or b"\0" in each}
+    lines = b"\n".join(each for each in sought if each not in unasked)
+    if not (lines and folders):
+        return None, unasked
+    command = ["grep", "--recursive", "--files-with-matches", "--text", "--fixed-strings", "--null", "--file=-", *folders]
+    done = subprocess.run(command, input=lines, capture_output=True, env=os.environ | {"LC_ALL": "C"})
+    return {Path(os.fsdecode(each)) for each in done.stdout.split(b"\0") if each} if done.returncode < 2 else None, unasked
 
 
 def spellings(value: str) -> list[bytes]:
@@ -96,10 +117,7 @@ def _in_base64(text: bytes) -> Iterator[bytes]:
         yield encoded[-(-before * 8 // 6) : (before + len(text)) * 8 // 6]
 
 
-def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(_SHARED_MEMORY)]
-        for path in (Path(parent, name) for name in names):
-            yield f"the name {path}", str(path).encode()
-            if path.is_file() and path not in _given:
-                yield str(path), path.read_bytes()
+        yield from (Path(parent, name) for name in names)
