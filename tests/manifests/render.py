@@ -60,12 +60,12 @@ CHANGING = [each for each in COMPONENTS if "kind: Component" in (KUSTOMIZE / f"c
 # What kustomize refuses without these before it.
 BEHIND = dict.fromkeys(("ambient", "body-hash-file", "body-hash-native", "body-hash-single", "traffic-extension"), ("body-hash",))
 BEHIND |= dict.fromkeys(("body-hash-native-file", "body-hash-native-init"), ("body-hash", "body-hash-native"))
-BEHIND["purge-oauth2-gateway-api"] = ("gateway-api",)
+BEHIND |= {"purge-oauth2-gateway-api": ("gateway-api",), "s3-china": ("s3",)}
 # All that go together, but for what test_together.py has: in this order behind dev's own, and behind production's.
 _EVERYWHERE = ("upstreams", "external-secrets", "private-endpoints", "varnish-exporter", "in-mesh-clients", "traffic-extension")
 _MORE = ("restricted", "tracing", "monitoring", *_EVERYWHERE, "purge-oauth2")
 _LAST = ("pull-secret", "openshift")
-_BUCKET = ("eks-pod-identity",)
+_BUCKET = ("eks-pod-identity", "s3-china")
 _NATIVE = ("body-hash-native", "body-hash-native-init")
 # Each component of the table, and all that go together.
 VARIANTS = [
@@ -95,7 +95,7 @@ VARIANTS = [
     Variant("everything, from a file", add=(*_MORE, *_BUCKET, "body-hash-file", *_LAST), remove=("minio",)),
     Variant("everything, one filter", add=(*_MORE, *_BUCKET, "body-hash-single", "openshift"), remove=("minio",)),
     Variant("production", overlay="production"),
-    Variant("production, more", add=(*_EVERYWHERE, *_LAST), overlay="production"),
+    Variant("production, more", add=("s3-china", *_EVERYWHERE, *_LAST), overlay="production"),
     Variant("production, native", add=(*_BUCKET, *_EVERYWHERE, *_NATIVE, *_LAST), remove=("s3",), overlay="production"),
 ]
 # Without sidecars, of which test_ambient.py asks other questions.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from . import render
+from . import render, upstreams
 from .objects import Manifests, Pod, container_environment, namespace
 
 EVERYTHING = ("purge-oauth2", "in-mesh-clients", "monitoring", "restricted", "s3")
@@ -65,11 +65,23 @@ def test_pod_identity_takes_the_place_of_the_roles_annotation(tmp_path):
     account = manifests.get("ServiceAccount", "embedding-gateway")
     assert [key for key in account["metadata"]["annotations"] if "amazonaws" in key] == []
     template = manifests.get("Deployment", "embedding-gateway")["spec"]["template"]["metadata"]["annotations"]
-    assert template["traffic.sidecar.istio.io/excludeOutboundIPRanges"] == "169.254.170.23/32"
+    assert template["traffic.sidecar.istio.io/excludeOutboundIPRanges"] == "169.254.170.23/32,fd00:ec2::23/128"
     rules = manifests.get("NetworkPolicy", "embedding-gateway")["spec"]["egress"]
     blocks = {peer["ipBlock"]["cidr"]: [port["port"] for port in rule["ports"]] for rule in rules for peer in rule["to"] if "ipBlock" in peer}
     # The agent, private endpoints, and the internet without what is inside.
-    assert blocks == {"169.254.170.23/32": [80], "10.0.0.0/24": [443], "0.0.0.0/0": [443], "::/0": [443]}
+    agent = {"169.254.170.23/32": [80], "fd00:ec2::23/128": [80]}
+    assert blocks == agent | {"10.0.0.0/24": [443], "0.0.0.0/0": [443], "::/0": [443]}
+
+
+def test_the_hosts_of_aws_in_china_are_let_out_and_called(tmp_path):
+    manifests = render.dev(render.Variant("china", add=("s3", "s3-china"), remove=("minio",)), tmp_path)
+    given = container_environment(manifests, Pod(manifests.get("Deployment", "embedding-gateway")).spec["containers"][0])
+    hosts = [f"{service}.cn-north-1.amazonaws.com.cn" for service in ("s3", "sts")]
+    assert manifests.get("ServiceEntry", "s3")["spec"]["hosts"] == hosts
+    assert [given["S3_ENDPOINT"], given["AWS_ENDPOINT_URL_STS"]] == [f"https://{host}" for host in hosts]
+    assert upstreams.named_by_variables_and_out_of_reach(manifests) == []
+    manifests.get("ServiceEntry", "s3")["spec"]["hosts"] = ["s3.cn-north-1.amazonaws.com"]
+    assert len(upstreams.named_by_variables_and_out_of_reach(manifests)) == 2
 
 
 def test_another_namespace_is_refused_by_name(tmp_path):

@@ -84,8 +84,10 @@ def upstreams_out_of_reach(manifests: Manifests) -> list[str]:
 
 def _named_by_variables(given: dict[str, str | None]) -> Iterator[str]:
     """The bucket of AWS and the collector. A server in the cluster, by its short name, is one of reach.py's targets."""
-    if not given.get("S3_ENDPOINT"):
-        yield from (f"https://{service}.{given['AWS_REGION']}.amazonaws.com" for service in ("s3", "sts"))
+    for variable, service in (("S3_ENDPOINT", "s3"), ("AWS_ENDPOINT_URL_STS", "sts")):
+        url = given.get(variable) or f"https://{service}.{given['AWS_REGION']}.amazonaws.com"
+        if "." in url and (service == "s3" or "." in (given.get("S3_ENDPOINT") or ".")):
+            yield url
     if given.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         yield given["OTEL_EXPORTER_OTLP_ENDPOINT"] or ""
 
