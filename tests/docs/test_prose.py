@@ -10,7 +10,7 @@ from harness.paths import ROOT
 
 LONGEST_LINE = 120
 # Each hides who acts: the client, the upstream, Varnish, the kubelet, the operator.
-NO_ACTORS = re.compile(r"\b([Ww]ho(m)?ever|[Ww]hom|[Ss]omebody|[Nn]obody|[Aa]nybody|[Ee]verybody|of ours)\b")
+NO_ACTORS = re.compile(r"\b([Ww]ho(m)?ever|[Ww]hom|[Ss]omebody|[Nn]obody|[Aa]nybody|[Ee]verybody|[Ss]omeone|[Ee]veryone|of ours)\b")
 # Written by a program, a paragraph to a line.
 _GENERATED = {"docs/benchmarks.md"}
 # Sources whose comments and names are held to the same words; backend/tests/rooms.rs holds the backend's.

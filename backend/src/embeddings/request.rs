@@ -81,7 +81,7 @@ pub enum Encoding {
 
 /// One embeddings request.
 ///
-/// [`super::key`] destructures it: a new field does not compile until someone decides whether
+/// [`super::key`] destructures it: a new field does not compile until its author decides whether
 /// it names another vector.
 #[derive(Clone, Debug)]
 pub struct EmbeddingRequest {
