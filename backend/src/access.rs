@@ -18,7 +18,7 @@ use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use self::acceptance::Acceptance;
+use self::acceptance::{Acceptance, Right};
 pub use self::caller::Caller;
 use self::client_keys::{ClientKeys, ClientKeysError};
 pub use self::named_scope::{Misnamed, Named};
@@ -168,12 +168,17 @@ impl Access {
         }
     }
 
+    /// The caller's right to hits of this model.
+    pub fn right(&self, caller: &Caller, model: &str) -> Right {
+        match &self.rule {
+            Rule::PassThrough { acceptance, .. } => acceptance.right(caller.id, model),
+            Rule::Gateway { .. } => Right::Held,
+        }
+    }
+
     /// Whether the caller may have hits of this model.
     pub fn may_hit(&self, caller: &Caller, model: &str) -> bool {
-        match &self.rule {
-            Rule::PassThrough { acceptance, .. } => acceptance.holds(caller.id, model),
-            Rule::Gateway { .. } => true,
-        }
+        self.right(caller, model) != Right::None
     }
 
     /// Whether an answer can no longer move the caller into another scope.

@@ -15,6 +15,7 @@ mod fault;
 mod fetch;
 mod halving;
 mod lookup;
+pub(crate) mod maybe_future;
 mod outcome;
 mod paced;
 pub mod permits;
@@ -27,7 +28,6 @@ mod waits;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, ready};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -38,8 +38,10 @@ use self::fault::CallFault;
 use self::fetch::CALLS_AT_ONCE;
 use self::lookup::PartialResult;
 pub use self::lookup::{CallNotes, EmbeddingLookup, Resolved};
+use self::maybe_future::MaybeFuture;
 use self::proof::Earned;
 use crate::access::Access;
+use crate::access::acceptance::Right;
 use crate::cache::Cache;
 use crate::cache::in_flight::InFlight;
 use crate::embeddings::answer::Unsound;
@@ -101,26 +103,27 @@ impl Resolver {
         &self.cache
     }
 
-    /// Resolves a look-up, or returns the reason why not. If memory has all of it, the returned
-    /// future is ready.
-    pub fn resolve(
+    /// Resolves a look-up, or returns the reason why not: at once if memory has all of it.
+    pub(crate) fn resolve(
         self: &Arc<Self>,
         lookup: EmbeddingLookup,
-    ) -> impl Future<Output = Result<Resolved, Error>> + Send + use<> {
+    ) -> MaybeFuture<Result<Resolved, Error>> {
         let mut found = PartialResult::nothing(lookup.distinct.len());
-        if self.may_read(&lookup) {
+        let right = self.right(&lookup);
+        if right != Right::None {
             self.get_memory(&lookup, &mut found);
         }
         if found.is_complete() && found.is_uniform() {
-            self.renew(&lookup);
-            return Either::Left(ready(Ok(found.into())));
+            if right == Right::Ending {
+                self.renew(&lookup);
+            }
+            return MaybeFuture::now(Ok(found.into()));
         }
         let resolver = Arc::clone(self);
-        // Boxed, so that a request that finds all in memory does not carry this future's size.
-        Either::Right(Box::pin(async move {
+        MaybeFuture::later(async move {
             let found = resolver.complete(lookup, found).await?;
             Ok(found.into())
-        }))
+        })
     }
 
     /// Fetches what memory does not have.

@@ -37,6 +37,17 @@ pub struct Acceptance {
 /// Each hit looks up both of its maps: the usual hasher would take most of that time.
 type Standings = HashMap<CredentialId, CredentialState, DefaultHashBuilder>;
 
+/// Whether a caller may have hits of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// It has to prove first that the upstream accepts it.
+    None,
+    /// It may.
+    Held,
+    /// It may, and is to prove itself anew before that ends.
+    Ending,
+}
+
 #[derive(Debug, Default)]
 struct CredentialState {
     models: HashMap<String, Accepted, DefaultHashBuilder>,
@@ -62,26 +73,36 @@ impl Acceptance {
         }
     }
 
-    /// Whether a credential may have hits of a model.
-    pub fn holds(&self, id: CredentialId, model: &str) -> bool {
+    /// A credential's right to hits of a model.
+    pub fn right(&self, id: CredentialId, model: &str) -> Right {
         let standings = self.standings();
         let earned = standings
             .get(&id)
             .and_then(|standing| standing.models.get(model));
-        earned.is_some_and(|accepted| accepted.began.elapsed() < self.ttl)
+        earned.map_or(Right::None, |accepted| {
+            self.right_at(accepted.began.elapsed())
+        })
     }
 
-    /// Whether an acceptance that holds is to be renewed before it ends. Says so once: the request
-    /// that hears it begins the renewal.
+    fn right_at(&self, age: Duration) -> Right {
+        match age {
+            _ if age >= self.ttl => Right::None,
+            _ if age >= self.ttl / 4 * 3 => Right::Ending,
+            _ => Right::Held,
+        }
+    }
+
+    /// Whether an acceptance is to be renewed before it ends. Says so once: the request that hears it
+    /// begins the renewal.
     pub fn is_due(&self, id: CredentialId, model: &str) -> bool {
         let mut standings = self.standings();
         let earned = standings
             .get_mut(&id)
             .and_then(|standing| standing.models.get_mut(model));
         earned.is_some_and(|accepted| {
-            let age = accepted.began.elapsed();
+            let is_ending = self.right_at(accepted.began.elapsed()) == Right::Ending;
             let begun = accepted.renewal.is_some_and(|at| at.elapsed() < RENEWAL);
-            let due = age < self.ttl && age >= self.ttl / 4 * 3 && !begun;
+            let due = is_ending && !begun;
             if due {
                 accepted.renewal = Some(Instant::now());
             }
@@ -159,6 +180,10 @@ mod tests {
         Credential::take(&mut headers, &[]).id
     }
 
+    fn holds(acceptance: &Acceptance, key: &'static str, model: &str) -> bool {
+        acceptance.right(id(key), model) != Right::None
+    }
+
     fn earn(acceptance: &Acceptance, key: &'static str, model: &str) {
         acceptance.earn(id(key), model, Instant::now(), None);
     }
@@ -167,13 +192,13 @@ mod tests {
     async fn acceptance_is_for_one_model_and_ends() {
         let acceptance = Acceptance::new(TTL);
         earn(&acceptance, "a", "m");
-        assert!(acceptance.holds(id("a"), "m"));
-        assert!(!acceptance.holds(id("a"), "n"));
-        assert!(!acceptance.holds(id("b"), "m"));
+        assert!(holds(&acceptance, "a", "m"));
+        assert!(!holds(&acceptance, "a", "n"));
+        assert!(!holds(&acceptance, "b", "m"));
         tokio::time::advance(TTL - Duration::from_secs(1)).await;
-        assert!(acceptance.holds(id("a"), "m"));
+        assert!(holds(&acceptance, "a", "m"));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!acceptance.holds(id("a"), "m"));
+        assert!(!holds(&acceptance, "a", "m"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,8 +207,8 @@ mod tests {
         acceptance.earn(id("a"), "m", Instant::now(), Some("org"));
         earn(&acceptance, "a", "n");
         acceptance.lose(id("a"));
-        assert!(!acceptance.holds(id("a"), "m"));
-        assert!(!acceptance.holds(id("a"), "n"));
+        assert!(!holds(&acceptance, "a", "m"));
+        assert!(!holds(&acceptance, "a", "n"));
         assert_eq!(acceptance.organization(id("a")), None);
     }
 
@@ -195,10 +220,10 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         acceptance.lose(id("a"));
         acceptance.earn(id("a"), "m", before, None);
-        assert!(!acceptance.holds(id("a"), "m"));
+        assert!(!holds(&acceptance, "a", "m"));
         tokio::time::advance(Duration::from_secs(1)).await;
         earn(&acceptance, "a", "m");
-        assert!(acceptance.holds(id("a"), "m"));
+        assert!(holds(&acceptance, "a", "m"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -208,7 +233,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         acceptance.lose(id("a"));
         acceptance.earn(id("a"), "m", slow_call, None);
-        assert!(!acceptance.holds(id("a"), "m"));
+        assert!(!holds(&acceptance, "a", "m"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -218,6 +243,7 @@ mod tests {
         assert!(!acceptance.is_due(id("a"), "m"));
         tokio::time::advance(TTL / 4 * 3).await;
         assert!(!acceptance.is_due(id("b"), "m"));
+        assert_eq!(acceptance.right(id("a"), "m"), Right::Ending);
         assert!(acceptance.is_due(id("a"), "m"));
         assert!(!acceptance.is_due(id("a"), "m"));
         tokio::time::advance(RENEWAL).await;

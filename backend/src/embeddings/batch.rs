@@ -18,11 +18,14 @@ impl Batch {
     /// Computes the keys of `inputs` and collapses the repeats among them.
     pub fn new(keys: &KeyBuilder, inputs: Vec<Input>) -> Self {
         // A single input repeats nothing, so it needs no table.
-        if let [input] = &inputs[..] {
-            let distinct = vec![(keys.key(input), input.clone())];
-            let places = vec![0];
-            return Self { distinct, places };
-        }
+        let inputs = match <[Input; 1]>::try_from(inputs) {
+            Ok([input]) => {
+                let distinct = vec![(keys.key(&input), input)];
+                let places = vec![0];
+                return Self { distinct, places };
+            }
+            Err(inputs) => inputs,
+        };
         let mut distinct = Vec::with_capacity(inputs.len());
         let mut places = Vec::with_capacity(inputs.len());
         let mut first = HashMap::with_capacity(inputs.len());

@@ -31,7 +31,7 @@ pub struct ObservedBody {
     content: ResponseBody,
     /// Ends with the last frame, before hyper sends it, so that a client that has its answer finds
     /// it counted. `None` for answers that are not recorded.
-    record: Option<RequestRecord>,
+    record: Option<Box<RequestRecord>>,
     /// Since when the next frame waits for the client.
     ready: Option<Instant>,
     _hold: Option<Arc<RequestHold>>,
@@ -41,7 +41,7 @@ impl ObservedBody {
     /// A recorded answer.
     pub(crate) fn new(
         content: ResponseBody,
-        record: RequestRecord,
+        record: Box<RequestRecord>,
         hold: Option<Arc<RequestHold>>,
     ) -> Self {
         if content.is_end_stream() {
@@ -58,7 +58,7 @@ impl ObservedBody {
     /// A recorded answer that ends here: to HEAD, or without content.
     pub(crate) fn ended(
         content: ResponseBody,
-        record: RequestRecord,
+        record: Box<RequestRecord>,
         hold: Option<Arc<RequestHold>>,
     ) -> Self {
         record.complete();

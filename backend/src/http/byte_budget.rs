@@ -79,7 +79,9 @@ impl Reservation {
     pub fn grow(&self, more: usize) -> Result<(), Error> {
         let aside = self.aside.load(Relaxed).min(more);
         self.reserve(more - aside)?;
-        self.aside.fetch_sub(aside, Relaxed);
+        if aside > 0 {
+            self.aside.fetch_sub(aside, Relaxed);
+        }
         Ok(())
     }
 

@@ -5,8 +5,7 @@ mod directives;
 use http::Version;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap,
-    HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE, TRANSFER_ENCODING,
-    UPGRADE, VIA, WWW_AUTHENTICATE,
+    HeaderName, RETRY_AFTER, VIA, WWW_AUTHENTICATE,
 };
 
 pub use self::directives::Directives;
@@ -34,15 +33,15 @@ pub const PURGE: &str = "PURGE";
 pub const X_PURGE_ALL: HeaderName = HeaderName::from_static("x-purge-all");
 
 /// Headers of one connection (RFC 9110, 7.6.1). `Trailer` announces what does cross.
-static HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "keep-alive",
+    "proxy-connection",
 ];
 
 /// Headers of the way to the gateway, or for the gateway alone; the upstream gets none of them.
@@ -86,7 +85,10 @@ const FROM_UPSTREAM_PREFIXES: [&str; 2] = ["x-ratelimit-", "openai-"];
 /// Removes the headers of one connection, including those that `Connection` names.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     // Fast path: few requests have any.
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+    if !headers
+        .keys()
+        .any(|name| HOP_BY_HOP.contains(&name.as_str()))
+    {
         return;
     }
     let named: Vec<HeaderName> = headers
@@ -96,7 +98,10 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in &named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
         headers.remove(name);
     }
 }
@@ -201,8 +206,9 @@ mod tests {
 
     #[test]
     fn the_operator_can_have_none_of_them_forwarded() {
-        for name in HOP_BY_HOP.iter().chain(&OURS) {
-            assert!(forwarded::is_reserved(name.as_str()), "{name}");
+        let ours = OURS.iter().map(HeaderName::as_str);
+        for name in HOP_BY_HOP.into_iter().chain(ours) {
+            assert!(forwarded::is_reserved(name), "{name}");
         }
         for prefix in OUR_PREFIXES {
             assert!(forwarded::is_reserved(&format!("{prefix}x")), "{prefix}");

@@ -10,14 +10,23 @@ use super::fetch::FetchResult;
 use super::lookup::PartialResult;
 use super::outcome::Called;
 use super::{EmbeddingLookup, Resolver};
+use crate::access::acceptance::Right;
 use crate::cache::Freshness;
 use crate::embeddings::entry::Entry;
 use crate::embeddings::key::Key;
 use crate::telemetry::{Outcome, Span, semantics};
 
 impl Resolver {
+    /// The caller's right to what is in the tiers.
+    pub(super) fn right(&self, lookup: &EmbeddingLookup) -> Right {
+        match lookup.read {
+            true => self.access.right(&lookup.caller, &lookup.request.model),
+            false => Right::None,
+        }
+    }
+
     pub(super) fn may_read(&self, lookup: &EmbeddingLookup) -> bool {
-        lookup.read && self.access.may_hit(&lookup.caller, &lookup.request.model)
+        self.right(lookup) != Right::None
     }
 
     pub(super) fn freshness(&self, lookup: &EmbeddingLookup) -> Freshness {

@@ -53,7 +53,10 @@ impl<L: Label> Counts<L> {
 
     /// Adds to one counter.
     pub fn add(&self, label: L, count: u64) {
-        self.counters[label.index()].fetch_add(count, Ordering::Relaxed);
+        // A hit counts most of its labels with nothing.
+        if count > 0 {
+            self.counters[label.index()].fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     /// The value of one counter.

@@ -28,15 +28,15 @@ pub struct Tokens {
 /// The tokens of all models. Callers pass only models that the upstream accepted.
 #[derive(Debug, Default)]
 pub struct Models {
-    known: RwLock<BTreeMap<Box<str>, Arc<Tokens>>>,
+    known: RwLock<BTreeMap<Box<str>, Tokens>>,
 }
 
 impl Models {
-    /// The tokens of one model, or of all further models together.
-    pub fn tokens(&self, model: &str) -> Arc<Tokens> {
+    /// Calls `read` with the tokens of one model, or of all further models together.
+    fn with<T>(&self, model: &str, read: impl FnOnce(&Tokens) -> T) -> T {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(tokens) = known.get(model) {
-            return Arc::clone(tokens);
+            return read(tokens);
         }
         drop(known);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -44,27 +44,29 @@ impl Models {
             true => model,
             false => OTHER,
         };
-        Arc::clone(known.entry(name.into()).or_default())
+        read(known.entry(name.into()).or_default())
     }
 
     /// Calls `read` with the tokens of each model.
     pub(super) fn for_each(&self, mut read: impl FnMut(&Tokens)) {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.values().for_each(|tokens| read(tokens));
+        known.values().for_each(&mut read);
     }
 
     /// Counts an answer: its nominal tokens, and those that the upstream charged.
     pub fn count_answer(&self, model: &str, nominal: u64, billed: u64) {
-        let tokens = self.tokens(model);
-        tokens.nominal.fetch_add(nominal, Ordering::Relaxed);
-        let saved = nominal.saturating_sub(billed);
-        tokens.saved.fetch_add(saved, Ordering::Relaxed);
+        self.with(model, |tokens| {
+            tokens.nominal.fetch_add(nominal, Ordering::Relaxed);
+            let saved = nominal.saturating_sub(billed);
+            tokens.saved.fetch_add(saved, Ordering::Relaxed);
+        });
     }
 
     /// Counts what the upstream charged for a call.
     pub fn count_billed(&self, model: &str, billed: u64) {
-        let tokens = self.tokens(model);
-        tokens.billed.fetch_add(billed, Ordering::Relaxed);
+        self.with(model, |tokens| {
+            tokens.billed.fetch_add(billed, Ordering::Relaxed);
+        });
     }
 }
 
@@ -105,7 +107,7 @@ mod tests {
             models.count_answer(&format!("m{n}"), 2, 0);
         }
         models.count_answer("m0", 3, 1);
-        let read = |model| models.tokens(model).nominal.load(Ordering::Relaxed);
+        let read = |model| models.with(model, |tokens| tokens.nominal.load(Ordering::Relaxed));
         assert_eq!(read("m0"), 5);
         assert_eq!(read(OTHER), 20);
         assert_eq!(models.known.read().unwrap().len(), MAX_MODELS + 1);
@@ -116,6 +118,7 @@ mod tests {
         let models = Models::default();
         models.count_answer("m", 2, 5);
         models.count_answer("m", 7, 4);
-        assert_eq!(models.tokens("m").saved.load(Ordering::Relaxed), 3);
+        let saved = models.with("m", |tokens| tokens.saved.load(Ordering::Relaxed));
+        assert_eq!(saved, 3);
     }
 }

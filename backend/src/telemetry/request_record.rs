@@ -17,7 +17,8 @@ use crate::telemetry::Tally;
 /// What nginx logs for a client that went away before it got an answer.
 const CLIENT_GONE: u16 = 499;
 
-/// A running request. Its drop ends it.
+/// A running request. Its drop ends it. Boxed, because it goes along with the request and then with
+/// its answer.
 #[derive(Debug)]
 pub struct RequestRecord {
     metrics: Arc<Metrics>,
@@ -56,7 +57,7 @@ impl RequestRecord {
         tracer: Option<&Arc<Tracer>>,
         route: Route,
         request: &Request<B>,
-    ) -> Self {
+    ) -> Box<Self> {
         let (trace, trace_id) = match tracer {
             Some(tracer) => {
                 let (trace, id) = trace(tracer, route, request);
@@ -64,7 +65,7 @@ impl RequestRecord {
             }
             None => (Trace::default(), TraceId::of(request.headers())),
         };
-        Self {
+        Box::new(Self {
             metrics: Arc::clone(metrics),
             route,
             method: request.method().clone(),
@@ -77,7 +78,7 @@ impl RequestRecord {
             bypass: None,
             bytes: 0,
             complete: false,
-        }
+        })
     }
 
     /// The request's trace.

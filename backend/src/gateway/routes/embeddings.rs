@@ -5,9 +5,8 @@
 //! ([`EmbeddingsRequest::look_up`]). [`EmbeddingsRequest::bypass`] forwards a request that the
 //! gateway does not understand.
 //!
-//! For a hit in memory every step ends before its function returns. So the steps return futures
-//! that are ready, joined by `Either`, and only the slow ways (large bodies, bypasses, misses) are
-//! boxed: a hit allocates no future.
+//! For a hit in memory every step ends before its function returns. So the steps that follow the
+//! body return a [`MaybeFuture`], and only the slow ways (large bodies, bypasses, misses) are futures.
 
 mod answer;
 mod derive;
@@ -21,6 +20,7 @@ use std::sync::Arc;
 use axum::BoxError;
 use axum::response::IntoResponse;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::{Either, ready};
 use http::request::Parts;
 use http::{Method, Response};
@@ -34,9 +34,11 @@ use crate::gateway::app::App;
 use crate::gateway::azure::Deployment;
 use crate::gateway::body_hash;
 use crate::gateway::observed_body::ResponseBody;
+use crate::http::credentials::CredentialId;
 use crate::http::error::{Error, is_of_credential};
 use crate::http::headers;
 use crate::http::tags;
+use crate::resolver::maybe_future::MaybeFuture;
 use crate::resolver::request_context::RequestContext;
 use crate::telemetry::HashVerdict;
 use crate::telemetry::request_record::EmbeddingOutcome;
@@ -51,7 +53,7 @@ type Answered = (Response<ResponseBody>, Option<EmbeddingOutcome>);
 /// Bodies up to this size are read where they arrive: that takes a fraction of a millisecond.
 const SMALL_BODY_BYTES: usize = 128 * 1024;
 
-/// A request to [`EMBEDDINGS`], admitted.
+/// A request to [`EMBEDDINGS`], admitted. Boxed, because each step passes it on.
 struct EmbeddingsRequest {
     app: Arc<App>,
     parts: Parts,
@@ -75,13 +77,13 @@ where
     });
     match admitted {
         Ok((caller, body)) => {
-            let request = EmbeddingsRequest {
+            let request = Box::new(EmbeddingsRequest {
                 app,
                 parts,
                 caller,
                 context,
-            };
-            Either::Left(request.answer(body))
+            });
+            Either::Left(body.then(move |body| request.answer(body)))
         }
         Err(error) => Either::Right(ready(refusal(error))),
     }
@@ -96,32 +98,18 @@ fn admit(access: &Access, parts: &mut Parts) -> Result<Caller, Error> {
 }
 
 impl EmbeddingsRequest {
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "a function that is async keeps room for its arguments twice"
-    )]
-    fn answer(
-        self,
-        body: impl Future<Output = Result<Bytes, Error>> + Send,
-    ) -> impl Future<Output = Answered> + Send {
-        async move {
-            let (app, id) = (Arc::clone(&self.app), self.caller.id);
-            let answered = match body.await.and_then(|body| self.begin(body)) {
-                Ok(body) => self.reply(body).await,
-                Err(error) => Err(error),
-            };
-            let (mut response, outcome) = answered.unwrap_or_else(refusal);
-            // Varnish bans the objects of a credential that the upstream refuses. One that never got
-            // vectors has none, and a flood of unknown keys is to cost no bans.
-            if outcome.is_some() {
-                app.access.serve(id);
-            } else if is_of_credential(response.status()) && app.access.was_served(id) {
-                response
-                    .headers_mut()
-                    .insert(headers::SURROGATE_KEY, tags::of_credential(id));
-            }
-            (response, outcome)
-        }
+    /// Answers a request whose body is there.
+    fn answer(self: Box<Self>, body: Result<Bytes, Error>) -> MaybeFuture<Answered> {
+        let (app, id) = (Arc::clone(&self.app), self.caller.id);
+        let answered = match body.and_then(|body| self.begin(body)) {
+            Ok(body) => self.reply(body),
+            Err(error) => MaybeFuture::now(Err(error)),
+        };
+        answered.map(move |answered| {
+            let mut answered = answered.unwrap_or_else(refusal);
+            note_standing(&app.access, id, &mut answered);
+            answered
+        })
     }
 
     /// Takes a place, now that the body is there.
@@ -132,17 +120,17 @@ impl EmbeddingsRequest {
         Ok(body)
     }
 
-    /// Answers a request whose body is there. A hit in memory is answered when this returns.
-    fn reply(self, body: Bytes) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
+    /// Reads the body, and answers the request.
+    fn reply(self: Box<Self>, body: Bytes) -> MaybeFuture<Result<Answered, Error>> {
         if body.len() > SMALL_BODY_BYTES {
-            return Either::Left(Box::pin(self.reply_aside(body)));
+            return MaybeFuture::later(self.reply_aside(body));
         }
         let (body, verdict, understood) = self.read(body);
-        Either::Right(self.answer_understood(body, verdict, understood))
+        self.answer_understood(body, verdict, understood)
     }
 
     /// Reads a large body where that keeps no other request waiting.
-    async fn reply_aside(self, body: Bytes) -> Result<Answered, Error> {
+    async fn reply_aside(self: Box<Self>, body: Bytes) -> Result<Answered, Error> {
         let read = spawn_blocking(move || {
             let read = self.read(body);
             (self, read)
@@ -165,19 +153,19 @@ impl EmbeddingsRequest {
     }
 
     fn answer_understood(
-        self,
+        self: Box<Self>,
         body: Bytes,
         verdict: HashVerdict,
         understood: Result<Understood, Error>,
-    ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
+    ) -> MaybeFuture<Result<Answered, Error>> {
         self.app.metrics.body_hashes.add(verdict, 1);
         match understood.and_then(|understood| self.reserve(understood)) {
-            Ok(Understood::Lookup(request)) => Either::Left(self.look_up(request, verdict, body)),
+            Ok(Understood::Lookup(request)) => self.look_up(request, verdict, body),
             Ok(Understood::Bypass(reason)) => {
                 self.app.metrics.bypassed.add(reason, 1);
-                Either::Right(Either::Left(Box::pin(self.bypass(body, reason))))
+                MaybeFuture::later(self.bypass(body, reason))
             }
-            Err(error) => Either::Right(Either::Right(ready(Err(error)))),
+            Err(error) => MaybeFuture::now(Err(error)),
         }
     }
 
@@ -187,6 +175,17 @@ impl EmbeddingsRequest {
             self.context.reserve(request.inputs.len() * INPUT_BYTES)?;
         }
         Ok(understood)
+    }
+}
+
+/// Notes that a credential got vectors. Varnish bans the objects of one that the upstream refuses:
+/// one that never got vectors has none, and a flood of unknown keys is to cost no bans.
+fn note_standing(access: &Access, id: CredentialId, (response, outcome): &mut Answered) {
+    if outcome.is_some() {
+        access.serve(id);
+    } else if is_of_credential(response.status()) && access.was_served(id) {
+        let tag = tags::of_credential(id);
+        response.headers_mut().insert(headers::SURROGATE_KEY, tag);
     }
 }
 

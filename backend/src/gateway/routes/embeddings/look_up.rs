@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{Either, ready};
-use futures_util::{FutureExt, TryFutureExt};
 use http::HeaderMap;
 
 use super::answer::{ResponsePlan, emptied};
@@ -18,13 +16,14 @@ use crate::embeddings::request::EmbeddingRequest;
 use crate::http::error::Error;
 use crate::http::headers::Directives;
 use crate::resolver::EmbeddingLookup;
+use crate::resolver::maybe_future::MaybeFuture;
 use crate::resolver::request_context::RequestContext;
 use crate::telemetry::{HashVerdict, semantics};
 
 /// The request itself if it is kept, what is looked up, how it is answered, and whether its vectors
 /// may be derived.
 type Divided = (
-    Option<EmbeddingsRequest>,
+    Option<Box<EmbeddingsRequest>>,
     EmbeddingLookup,
     ResponsePlan,
     Option<Derivation>,
@@ -33,11 +32,11 @@ type Divided = (
 impl EmbeddingsRequest {
     /// Looks up the vectors, and answers with them.
     pub(super) fn look_up(
-        self,
+        self: Box<Self>,
         request: EmbeddingRequest,
         verdict: HashVerdict,
         body: Bytes,
-    ) -> impl Future<Output = Result<Answered, Error>> + Send + use<> {
+    ) -> MaybeFuture<Result<Answered, Error>> {
         let inputs = request.inputs.len();
         let app = Arc::clone(&self.app);
         let (own, lookup, plan, derivation) = self.divide(request, verdict);
@@ -47,27 +46,30 @@ impl EmbeddingsRequest {
             inputs,
         });
         let resolved = match derivation {
-            None => Either::Left(app.resolver.resolve(lookup).map_ok(Found::as_it_is)),
-            Some(derivation) => Either::Right(Box::pin(derivation.resolve(&app, lookup))),
+            None => app
+                .resolver
+                .resolve(lookup)
+                .map(|resolved| resolved.map(Found::as_it_is)),
+            Some(derivation) => MaybeFuture::later(derivation.resolve(&app, lookup)),
         };
         resolved.then(move |resolved| match (resolved, own) {
             (Err(Error::Refused(refusal)), Some(own)) if own.is_misplaced(&refusal) => {
-                Either::Left(Box::pin(own.repeat()))
+                MaybeFuture::later(own.repeat())
             }
             (Err(Error::InputRefused { index, refusal }), own) => {
                 let error = match own {
                     Some(_) => plan.refusal(index, refusal),
                     None => Error::Refused(refusal),
                 };
-                Either::Right(ready(Err(error)))
+                MaybeFuture::now(Err(error))
             }
-            (resolved, _) => Either::Right(ready(resolved.map(|found| plan.answer(&app, found)))),
+            (resolved, _) => MaybeFuture::now(resolved.map(|found| plan.answer(&app, found))),
         })
     }
 
     /// Divides the request into what is looked up and how it is answered. What asks for several
     /// inputs is kept beside: the upstream may see it in parts only.
-    fn divide(mut self, mut request: EmbeddingRequest, verdict: HashVerdict) -> Divided {
+    fn divide(mut self: Box<Self>, mut request: EmbeddingRequest, verdict: HashVerdict) -> Divided {
         self.context
             .trace
             .describe(|| semantics::embeddings(&request));
@@ -126,9 +128,12 @@ impl EmbeddingsRequest {
     }
 
     /// The caller and the context, and the request itself if it is kept.
-    fn kept(self, is_kept: bool) -> (Option<Self>, Caller, RequestContext) {
+    fn kept(self: Box<Self>, is_kept: bool) -> (Option<Box<Self>>, Caller, RequestContext) {
         if !is_kept {
-            return (None, self.caller, self.context);
+            let Self {
+                caller, context, ..
+            } = *self;
+            return (None, caller, context);
         }
         let (caller, context) = (self.caller.clone(), self.context.clone());
         (Some(self), caller, context)

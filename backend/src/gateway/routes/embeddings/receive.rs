@@ -93,7 +93,8 @@ where
         }
         match collected {
             Some(collected) => collected,
-            None => timeout(patience, collecting)
+            // Boxed: a body that arrived carries no room for a timer.
+            None => Box::pin(timeout(patience, collecting))
                 .await
                 .unwrap_or(Err(Error::BodyTimeout)),
         }

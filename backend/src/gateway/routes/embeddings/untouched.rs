@@ -32,14 +32,18 @@ const POSITIONED: [StatusCode; 3] = [
 
 /// A request of several inputs as the client made it, which the upstream may see in parts only.
 pub(super) struct OwnRequest {
-    pub(super) request: EmbeddingsRequest,
+    pub(super) request: Box<EmbeddingsRequest>,
     pub(super) body: Bytes,
     pub(super) inputs: usize,
 }
 
 impl EmbeddingsRequest {
     /// Forwards a request that the gateway does not understand, and caches nothing of it.
-    pub(super) async fn bypass(self, body: Bytes, reason: Bypass) -> Result<Answered, Error> {
+    pub(super) async fn bypass(
+        self: Box<Self>,
+        body: Bytes,
+        reason: Bypass,
+    ) -> Result<Answered, Error> {
         let (mut response, outcome) = self.forward(body).await?;
         response.extensions_mut().insert(reason);
         Ok((response, outcome))
@@ -48,7 +52,7 @@ impl EmbeddingsRequest {
     /// Asks an upstream of the model that serves, by its own name for it, and another one where that
     /// one's failure is its own, as for calls that the gateway understands. Only an answer that has
     /// begun is the client's.
-    async fn forward(self, body: Bytes) -> Result<Answered, Error> {
+    async fn forward(self: Box<Self>, body: Bytes) -> Result<Answered, Error> {
         let model = named_model(&body).unwrap_or_default();
         let group = self.app.upstreams.group(&model);
         let (mut response, repeated) = match group.is_single() {
