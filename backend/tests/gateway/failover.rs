@@ -1,6 +1,8 @@
 //! Several upstreams of one model: what one does not serve, another does.
 
 use std::collections::BTreeMap;
+use std::future::{Ready, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -77,20 +79,20 @@ pub async fn hangs(call: Call) -> Response {
 pub fn refuses(
     status: u16,
     headers: &'static [(&'static str, &'static str)],
-) -> impl Fn(Call) -> std::future::Ready<Response> {
+) -> impl Fn(Call) -> Ready<Response> {
     move |call| {
         let is_own = call
             .inputs()
             .iter()
             .any(|input| input.as_str().unwrap().starts_with("own "));
         if !is_own {
-            return std::future::ready(embeddings(&call));
+            return ready(embeddings(&call));
         }
         let mut answer = Response::builder().status(status);
         for (name, value) in headers {
             answer = answer.header(*name, *value);
         }
-        std::future::ready(answer.body(Body::from("{}")).unwrap())
+        ready(answer.body(Body::from("{}")).unwrap())
     }
 }
 
@@ -173,15 +175,19 @@ async fn a_rate_that_is_used_up_here_is_not_waited_for_while_there_is_room_elsew
 async fn a_call_waits_where_it_has_its_turn_first() {
     let (a, b) = (Upstream::start().await, Upstream::start().await);
     a.answers(refuses(429, &[("retry-after", "9")]));
-    b.answers(refuses(429, &[("retry-after-ms", "50")]));
     let gateway = start(Setup::new(), &both(&a.url, &b.url, "")).await;
-    let clock = StoppedClock::by(Duration::from_millis(10));
-    let (answer, ()) = tokio::join!(clock.passes_until(embed(&gateway, "own 1")), async {
-        until(|| asked(&b) == 1).await;
-        b.answers(|call| async move { embeddings(&call) });
+    let (refuse, is_first) = (
+        refuses(429, &[("retry-after-ms", "50")]),
+        AtomicBool::new(true),
+    );
+    b.answers(move |call| match is_first.swap(false, Ordering::Relaxed) {
+        true => refuse(call),
+        false => ready(embeddings(&call)),
     });
+    let clock = StoppedClock::by(Duration::from_millis(10));
+    let answer = clock.passes_until(embed(&gateway, "own 1")).await;
     assert_eq!(answer.vectors(), vectors("m", &["own 1"]));
-    assert_eq!(asked(&a), 1);
+    assert_eq!((asked(&a), asked(&b)), (1, 2));
 }
 
 #[tokio::test]
