@@ -63,6 +63,14 @@ def trickle(clients: list[http1.Connection]) -> None:
             pass
 
 
+def status(client: http1.Connection) -> int | None:
+    """None where a byte that met the hung-up gateway cost the client its answer (RFC 9112, 9.6)."""
+    try:
+        return client.read_response().status
+    except ConnectionError:
+        return None
+
+
 def answered_at_once(ask, status: int) -> http1.Response:
     seconds = []
     for _ in range(TRIES):
@@ -116,9 +124,9 @@ def test_slow_bodies_end(module, cache, tmp_path, path):
     with Front(tmp_path, cache.port, hurry) as front, slow_clients(front.port, path) as clients:
         for _ in range(ROUNDS):
             trickle(clients)
-        statuses = {client.read_response().status for client in clients}
+        statuses = {status(client) for client in clients}
         # 503: there was no place for it.
-        assert 408 in statuses and statuses <= {408, 503}
+        assert 408 in statuses and statuses <= {408, 503, None}
 
 
 def test_a_long_and_steady_upload_has_its_time(module, origin, tmp_path):
