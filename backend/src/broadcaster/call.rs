@@ -23,7 +23,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// Bound on an answer's head.
 const MAX_ANSWER_HEAD_BYTES: usize = 32 << 10;
 
-/// Pause before the second attempt: a peer that refuses may be about to listen.
+/// Pause before a second attempt: a peer that refuses may be about to listen.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// A peer's whole answer.
@@ -71,18 +71,33 @@ impl Failure {
     }
 }
 
-/// Sends `request` to `address`, with a second attempt if the peer takes no connection. `limit`
-/// bounds both attempts and the answer.
+/// Sends `request` to `address`, and once more after a 503: that is how a sidecar says that the peer
+/// takes no connection, or ended one that the sidecar kept. To purge twice does no harm. `limit`
+/// bounds it all.
 pub(super) async fn send(
     address: SocketAddr,
     request: Request<Empty<Bytes>>,
     limit: Duration,
 ) -> Result<PeerAnswer, Failure> {
     let call = async {
-        let stream = twice(|| TcpStream::connect(address), limit / 3).await?;
-        exchange(stream, request).await
+        let first = attempt(address, request.clone(), limit).await?;
+        if first.status != StatusCode::SERVICE_UNAVAILABLE {
+            return Ok(first);
+        }
+        sleep(RETRY_PAUSE).await;
+        attempt(address, request, limit).await
     };
     timeout(limit, call).await.unwrap_or(Err(Failure::Timeout))
+}
+
+/// Connects, in a second attempt if need be, and sends `request`.
+async fn attempt(
+    address: SocketAddr,
+    request: Request<Empty<Bytes>>,
+    limit: Duration,
+) -> Result<PeerAnswer, Failure> {
+    let stream = twice(|| TcpStream::connect(address), limit / 3).await?;
+    exchange(stream, request).await
 }
 
 /// Connects in up to two attempts, each within `patience`.

@@ -173,7 +173,7 @@ async fn a_replica_of_the_backend_that_takes_no_connection_in_time_is_told_and_e
 async fn a_varnish_is_purged_again_for_answers_that_were_on_their_way() {
     let manners = [
         ("127.0.0.1", Manner::purged("varnish-0")),
-        ("127.0.0.2", Manner::answers("503 Busy", "")),
+        ("127.0.0.2", Manner::answers("500 Broken", "")),
     ];
     let varnishes = peers(&manners).await;
     let zone = Zone::with(&["127.0.0.1", "127.0.0.2"]).await;

@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 pub enum Manner {
     /// Sends these bytes and closes.
     Says(String),
+    /// Answers the first request with 503, as a sidecar does, and the others as good peers do.
+    Recovers,
     /// Reads on and never answers.
     Hangs,
     /// Begins an answer of 200 that does not end.
@@ -126,8 +128,18 @@ async fn converse(
         head.push(stream.read_u8().await?);
     }
     let head = String::from_utf8(head).unwrap();
-    received.lock().unwrap().push(head.to_lowercase());
+    let count = {
+        let mut received = received.lock().unwrap();
+        received.push(head.to_lowercase());
+        received.len()
+    };
+    let manner = match manner {
+        Manner::Recovers if count == 1 => Manner::answers("503 Service Unavailable", "no upstream"),
+        Manner::Recovers => Manner::purged("recovered"),
+        other => other,
+    };
     match manner {
+        Manner::Recovers => Ok(()),
         Manner::Says(answer) => stream.write_all(answer.as_bytes()).await,
         Manner::Hangs => stream.read_u8().await.map(|_| ()),
         Manner::NeverEnds => {

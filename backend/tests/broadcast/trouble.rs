@@ -64,15 +64,28 @@ async fn none_is_502() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_200_does_not_count_and_is_not_asked_for_again() {
-    for (status, number) in [("403 Forbidden", 403), ("503 Out", 503), ("204 None", 204)] {
+async fn an_answer_that_is_no_200_does_not_count_and_only_a_503_is_asked_once_more() {
+    for (status, number, attempts) in [
+        ("403 Forbidden", 403, 1),
+        ("500 Broken", 500, 1),
+        ("503 Out", 503, 2),
+        ("204 None", 204, 1),
+    ] {
         let (answer, asked) = with_varnish(Manner::answers(status, "")).await;
         assert_eq!(answer.counts(), [1, 0, 1], "{status}");
         assert_eq!(answer.pods(), [("127.0.0.1", Some(number))]);
         let error = answer.body["results"][0]["error"].as_str().unwrap();
         assert!(error.contains(&number.to_string()), "{error}");
-        assert_eq!(asked, 1);
+        assert_eq!(asked, attempts, "{status}");
     }
+}
+
+#[tokio::test]
+async fn what_a_sidecar_cannot_deliver_at_first_is_purged_all_the_same() {
+    let (answer, asked) = with_varnish(Manner::Recovers).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.pods(), [("recovered", Some(200))]);
+    assert_eq!(asked, 2);
 }
 
 #[tokio::test]
