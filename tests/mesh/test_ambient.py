@@ -70,15 +70,17 @@ def waypoint(mesh, objects) -> dict[str, Any]:
     mesh.control_plane.start_istiod(PILOT_ENABLE_AMBIENT="true")
     mesh.apply(objects)
     until(lambda: len(mesh.pods(NAMESPACE, PODS)) >= 2, WAVE_SECONDS, "istiod makes two pods of the waypoint")
-    return until(lambda: configuration(mesh), WAVE_SECONDS, "istiod knows the waypoint")
+    return until(lambda: configuration(mesh, ".body-hash-"), WAVE_SECONDS, "istiod has configured the waypoint")
 
 
-def configuration(mesh) -> dict[str, Any] | None:
-    """Once it has a chain for Varnish's Service."""
+def configuration(mesh, filters: str = "") -> dict[str, Any] | None:
+    """Once it has the tunnel's listener, and a chain for Varnish's Service with filters of such names: istiod gets there by steps."""
     for pod in mesh.pods(NAMESPACE, PODS):
         answer = send(ISTIOD_MONITORING, "GET", f"/debug/config_dump?proxyID={pod['metadata']['name']}.{NAMESPACE}")
-        if answer.status == 200 and f"inbound-vip|6081|http|{VARNISH}" in answer.body.decode():
-            return json.loads(answer.body)
+        dump = json.loads(answer.body) if answer.status == 200 else {}
+        chains = chains_of(dump)
+        if tunnels_of(dump) and chains and filters in json.dumps(chains):
+            return dump
     return None
 
 
@@ -94,11 +96,19 @@ def found(tree: Any, *keys: str) -> Iterator[Any]:
             yield from found(value, *keys)
 
 
-def chain_of(configuration_: dict[str, Any]) -> dict[str, Any]:
-    """What a request for Varnish's Service meets there."""
+def chains_of(configuration_: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a request for Varnish's Service meets there: one, once istiod has it."""
     chains = [each for chains in found(configuration_, "filterChains", "filter_chains") for each in chains]
-    (one,) = [each for each in chains if each.get("name") == f"inbound-vip|6081|http|{VARNISH}"]
+    return [each for each in chains if each.get("name") == f"inbound-vip|6081|http|{VARNISH}"]
+
+
+def chain_of(configuration_: dict[str, Any]) -> dict[str, Any]:
+    (one,) = chains_of(configuration_)
     return one
+
+
+def tunnels_of(configuration_: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in found(configuration_, "listener") if each.get("name") == "connect_terminate"]
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +146,7 @@ def test_what_the_sidecars_were_told_the_waypoint_is_told(chain):
 
 def test_the_tunnel_has_no_limit_of_time(waypoint):
     names = ("requestTimeout", "request_timeout")
-    listeners = [each for each in found(waypoint, "listener") if each.get("name") == "connect_terminate"]
-    assert listeners and list(found(listeners, *names)) == []
+    assert list(found(tunnels_of(waypoint), *names)) == []
 
 
 def test_the_waypoints_memory_has_a_bound_below_its_pods_limit(mesh, waypoint):
