@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Bound on an answer's body. Varnish repeats what it banned, which is at most 16 KiB.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -73,21 +73,23 @@ impl Failure {
 
 /// Sends `request` to `address`, and once more after a 503: that is how a sidecar says that the peer
 /// takes no connection, or ended one that the sidecar kept. To purge twice does no harm. `limit`
-/// bounds it all.
+/// bounds it all; the 503 stands if the second attempt has no answer by then.
 pub(super) async fn send(
     address: SocketAddr,
     request: Request<Empty<Bytes>>,
     limit: Duration,
 ) -> Result<PeerAnswer, Failure> {
-    let call = async {
-        let first = attempt(address, request.clone(), limit).await?;
-        if first.status != StatusCode::SERVICE_UNAVAILABLE {
-            return Ok(first);
-        }
+    let deadline = Instant::now() + limit;
+    let first = timeout_at(deadline, attempt(address, request.clone(), limit)).await;
+    let first = first.unwrap_or(Err(Failure::Timeout))?;
+    if first.status != StatusCode::SERVICE_UNAVAILABLE {
+        return Ok(first);
+    }
+    let second = timeout_at(deadline, async {
         sleep(RETRY_PAUSE).await;
         attempt(address, request, limit).await
-    };
-    timeout(limit, call).await.unwrap_or(Err(Failure::Timeout))
+    });
+    second.await.unwrap_or(Ok(first))
 }
 
 /// Connects, in a second attempt if need be, and sends `request`.

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 pub enum Manner {
     /// Sends these bytes and closes.
     Says(String),
-    /// Answers the first request with 503, as a sidecar does, and the others as good peers do.
-    Recovers,
+    /// Answers the first request with 503, as a sidecar does, and the others like this.
+    After503(Box<Self>),
     /// Reads on and never answers.
     Hangs,
     /// Begins an answer of 200 that does not end.
@@ -134,12 +134,14 @@ async fn converse(
         received.len()
     };
     let manner = match manner {
-        Manner::Recovers if count == 1 => Manner::answers("503 Service Unavailable", "no upstream"),
-        Manner::Recovers => Manner::purged("recovered"),
+        Manner::After503(_) if count == 1 => {
+            Manner::answers("503 Service Unavailable", "no upstream")
+        }
+        Manner::After503(later) => *later,
         other => other,
     };
     match manner {
-        Manner::Recovers => Ok(()),
+        Manner::After503(_) => Ok(()),
         Manner::Says(answer) => stream.write_all(answer.as_bytes()).await,
         Manner::Hangs => stream.read_u8().await.map(|_| ()),
         Manner::NeverEnds => {

@@ -82,9 +82,19 @@ async fn an_answer_that_is_no_200_does_not_count_and_only_a_503_is_asked_once_mo
 
 #[tokio::test]
 async fn what_a_sidecar_cannot_deliver_at_first_is_purged_all_the_same() {
-    let (answer, asked) = with_varnish(Manner::Recovers).await;
+    let manner = Manner::After503(Box::new(Manner::purged("recovered")));
+    let (answer, asked) = with_varnish(manner).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.pods(), [("recovered", Some(200))]);
+    assert_eq!(asked, 2);
+}
+
+#[tokio::test]
+async fn a_503_is_told_if_the_second_attempt_hangs() {
+    let clock = StoppedClock::stop();
+    let hangs = Manner::After503(Box::new(Manner::Hangs));
+    let (answer, asked) = clock.passes_until(with_varnish(hangs)).await;
+    assert_eq!(answer.pods(), [("127.0.0.1", Some(503))]);
     assert_eq!(asked, 2);
 }
 
