@@ -317,11 +317,21 @@ run_side_by_side() {
   wait
 }
 
+# What failed in a part, by the names that pytest, cargo test and varnishtest give it.
+failures_of() {
+  grep -hE '^(FAILED|ERROR) |^---- .* ----$|TEST .* FAILED|^error' "$WORK/$1.log" 2>/dev/null | cut -c1-200 | head -n 20 | sed 's/^/    /' || true
+}
+
+# Failures come last, where the end of a long output shows them.
 summary() {
   printf '\n=== summary\n'
   grep ^passed "$WORK/results" || true
   [ ! -s "$SKIPPED" ] || sed 's/^/SKIP:   /' "$SKIPPED"
-  grep ^FAILED "$WORK/results" || true
+  local failed part
+  while read -r failed part; do
+    echo "$failed $part"
+    failures_of "${part%% *}"
+  done < <(grep ^FAILED "$WORK/results" || true)
   echo "test.sh: $(grep -c ^passed "$WORK/results") passed, $(grep -c ^FAILED "$WORK/results") failed, $(wc -l <"$SKIPPED") skipped"
 }
 
