@@ -1,7 +1,7 @@
 //! An S3 server that can be told to misbehave. It checks no signatures: a real server does, in
 //! the whole-system tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -36,6 +36,8 @@ pub enum Mood {
     Failing,
     /// Answers after an hour.
     Slow,
+    /// Lists what it holds, and gives an object after an hour.
+    Withholding,
     /// Breaks off in the middle of an object.
     CuttingOff,
     /// Gives half of an object as if it were the whole.
@@ -161,7 +163,8 @@ async fn answer(shelf: &Shelf, request: Request) -> Response {
         }
         Mood::NoBucket => return error(StatusCode::NOT_FOUND, "NoSuchBucket"),
         Mood::Failing => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        Mood::Slow => tokio::time::sleep(Duration::from_secs(3600)).await,
+        Mood::Withholding if parts.uri.query().is_some() => {}
+        Mood::Slow | Mood::Withholding => tokio::time::sleep(Duration::from_secs(3600)).await,
         Mood::Unhurried => tokio::time::sleep(Duration::from_millis(5)).await,
         _ => {}
     }
@@ -210,30 +213,39 @@ impl Shelf {
 
 /// `ListObjectsV2`, all on one page.
 fn list(objects: &Objects, query: &str) -> Response {
-    let prefix = query
-        .split('&')
-        .find_map(|part| part.strip_prefix("prefix="))
-        .unwrap();
-    let prefix = prefix.replace("%2F", "/");
-    let after = query
-        .split('&')
-        .find_map(|part| part.strip_prefix("start-after="))
-        .unwrap_or_default()
-        .replace("%2F", "/");
-    let names = objects.iter().filter_map(|(name, (_, written))| {
-        let name = name.strip_prefix("/vectors/")?;
-        (name.starts_with(&prefix) && name > &*after).then_some((name, written))
-    });
-    let item = |(name, written): (&str, &SystemTime)| {
-        let modified = humantime::format_rfc3339_millis(*written);
-        format!(
-            "<Contents><Key>{name}</Key><LastModified>{modified}</LastModified><ETag>1</ETag><Size>0</Size></Contents>"
-        )
+    let value = |name: &str| {
+        let found = query.split('&').find_map(|part| part.strip_prefix(name));
+        found.unwrap_or_default().replace("%2F", "/")
     };
-    let items: String = names.map(item).collect();
-    let result =
-        format!("<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>");
+    let (prefix, after, delimiter) = (value("prefix="), value("start-after="), value("delimiter="));
+    let (mut folders, mut items) = (BTreeSet::new(), String::new());
+    for (name, (_, written)) in objects {
+        let Some(name) = name.strip_prefix("/vectors/") else {
+            continue;
+        };
+        let Some(rest) = name.strip_prefix(&*prefix).filter(|_| name > &*after) else {
+            continue;
+        };
+        match rest.split_once('/').filter(|_| !delimiter.is_empty()) {
+            Some((folder, _)) => {
+                folders.insert(format!("{prefix}{folder}/"));
+            }
+            None => items.push_str(&item(name, *written)),
+        }
+    }
+    let folder = |name| format!("<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>");
+    let folders: String = folders.into_iter().map(folder).collect();
+    let result = format!(
+        "<ListBucketResult><IsTruncated>false</IsTruncated>{items}{folders}</ListBucketResult>"
+    );
     ([("content-type", "application/xml")], result).into_response()
+}
+
+fn item(name: &str, written: SystemTime) -> String {
+    let modified = humantime::format_rfc3339_millis(written);
+    format!(
+        "<Contents><Key>{name}</Key><LastModified>{modified}</LastModified><ETag>1</ETag><Size>0</Size></Contents>"
+    )
 }
 
 fn give(object: &Bytes, written: SystemTime, mood: Mood) -> Response {

@@ -10,31 +10,31 @@ use super::{Place, command, of_model, refused, told, tool};
 use crate::support::bucket::{Bucket, Mood};
 use crate::support::waiting::until;
 
-/// A store that the tool asks again and again, for objects that it does not give out whole.
-struct Reluctant {
+/// A store that the tool waits for: it lists its objects, and gives out none.
+struct Withholding {
     bucket: Bucket,
     place: Place,
     /// What was imported into it before.
     file: String,
 }
 
-impl Reluctant {
+impl Withholding {
     async fn start() -> Self {
         let (bucket, place) = (Bucket::start().await, Place::new());
         let file = place.file("vectors.jsonl", of_model(3));
-        let reluctant = Self {
+        let withholding = Self {
             bucket,
             place,
             file,
         };
-        let import = ["import", &reluctant.file, "--model", "m"];
+        let import = ["import", &withholding.file, "--model", "m"];
         told(&tool(
-            &reluctant.place.store(),
-            &reluctant.variables(),
+            &withholding.place.store(),
+            &withholding.variables(),
             &import,
         ));
-        reluctant.bucket.set(Mood::CuttingOff);
-        reluctant
+        withholding.bucket.set(Mood::Withholding);
+        withholding
     }
 
     fn variables(&self) -> Vec<(&str, &str)> {
@@ -48,14 +48,13 @@ impl Reluctant {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }
+}
 
-    /// Ends the command while it waits for the store.
-    fn interrupt(&self, running: Child, signal: Signal) -> Output {
-        self.bucket.set(Mood::Slow);
-        let id = i32::try_from(running.id()).unwrap();
-        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
-        running.wait_with_output().unwrap()
-    }
+/// Ends the command while it waits for the store.
+fn interrupt(running: Child, signal: Signal) -> Output {
+    let id = i32::try_from(running.id()).unwrap();
+    kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    running.wait_with_output().unwrap()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -66,13 +65,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_is_interrupted_leaves_no_file() {
     for signal in [Signal::INT, Signal::TERM] {
-        let store = Reluctant::start().await;
+        let store = Withholding::start().await;
         let folder = store.place.folder.path().join("exports");
         std::fs::create_dir(&folder).unwrap();
         let target = folder.join("vectors.parquet").display().to_string();
         let running = store.begin(&["export", "--format", "parquet", "-o", &target]);
         until(|| !files(&folder).is_empty()).await;
-        let output = store.interrupt(running, signal);
+        let output = interrupt(running, signal);
         assert_eq!(
             refused(&output),
             (Some(1), "interrupted\n".to_owned()),
@@ -85,12 +84,12 @@ async fn an_export_that_is_interrupted_leaves_no_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_is_interrupted_says_how_far_it_is() {
-    let store = Reluctant::start().await;
+    let store = Withholding::start().await;
     let asked = store.bucket.count(&Method::GET);
     let running = store.begin(&["import", &store.file, "--model", "m"]);
     // For purges, and then for the objects.
     until(|| store.bucket.count(&Method::GET) > asked + 2).await;
-    let output = store.interrupt(running, Signal::INT);
+    let output = interrupt(running, Signal::INT);
     let (status, said) = refused(&output);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("stopped: 0 written. Begin again"), "{said}");
