@@ -119,5 +119,5 @@ def test_a_refetch_is_not_sent_twice(breaking, started):
     time.sleep(1.1)  # the answer is good for a second
     leave_idle_connection(started)
     assert started.embed(number).from_varnish
-    eventually(lambda: breaking.arrived[path] > before, 10, "the refetch", 0.05)
+    eventually(lambda: breaking.arrived[path] > before, what="the refetch", interval=0.05)
     assert (breaking.arrived[path], started.counter("MAIN.backend_retry")) == (before + 1, 0)
