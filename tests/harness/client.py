@@ -40,7 +40,7 @@ class Answer:
 def send(
     url: str, method: str, path: str, body: bytes | str | dict | list | None = None, headers: dict[str, str] | None = None, timeout: float = TIMEOUT_SECONDS
 ) -> Answer:
-    """One request; a body that is no text yet is sent as JSON."""
+    """One request; a body that is no text yet is sent as JSON. Raises OSError if no whole answer comes."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)
     data = json.dumps(body) if isinstance(body, (dict, list)) else body
@@ -49,6 +49,8 @@ def send(
         connection.request(method, path, data, headers or {})
         response = connection.getresponse()
         answer = Answer(response.status, response.headers, response.read())
+    except http.client.HTTPException as broken:
+        raise ConnectionError(f"no whole answer: {broken!r}") from broken
     finally:
         connection.close()
     if answer.status >= http.HTTPStatus.BAD_REQUEST:

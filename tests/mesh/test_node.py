@@ -134,17 +134,15 @@ _BODY = b" " * (HELD_BYTES - 1)
 
 def hold(ended: threading.Event) -> None:
     """A chat call whose body comes, but for its last byte, and waits there."""
-    connection = socket.create_connection((HOST, 80), timeout=SECONDS)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer sk-held\r\nContent-Length: {HELD_BYTES}\r\n\r\n"
     try:
-        connection.sendall(head.encode())
-        connection.sendall(_BODY)
-        ended.wait(SECONDS)
+        with socket.create_connection((HOST, 80), timeout=SECONDS) as connection:
+            connection.sendall(head.encode())
+            connection.sendall(_BODY)
+            ended.wait(SECONDS)
     except OSError:
         # Refused, which is an answer.
         pass
-    finally:
-        connection.close()
 
 
 def status_of(text: str, key: str) -> int | None:

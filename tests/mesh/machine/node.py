@@ -1,11 +1,13 @@
 """The node's programs, each from Debian or the kit: containerd, kubelet, kube-proxy, kube-router, Istio's CNI plugin."""
 
+import glob
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.network import BRIDGE, NODE_ADDRESS, PODS
@@ -20,6 +22,11 @@ START_SECONDS = 240
 _DEBIANS_PLUGINS = Path("/usr/lib/cni")
 # Of the machine itself, and hidden from it: nothing stays when the mount namespace ends.
 _OWN_FOLDERS = ("/run", "/var/log", "/var/lib/kubelet", "/var/lib/cni", "/etc/cni")
+
+
+def _found(folder: Path, pattern: str) -> Iterator[Path]:
+    """What is there; unlike Path.glob, it takes no offence at folders that are removed meanwhile."""
+    return (folder / each for each in glob.iglob(pattern, root_dir=folder, recursive=True))
 
 
 def prepare() -> None:
@@ -82,7 +89,8 @@ class Node:
 
     def memory(self, container: str, file: str) -> str:
         """What this file of the container's control group says; empty if it is gone."""
-        found = next(Path("/sys/fs/cgroup/memory", CGROUP).rglob(container), None)
+        groups = Path("/sys/fs/cgroup/memory", CGROUP)
+        found = next(_found(groups, f"**/{container}"), None)
         return (found / file).read_text() if found else ""
 
     def mounted(self, pod: str, file: str) -> str:
@@ -104,7 +112,7 @@ class Node:
     def _keep_logs(self) -> None:
         """kubelet removes the logs of a Pod with it. The end of the session searches them all for keys."""
         while not self._ended.wait(1):
-            for log in self._pod_logs.glob("*/*/*.log"):
+            for log in _found(self._pod_logs, "*/*/*.log"):
                 kept = self._kept_logs / "_".join(log.relative_to(self._pod_logs).parts)
                 try:
                     kept.hardlink_to(log)
