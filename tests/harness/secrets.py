@@ -84,10 +84,18 @@ def findings(*folders: Path) -> list[str]:
     found = {f"{name}: {what}" for what, text, those in places for name, spelling in those if spelling in text}
     for path in itertools.chain.from_iterable(_files(folder) for folder in folders):
         if path.is_file() and path not in _given:
-            text = path.read_bytes()
+            text = _text(path)
             those = sought if suspects is None or path in suspects or path.is_symlink() else [each for each in sought if each[1] in unasked]
             found |= {f"{name}: {path}" for name, spelling in those if spelling in text}
     return sorted(found)
+
+
+def _text(path: Path) -> bytes:
+    """Nothing of a file that a program removes as it ends."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _suspects(sought: list[bytes], folders: tuple[Path, ...]) -> tuple[set[Path] | None, set[bytes]]:
