@@ -77,6 +77,8 @@ class Api:
             connection.request(method, path, data, self._headers() | {"Content-Type": kind})
             answer = connection.getresponse()
             content = json.loads(answer.read())
+        except http.client.HTTPException as broken:
+            raise ConnectionError("no whole answer") from broken
         finally:
             connection.close()
         if answer.status >= 300:
