@@ -302,7 +302,8 @@ async fn an_upstream_that_hangs_is_not_asked_again_by_each() {
         assert_eq!(answer.error_code(), "upstream_timeout");
     }
     // The call goes on for four times as long, and ends for all.
-    at_once(until(|| gateway.metric(SHARED) == 1)).await;
+    let ended = until(|| gateway.metric(SHARED) == 1);
+    StoppedClock::stop().passes_until(ended).await;
     assert_eq!(upstream.call_count(), 1);
 }
 
