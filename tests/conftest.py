@@ -1,6 +1,7 @@
 """What every whole-system test gets: the harness, an origin, the logs of what ran when it fails, and a search for keys."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ from harness.origin import Origin
 
 # The end of a log tells why; more would hide it.
 _LOG_LINES = 60
+
+
+def pytest_configure() -> None:
+    """By SIGTERM, scripts/test.sh passes on a Ctrl-C: like that, it ends a session with all that the session started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)
