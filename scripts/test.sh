@@ -285,7 +285,7 @@ after() {
 
 # Whether a part that is to run has begun and is no longer running.
 has_ended() {
-  [ -n "${PIDS[$1]:-}" ] && ! jobs -rp | grep -qx "${PIDS[$1]}"
+  [ -n "${PIDS[$1]:-}" ] && [[ $RUNNING != *" ${PIDS[$1]} "* ]]
 }
 
 may_begin() {
@@ -301,13 +301,16 @@ run_one_by_one() {
 }
 
 run_side_by_side() {
-  local pending=("$@") place
+  local pending=("$@") place RUNNING
   local -A PIDS=()
   while [ ${#pending[@]} -gt 0 ]; do
+    # One look at them all: if a part ended in mid-loop, a later one could begin before an earlier one that waits for it.
+    RUNNING=" $(jobs -rp | tr '\n' ' ')"
     for place in "${!pending[@]}"; do
-      if (($(jobs -rp | wc -l) < JOBS)) && may_begin "${pending[place]}"; then
+      if (($(wc -w <<<"$RUNNING") < JOBS)) && may_begin "${pending[place]}"; then
         run_part_aside "${pending[place]}" &
         PIDS[${pending[place]}]=$!
+        RUNNING+="$! "
         unset "pending[place]"
       fi
     done
