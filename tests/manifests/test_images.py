@@ -169,6 +169,7 @@ def test_the_backend_is_built_with_the_profile_that_ships_unless_another_is_name
 def test_part_mesh_runs_the_published_backend_where_it_is_asked_to(checkout, monkeypatch):
     """Its own pins stand beside those of the script, and the backend is built once: another digest would roll it."""
     pins = checkout.root / "kustomize/overlays/pinned/kustomization.yaml"
+    monkeypatch.delenv("MESH_IMAGES", raising=False)
     assert machine.parts_of_scripts_images(pins) == ["filter"]
     monkeypatch.setenv("MESH_IMAGES", "release")
     parts = machine.parts_of_scripts_images(pins)
