@@ -301,6 +301,27 @@ fn what_goes_over_the_cap_has_room_and_no_hash() {
     }
 }
 
+/// A filter behind that buffers less would otherwise wait for ever.
+#[test]
+fn what_goes_over_the_cap_at_once_is_buffered_before_it_goes_on() {
+    let config = configure(r#"{"maxBodyBytes":4}"#);
+    for (next, room) in [(None, 9), (Some("more"), 13)] {
+        let (request, _) = Request::begin(config, 2);
+        assert_eq!(Request::body(request, &["123456789"], false), HOLD);
+        match next {
+            None => run_scheduled(request),
+            Some(more) => assert_eq!(Request::body(request, &[more], false), CONTINUE),
+        }
+        let left = Request::finish(request);
+        assert_eq!((left.went_on, left.limit), (next.is_none(), room));
+        assert_eq!(
+            (left.value(0), left.counts()),
+            (None, vec![(12, "too_large")])
+        );
+    }
+    destroy(config);
+}
+
 #[test]
 fn a_client_that_hangs_up_leaves_nothing() {
     let config = configure("{}");

@@ -21,6 +21,11 @@ pub(crate) struct HttpStream(Option<HeldStream>);
 struct HeldStream {
     body: HashedBody,
     watched: Watched,
+    /// Whether Envoy was told to buffer: until then it takes the body for a stream. A filter behind that buffers less
+    /// would have it stop reading then, and not answer 413.
+    is_buffered: bool,
+    /// What settles the request at its next turn, and how many bytes came so far.
+    due: Option<(Outcome, u64)>,
 }
 
 impl HttpStream {
@@ -41,7 +46,12 @@ impl HttpStream {
             (body, GateDecision::Hold) => {
                 let watched = proxy.watch();
                 proxy.count_held();
-                self.0 = Some(HeldStream { body, watched });
+                self.0 = Some(HeldStream {
+                    body,
+                    watched,
+                    is_buffered: false,
+                    due: None,
+                });
                 HeadersAnswer::Hold
             }
             (_, GateDecision::Settled(outcome)) => {
@@ -61,35 +71,51 @@ impl HttpStream {
         let Some(held) = &mut self.0 else {
             return BodyAnswer::Continue;
         };
-        match held.hash(proxy, ends_here) {
-            Some(outcome) => {
+        let (outcome, bytes) = match held.due.take() {
+            Some((outcome, before)) => (Some(outcome), held.count(proxy, before)),
+            None => held.hash(proxy, ends_here),
+        };
+        let was_buffered = std::mem::replace(&mut held.is_buffered, true);
+        match outcome {
+            Some(outcome) if was_buffered || ends_here => {
                 self.settle(settings, proxy, outcome);
                 BodyAnswer::Continue
             }
-            None => BodyAnswer::Hold,
+            outcome => {
+                held.due = outcome.map(|outcome| (outcome, bytes));
+                if held.due.is_some() {
+                    held.watched.wake();
+                }
+                BodyAnswer::Hold
+            }
         }
     }
 
     /// The trailers have come, which end the request.
     pub(crate) fn on_trailers(&mut self, settings: &Settings, proxy: &mut impl Proxy) {
         proxy.remove_trailer(&settings.config.header);
-        if let Some(held) = &mut self.0
-            && let Some(GateDecision::Settled(outcome)) = held.body.on_end()
-        {
+        let Some(held) = &mut self.0 else {
+            return;
+        };
+        if let Some((outcome, _)) = held.due.take() {
+            self.settle(settings, proxy, outcome);
+        } else if let Some(GateDecision::Settled(outcome)) = held.body.on_end() {
             self.settle(settings, proxy, outcome);
         }
     }
 
-    /// The watchdog has seen no progress. True if the request goes on now.
+    /// The request's next turn, or the watchdog has seen no progress. True if the request goes on now.
     pub(crate) fn on_wake(&mut self, settings: &Settings, proxy: &mut impl Proxy) -> bool {
-        let stalled = self
-            .0
-            .as_ref()
-            .is_some_and(|held| held.watched.is_stalled());
-        if stalled {
-            self.settle(settings, proxy, Outcome::Skipped(Reason::Stalled));
-        }
-        stalled
+        let outcome = match &self.0 {
+            Some(HeldStream {
+                due: Some((outcome, _)),
+                ..
+            }) => *outcome,
+            Some(held) if held.watched.is_stalled() => Outcome::Skipped(Reason::Stalled),
+            _ => return false,
+        };
+        self.settle(settings, proxy, outcome);
+        true
     }
 
     /// The request is over, however it ended.
@@ -111,8 +137,16 @@ impl HttpStream {
 }
 
 impl HeldStream {
-    /// Hashes what has come. An outcome if that settles the request.
-    fn hash(&mut self, proxy: &mut impl Proxy, ends_here: bool) -> Option<Outcome> {
+    /// Makes room for what has come, which nothing hashes any more. Returns how many bytes that makes.
+    fn count(&mut self, proxy: &mut impl Proxy, before: u64) -> u64 {
+        let mut all = before;
+        proxy.slices(|slice| all = all.saturating_add(slice.len() as u64));
+        make_room(proxy, all);
+        all
+    }
+
+    /// Hashes what has come. An outcome if that settles the request, and how many bytes came so far.
+    fn hash(&mut self, proxy: &mut impl Proxy, ends_here: bool) -> (Option<Outcome>, u64) {
         let before = self.body.seen().unwrap_or(0);
         let (mut all, mut outcome) = (before, None);
         proxy.slices(|slice| {
@@ -126,12 +160,12 @@ impl HeldStream {
         }
         make_room(proxy, all);
         if outcome.is_none() && ends_here {
-            return match self.body.on_end() {
-                Some(GateDecision::Settled(settled)) => Some(settled),
-                _ => Some(Outcome::TOO_LARGE),
-            };
+            outcome = Some(match self.body.on_end() {
+                Some(GateDecision::Settled(settled)) => settled,
+                _ => Outcome::TOO_LARGE,
+            });
         }
-        outcome
+        (outcome, all)
     }
 }
 

@@ -139,6 +139,13 @@ impl Watchdog {
 }
 
 impl Watched {
+    /// Wakes the request soon, progress or not.
+    pub(crate) fn wake(&self) {
+        if let Some(request) = self.watchdog.state().held.get(&self.key) {
+            request.wake.wake();
+        }
+    }
+
     /// The body has grown.
     pub(crate) fn touch(&self) {
         self.idle_ticks.store(0, Ordering::Relaxed);
