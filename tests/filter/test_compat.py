@@ -29,6 +29,7 @@ from .test_neighbours import (
     test_a_decompressed_body_before_a_filter_that_buffers_is_hashed,
     test_a_slow_compressed_body_is_hashed_when_it_ends,
     test_an_answer_that_needs_no_body_comes_although_the_body_goes_over_the_cap,
+    test_every_one_of_many_bodies_over_the_cap_is_answered,
 )
 from .test_neighbours import test_a_body_over_the_cap_is_answered_although_a_filter_behind_buffers as over_the_cap
 from .test_refusals import test_a_refusal_before_the_filter_is_obeyed

@@ -66,6 +66,16 @@ def test_a_body_over_the_cap_is_answered_although_a_filter_behind_buffers(start,
     gateway.holds(0)
 
 
+@pytest.mark.parametrize("neighbour", ["buffer", "lua"])
+def test_every_one_of_many_bodies_over_the_cap_is_answered(start, module, attachment, neighbour):
+    """How much of a body Envoy reads at once differs from request to request: one of twenty may meet what others do not."""
+    gateway = start([*chain(attachment, module, **PATIENT), BUFFERING[neighbour]])
+    for _ in range(100):
+        for transport in ("chunked", "chunked_with_trailers"):
+            assert_answered(TRANSPORTS[transport](gateway.port, body_of(2 * MI), FORGED), body_of(2 * MI))
+    gateway.holds(0)
+
+
 @pytest.mark.parametrize("neighbour", BUFFERING)
 def test_a_body_that_stalls_before_a_filter_that_buffers_is_answered(start, module, attachment, neighbour):
     skip_what_the_readme_excludes(attachment, neighbour)
