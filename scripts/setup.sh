@@ -17,7 +17,7 @@
 #   browser  Chromium                            (a Debian package), playwright-core and axe-core (tests/page/node_modules)
 #   prometheus  Prometheus, promtool and an exporter for varnishstat (Debian packages, unpacked into .tools/)
 #   varnish  varnishd and varnishtest            (Debian packages)
-#   mesh     what stands around a control plane: etcd, kubectl, iptables, an OCI registry, buildah (Debian packages)
+#   mesh     what stands around a control plane: etcd, kubectl, iptables, an OCI registry, buildah, dnsmasq (Debian packages)
 #   machine  what a node of it runs: containerd, runc, CNI plugins, ipset, conntrack (Debian packages)
 #   lint     shellcheck                          (a Debian package), actionlint and cargo-deny (built into .tools/)
 #   faketime  clocks that can be set for one program (a Debian package)

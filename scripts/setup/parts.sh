@@ -147,13 +147,13 @@ missing_varnish() { missing_programs varnishd varnishtest; }
 
 setup_varnish() { apt_install varnish || fail "varnish: install varnishd and varnishtest 7.1 or later"; }
 
-missing_mesh() { missing_programs etcd kubectl iptables ip openssl curl docker-registry buildah; }
+missing_mesh() { missing_programs etcd kubectl iptables ip openssl curl docker-registry buildah dnsmasq; }
 
 setup_mesh() {
   local program packages=()
   declare -A package=(
     [etcd]=etcd-server [kubectl]=kubernetes-client [iptables]=iptables [ip]=iproute2 [openssl]=openssl
-    [curl]=curl [docker-registry]=docker-registry [buildah]=buildah
+    [curl]=curl [docker-registry]=docker-registry [buildah]=buildah [dnsmasq]=dnsmasq-base
   )
   for program in $(missing_mesh); do packages+=("${package[$program]}"); done
   apt_install "${packages[@]}" || fail "mesh: install ${packages[*]}"

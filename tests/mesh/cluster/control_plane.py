@@ -12,13 +12,12 @@ from harness.processes import Process
 from cluster import gateway_api
 from cluster.api import JSON_PATCH, Api, ApiError
 from cluster.authorization import EXTENSION
-from cluster.network import NODE_ADDRESS
+from cluster.network import NODE_ADDRESS, SERVICES
 from cluster.waiting import until
 from machine.images import ISTIOS_TAG
 
 API_PORT = 6443
 TOKEN = "admin"
-SERVICES = "10.96.0.0/16"
 ISTIO_NAMESPACE = "istio-system"
 ISTIOD_NAME = f"istiod.{ISTIO_NAMESPACE}.svc"
 _INJECTOR = f"/api/v1/namespaces/{ISTIO_NAMESPACE}/configmaps/istio-sidecar-injector"

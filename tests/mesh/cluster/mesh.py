@@ -16,6 +16,7 @@ from machine.images import images
 from machine.node import NAME, START_SECONDS, Node, prepare
 from machine.publish import publish
 
+from cluster import dns
 from cluster.api import Api, ApiError
 from cluster.control_plane import API_PORT, ISTIOD_NAME, TOKEN, ControlPlane
 from cluster.names import Names
@@ -40,7 +41,7 @@ class Mesh:
         self._metrics: Process | None = None
         make_bridge()
         self.api = Api("127.0.0.1", API_PORT, TOKEN)
-        # DNS and istiod run beside the Pods, at the node's address.
+        # What knows all names, and istiod, run beside the Pods, at the node's address.
         self.names = Names(self.api, {ISTIOD_NAME: NODE_ADDRESS, REGISTRY.partition(":")[0]: NODE_ADDRESS})
         resolve_here(folder)
         self.registry = Registry(folder / "registry")
@@ -51,6 +52,7 @@ class Mesh:
             self.node = Node(kit, folder / "node", self.control_plane.kubeconfig, self.control_plane.client_ca, f"http://{NODE_ADDRESS}:{REGISTRY_PORT}")
             self._start_node()
             published.result()
+        self._start_dns()
         for number in range(VOLUMES):
             path = folder / "volumes" / str(number)
             path.mkdir(parents=True)
@@ -169,6 +171,10 @@ class Mesh:
         self.node.start()
         until(self._node_is_ready, START_SECONDS, "a Ready node")
         self.node.start_policies()
+
+    def _start_dns(self) -> None:
+        self.apply(dns.objects())
+        until(lambda: self.settled(dns.NAMESPACE), START_SECONDS, "DNS")
 
     def _node_is_ready(self) -> bool:
         found = self.found(f"/api/v1/nodes/{NAME}")

@@ -1,4 +1,4 @@
-"""The cluster's DNS: Services and the Pods behind headless ones, as the API server knows them, and the names of the world outside."""
+"""What the cluster's DNS answers: Services and the Pods behind headless ones, as the API server knows them, and the names of the world outside."""
 
 import socket
 import struct

@@ -6,6 +6,9 @@ BRIDGE = "br0"
 # The node's own address: the gateway of all Pods, and where what runs outside of Pods is met.
 NODE_ADDRESS = "10.244.0.1"
 PODS = "10.244.0.0/16"
+SERVICES = "10.96.0.0/16"
+# The Service at which Pods ask for names.
+DNS_ADDRESS = "10.96.0.10"
 
 
 def make_bridge() -> None:

@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cluster.dns import IMAGE as DNS
 from harness.paths import ENVOY_VERSION, TOOLS, envoy_binary, native_module
 from harness.programs import BROADCASTER, GATEWAY, STANDIN
 
@@ -45,12 +46,15 @@ class Image:
 
 def images(kit: Path, folder: Path) -> list[Image]:
     """All that the manifests name, under the names that they have there."""
-    system, gateway, minio, native, pause, standin = (folder / each for each in ("system", "gateway", "minio", "native", "pause", "standin"))
+    system, gateway, minio, native, pause, standin, dns = (
+        folder / each for each in ("system", "gateway", "minio", "native", "pause", "standin", "dns")
+    )
     _install_packages(system, _VARNISH_PACKAGES)
     for program in (GATEWAY, BROADCASTER):
         _install(gateway, program, f"/usr/local/bin/{program.name}")
     _install(minio, kit / "bin/minio", "/usr/bin/minio")
     _install(standin, STANDIN, "/usr/local/bin/openai-standin")
+    _install(dns, Path("/usr/sbin/dnsmasq"), "/usr/sbin/dnsmasq")
     _install(system, TOOLS / "bin/prometheus-varnish-exporter", "/usr/bin/prometheus-varnish-exporter")
     _install(native, Path("/bin/cp"), "/usr/bin/cp")
     shutil.copy(native_module(), native / "libbody_hash_filter.so")
@@ -64,6 +68,7 @@ def images(kit: Path, folder: Path) -> list[Image]:
         Image(_ours("body-hash-filter-native"), (native,), ("cp",)),
         Image("quay.io/curl/curl:8.22.0", (system,), ("curl",)),
         Image("docker.io/library/openai-standin:1", (standin,), ("/usr/local/bin/openai-standin",)),
+        Image(DNS, (dns,), ("dnsmasq",), "0:0"),
         Image("docker.io/library/minio:1", (minio,), ("/usr/bin/minio",)),
     ]
     return made + _proxies(kit, folder)

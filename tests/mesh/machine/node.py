@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.network import BRIDGE, NODE_ADDRESS, PODS
+from cluster.network import BRIDGE, DNS_ADDRESS, NODE_ADDRESS, PODS, SERVICES
 from cluster.waiting import until
 from harness.processes import Process
 
@@ -77,7 +77,7 @@ class Node:
     def start_policies(self) -> None:
         """When the node has registered: the controller ends without it."""
         flags = ("--run-router=false", "--run-firewall=true", "--run-service-proxy=false", "--iptables-sync-period=30s", "--metrics-port=0", "--health-port=0")
-        names = (f"--kubeconfig={self._kubeconfig}", f"--hostname-override={NAME}", "--service-cluster-ip-range=10.96.0.0/16")
+        names = (f"--kubeconfig={self._kubeconfig}", f"--hostname-override={NAME}", f"--service-cluster-ip-range={SERVICES}")
         self._start("kube-router", self._kit / "bin/kube-router", *flags, *names)
 
     def run_in_network(self, container: str, *command: str, timeout: float) -> subprocess.CompletedProcess:
@@ -186,7 +186,7 @@ oom_score = 0
             "containerRuntimeEndpoint": f"unix://{SOCKET}",
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": False}, "x509": {"clientCAFile": str(self._client_ca)}},
             "authorization": {"mode": "AlwaysAllow"},
-            "clusterDNS": [NODE_ADDRESS],
+            "clusterDNS": [DNS_ADDRESS],
             "clusterDomain": "cluster.local",
             "resolvConf": "/etc/resolv.conf",
             "volumePluginDir": str(self.folder / "volume-plugins"),
