@@ -10,7 +10,6 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster.dns import IMAGE as DNS
 from harness.paths import ENVOY_VERSION, TOOLS, envoy_binary, native_module
 from harness.programs import BROADCASTER, GATEWAY, STANDIN
 
@@ -28,6 +27,8 @@ _PAUSE = "#include <unistd.h>\n#include <signal.h>\nint main(){signal(SIGTERM,_e
 ISTIOS_ENVOY = "1.39.3"
 # The tag of the proxy's image, which the injector is told.
 ISTIOS_TAG = "1"
+# What the cluster's DNS server is pulled as.
+DNS = "docker.io/library/dnsmasq:1"
 
 
 @dataclass(frozen=True)
