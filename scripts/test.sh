@@ -325,7 +325,7 @@ run_side_by_side() {
 failures_of() {
   [ -f "$WORK/$1.log" ] || return 0
   # A part that fails before its tests has no such line.
-  { grep -E '^(FAILED|ERROR) |^---- .* ----$|TEST .* FAILED|^error' "$WORK/$1.log" || true; } | cut -c1-200 | sed -n '1,20s/^/    /p'
+  { grep -E '^(FAILED|ERROR) |^---- .* ----$|TEST .* FAILED|^error' "$WORK/$1.log" || [ $? -eq 1 ]; } | cut -c1-200 | sed -n '1,20s/^/    /p'
 }
 
 # Failures come last, where the end of a long output shows them.
