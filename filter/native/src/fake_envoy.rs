@@ -323,6 +323,18 @@ fn what_goes_over_the_cap_at_once_is_buffered_before_it_goes_on() {
 }
 
 #[test]
+fn trailers_end_what_went_over_the_cap_at_once() {
+    let config = configure(r#"{"maxBodyBytes":4}"#);
+    let (request, _) = Request::begin(config, 2);
+    assert_eq!(Request::body(request, &["123456789"], false), HOLD);
+    // SAFETY: as Envoy calls it.
+    let status = unsafe { request_trailers(request.cast(), (*request).module) };
+    assert_eq!(status, CONTINUE);
+    assert_eq!(Request::finish(request).counts(), [(12, "too_large")]);
+    destroy(config);
+}
+
+#[test]
 fn a_client_that_hangs_up_leaves_nothing() {
     let config = configure("{}");
     let (request, _) = Request::begin(config, 0);
