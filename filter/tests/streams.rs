@@ -181,7 +181,8 @@ impl Proxy {
                 Gate::Ahead,
             )
         } else {
-            let (single, decision) = Single::begin(request, &Post, false, &mut self.meeting);
+            let (single, decision) =
+                Single::begin(request, &Post, false, |_| true, &mut self.meeting);
             assert_eq!(decision, GateDecision::Hold);
             (First::Single(single), Gate::Held)
         };
@@ -226,7 +227,9 @@ impl Proxy {
                 config: &stream.config,
             },
         );
-        match gate::on_headers(request, || Post, false, || Some(tap), &mut self.meeting) {
+        let (_, decision) =
+            gate::Gate::begin(request, || Post, false, || Some(tap), &mut self.meeting);
+        match decision {
             GateDecision::Hold => self.streams[index].at_gate = Gate::Held,
             GateDecision::Settled(outcome) => {
                 self.pass(index, outcome);
@@ -274,6 +277,7 @@ impl Proxy {
                 stream.stopped = true;
                 self.wake(wake);
             }
+            TapStep::Refuse => panic!("refused without trailers"),
             TapStep::LetGoFirst(ready) => {
                 assert!(!ends_here, "the end would overtake the last bytes");
                 assert!(stream.kept.len() as u64 <= stream.config.max_body_bytes);
@@ -575,6 +579,39 @@ fn a_gate_whose_tap_is_gone_does_not_wait_for_it() {
     let released = meeting.next_ready().unwrap();
     assert_eq!((released.stream, released.outcome), (21, twin_absent));
     assert!(meeting.is_empty());
+}
+
+/// A filter before the tap keeps the trailers back, and the request is let go meanwhile.
+#[test]
+fn trailers_pass_the_gate_when_the_tap_has_seen_them_and_no_bytes_pass_after_them() {
+    for more in [&b""[..], b"more"] {
+        let mut meeting = Rendezvous::default();
+        let config = config(4);
+        let mut tap = Tap::begin(20, &config, &Post, &mut meeting);
+        let request = HeldRequest {
+            stream: 21,
+            root: 1,
+            config: &config,
+        };
+        let (gate, decision) =
+            gate::Gate::begin(request, || Post, false, || Some(20), &mut meeting);
+        assert_eq!(decision, GateDecision::Hold);
+        assert!(
+            meeting
+                .let_go(21, Outcome::Skipped(Reason::Stalled))
+                .is_some()
+        );
+        assert!(!gate.on_trailers(&mut meeting));
+        let bytes = Bytes {
+            body: &Lent(more),
+            len: more.len(),
+            ends_here: false,
+        };
+        let step = tap.on_body(&bytes, |_| true, &mut meeting);
+        assert_eq!(matches!(step, TapStep::Refuse), !more.is_empty());
+        assert_eq!(tap.on_trailers(&mut meeting), None);
+        assert!(gate.on_trailers(&mut meeting));
+    }
 }
 
 #[test]

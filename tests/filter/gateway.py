@@ -37,11 +37,21 @@ class Gateway:
     """One Envoy with one listener that runs `filters` and forwards everything to the origin."""
 
     def __init__(
-        self, filters, origin: Origin, folder: Path, *, listener_options=None, manager_options=None, routes=None, **envoy_options
+        self,
+        filters,
+        origin: Origin,
+        folder: Path,
+        *,
+        listener_options=None,
+        manager_options=None,
+        routes=None,
+        cluster_options=None,
+        **envoy_options,
     ) -> None:
         routes = routes or [connect_route("origin"), route("origin")]
         manager = http_connection_manager(filters, routes, **(manager_options or {}))
-        configuration = bootstrap([listener(_LISTENER, manager, **(listener_options or {}))], [cluster("origin", origin.port)])
+        upstream = cluster("origin", origin.port, **(cluster_options or {}))
+        configuration = bootstrap([listener(_LISTENER, manager, **(listener_options or {}))], [upstream])
         self.origin = origin
         self.envoy = Envoy(configuration, folder, **envoy_options)
         self.port = self.envoy.port(_LISTENER)

@@ -25,6 +25,8 @@ from .test_headers import (
 )
 from .test_neighbours import (
     BUFFERING,
+    test_a_body_that_a_filter_before_has_buffered_ends_once,
+    test_a_body_that_grows_over_the_cap_with_its_last_frame_ends_once,
     test_a_body_that_stalls_before_a_filter_that_buffers_is_answered,
     test_a_decompressed_body_before_a_filter_that_buffers_is_hashed,
     test_a_slow_compressed_body_is_hashed_when_it_ends,

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from harness import http1, http2
-from harness.envoy_config import http_filter
+from harness.envoy_config import ONLY_HTTP1, http_filter
 from harness.http1_wire import chunk, pieces
 
 from .attachments import HEADER, SINGLE, chain
@@ -150,6 +150,33 @@ def test_a_body_that_grows_fourfold_is_hashed_or_goes_on_whole(start, module, at
         body, sent, headers = fourfold(size)
         response = TRANSPORTS[transport](gateway.port, sent, headers)
         (assert_hashed if size <= MI else assert_unhashed)(response, body)
+
+
+@pytest.mark.parametrize("size", [MI, MI + 1, 2 * MI])
+def test_a_body_that_grows_over_the_cap_with_its_last_frame_ends_once(start, module, attachment, size):
+    """The decompressor adds trailers to the last bytes. The second request finds a connection to the upstream ready, and
+    a second end would go out on it."""
+    gateway = start([decompressor(), *chain(attachment, module, **PATIENT)], cluster_options=ONLY_HTTP1)
+    body, sent, headers = fourfold(size)
+    for _ in range(2):
+        response = http2.request(gateway.port, "POST", "/", headers, sent)
+        (assert_hashed if size <= MI else assert_unhashed)(response, body)
+    gateway.holds(0)
+
+
+@pytest.mark.parametrize("cap", [64 * KI, MI])
+@pytest.mark.parametrize("transport", WITHOUT_LENGTH)
+@pytest.mark.parametrize("before", ["large_buffer", "lua"])
+def test_a_body_that_a_filter_before_has_buffered_ends_once(start, module, attachment, before, transport, cap):
+    """The filter sees the whole body at once, when its trailers are there already."""
+    room = {"per_connection_buffer_limit_bytes": 4 * MI}
+    filters = [BUFFERING[before], *chain(attachment, module, maxBodyBytes=cap, **PATIENT)]
+    gateway = start(filters, listener_options=room, cluster_options=ONLY_HTTP1)
+    for size in (cap, cap + 1, 2 * cap):
+        for _ in range(2):
+            response = TRANSPORTS[transport](gateway.port, body_of(size), FORGED)
+            (assert_hashed if size <= cap else assert_unhashed)(response, body_of(size))
+    gateway.holds(0)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -11,16 +11,18 @@ NATIVE_TYPE = _HTTP_FILTERS + "dynamic_modules.v3.DynamicModuleFilter"
 # `libbody_hash_filter.so` in the folder of ENVOY_DYNAMIC_MODULES_SEARCH_PATH, and the first part of its statistics' names.
 NATIVE_MODULE, NATIVE_STATS = "body_hash_filter", "body_hash"
 ROUTER = {"name": "envoy.filters.http.router", "typed_config": {"@type": _HTTP_FILTERS + "router.v3.Router"}}
+_HTTP1 = {"http_protocol_options": {"enable_trailers": True}}
+
+
+def _protocol(**which) -> dict:
+    name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {name: {"@type": _TYPES + name, **which}}
+
+
 # Upstream requests speak the protocol of the downstream request, so that one origin sees both.
-_SAME_PROTOCOL = {
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-        "@type": _TYPES + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "use_downstream_protocol_config": {
-            "http_protocol_options": {"enable_trailers": True},
-            "http2_protocol_options": {"allow_connect": True},
-        },
-    }
-}
+_SAME_PROTOCOL = _protocol(use_downstream_protocol_config={**_HTTP1, "http2_protocol_options": {"allow_connect": True}})
+# For a cluster whose upstream speaks HTTP/1.1, whatever the client speaks.
+ONLY_HTTP1 = {"typed_extension_protocol_options": _protocol(explicit_http_config=_HTTP1)}
 # A test that must hang in order to fail fails by its own deadline, never by Envoy's.
 _NO_LIMIT = "0s"
 

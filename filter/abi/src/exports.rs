@@ -25,6 +25,16 @@ pub enum DataStatus {
     StopAndWatermark = 2,
 }
 
+/// What Envoy does after a trailers callback.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrailersStatus {
+    /// Goes on with the next filter, with the headers and bytes that it has kept first.
+    Continue = 0,
+    /// Keeps the trailers, and what the filter then stops of the body.
+    Stop = 1,
+}
+
 /// What the filter does when Envoy calls. Envoy enters a VM once at a time, so no callback runs within another.
 pub trait Callbacks {
     /// A context begins: a stream of the root context `root`, or a root context itself if `root` is 0.
@@ -39,8 +49,8 @@ pub trait Callbacks {
     fn on_request_headers(id: ContextId, ends: bool) -> HeadersStatus;
     /// `len` bytes of a request's body have come; `ends` if they are its last.
     fn on_request_body(id: ContextId, len: usize, ends: bool) -> DataStatus;
-    /// A request's trailers have come, which end it. Envoy goes on with them.
-    fn on_request_trailers(id: ContextId);
+    /// A request's trailers have come, which end it.
+    fn on_request_trailers(id: ContextId) -> TrailersStatus;
     /// A context is gone.
     fn on_delete(id: ContextId);
 }
@@ -66,7 +76,7 @@ pub fn lend_memory(size: usize) -> *mut u8 {
 macro_rules! serve {
     ($filter:ty) => {
         const _: () = {
-            use $crate::{Callbacks, ContextId, DataStatus, HeadersStatus};
+            use $crate::{Callbacks, ContextId, DataStatus, HeadersStatus, TrailersStatus};
 
             #[unsafe(no_mangle)]
             extern "C" fn _initialize() {
@@ -120,9 +130,8 @@ macro_rules! serve {
             }
 
             #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_request_trailers(id: ContextId, _: u32) -> HeadersStatus {
-                <$filter as Callbacks>::on_request_trailers(id);
-                HeadersStatus::Continue
+            extern "C" fn proxy_on_request_trailers(id: ContextId, _: u32) -> TrailersStatus {
+                <$filter as Callbacks>::on_request_trailers(id)
             }
 
             #[unsafe(no_mangle)]

@@ -14,7 +14,9 @@
 mod exports;
 pub mod host;
 
-pub use exports::{Callbacks, DataStatus, HeadersStatus, lend_memory, run_constructors};
+pub use exports::{
+    Callbacks, DataStatus, HeadersStatus, TrailersStatus, lend_memory, run_constructors,
+};
 
 /// The number that Envoy gives a root context or a stream context of one VM.
 pub type ContextId = u32;

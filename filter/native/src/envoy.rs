@@ -221,11 +221,10 @@ impl RequestHead for Request<'_> {
 }
 
 impl Request<'_> {
-    fn set(&mut self, kind: u32, name: &str, value: Buffer) {
+    /// False if the request has no headers of this kind.
+    fn set(&mut self, kind: u32, name: &str, value: Buffer) -> bool {
         // SAFETY: the request is valid during its hook; Envoy reads name and value during the call.
-        unsafe {
-            ffi::set_header(self.envoy, kind, Buffer::of(name.as_bytes()), value);
-        }
+        unsafe { ffi::set_header(self.envoy, kind, Buffer::of(name.as_bytes()), value) }
     }
 
     /// Makes Envoy choose the route anew: one may match on the header.
@@ -242,8 +241,8 @@ impl Proxy for Request<'_> {
         self.choose_route_anew();
     }
 
-    fn remove_trailer(&mut self, name: &str) {
-        self.set(TRAILER, name, Buffer::NONE);
+    fn remove_trailer(&mut self, name: &str) -> bool {
+        self.set(TRAILER, name, Buffer::NONE)
     }
 
     fn set_header(&mut self, name: &str, value: &[u8]) {

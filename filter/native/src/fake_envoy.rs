@@ -34,6 +34,7 @@ struct Request {
     module: *const c_void,
     /// By kind, 0 for headers and 1 for trailers, and name.
     headers: BTreeMap<(u32, String), Vec<u8>>,
+    has_trailers: bool,
     received: Vec<Box<[u8]>>,
     limit: u64,
     went_on: bool,
@@ -50,6 +51,7 @@ impl Request {
         let request = Box::into_raw(Box::new(Self {
             module: ptr::null(),
             headers: forged.into(),
+            has_trailers: false,
             received: Vec::new(),
             limit,
             went_on: false,
@@ -75,6 +77,19 @@ impl Request {
             (*request).received.clear();
             status
         }
+    }
+
+    /// Its trailers are there; the filter has not seen them yet.
+    fn add_trailers(request: *mut Self) {
+        // SAFETY: the request is valid until `finish`.
+        unsafe { (*request).has_trailers = true };
+    }
+
+    /// Shows the filter the trailers.
+    fn trailers(request: *mut Self) -> u32 {
+        Self::add_trailers(request);
+        // SAFETY: as Envoy calls it; the request is valid until `finish`.
+        unsafe { request_trailers(request.cast(), (*request).module) }
     }
 
     /// Its stream ends, if it has not yet.
@@ -213,7 +228,7 @@ callbacks! {
         } else {
             headers.insert(key, value.bytes().to_vec());
         }
-        true
+        kind == 0 || request(envoy).has_trailers
     }
     envoy_dynamic_module_callback_http_clear_route_cache(_envoy: *mut c_void) -> () {}
     envoy_dynamic_module_callback_http_get_body_chunks_size(envoy: *mut c_void, _body: u32) -> usize {
@@ -273,9 +288,7 @@ fn trailers_end_a_body_and_lose_what_the_client_forged() {
     let config = configure("{}");
     let (request, _) = Request::begin(config, 0);
     assert_eq!(Request::body(request, &["whole body"], false), HOLD);
-    // SAFETY: as Envoy calls it.
-    let status = unsafe { request_trailers(request.cast(), (*request).module) };
-    assert_eq!(status, CONTINUE);
+    assert_eq!(Request::trailers(request), CONTINUE);
     let left = Request::finish(request);
     assert_eq!((left.value(0), left.value(1)), (Some(HASH), None));
     destroy(config);
@@ -327,11 +340,31 @@ fn trailers_end_what_went_over_the_cap_at_once() {
     let config = configure(r#"{"maxBodyBytes":4}"#);
     let (request, _) = Request::begin(config, 2);
     assert_eq!(Request::body(request, &["123456789"], false), HOLD);
-    // SAFETY: as Envoy calls it.
-    let status = unsafe { request_trailers(request.cast(), (*request).module) };
-    assert_eq!(status, CONTINUE);
+    assert_eq!(Request::trailers(request), CONTINUE);
     assert_eq!(Request::finish(request).counts(), [(12, "too_large")]);
     destroy(config);
+}
+
+/// Envoy would pass them on with what the filter lets go, and once more when they reach it.
+#[test]
+fn what_has_trailers_goes_on_when_they_come() {
+    for pieces in [&["123456789"][..], &["12", "3456789"], &["12"]] {
+        let config = configure(r#"{"maxBodyBytes":4,"stallTimeout":20}"#);
+        let (request, _) = Request::begin(config, 2);
+        for (index, piece) in pieces.iter().enumerate() {
+            if index + 1 == pieces.len() {
+                Request::add_trailers(request);
+            }
+            assert_eq!(Request::body(request, &[piece], false), HOLD);
+        }
+        run_scheduled(request);
+        assert_eq!(Request::body(request, &[""], false), HOLD);
+        assert_eq!(Request::trailers(request), CONTINUE);
+        let left = Request::finish(request);
+        assert!(!left.went_on);
+        assert_eq!(left.counts().len(), 1, "{pieces:?}");
+        destroy(config);
+    }
 }
 
 #[test]

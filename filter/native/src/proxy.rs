@@ -9,8 +9,9 @@ use crate::watchdog::Watched;
 pub(crate) trait Proxy: RequestHead {
     /// Removes every value of a header.
     fn remove_header(&mut self, name: &str);
-    /// Removes every value of a trailer: a server may read trailers as if they were headers.
-    fn remove_trailer(&mut self, name: &str);
+    /// Removes every value of a trailer: a server may read trailers as if they were headers. False if the request has no
+    /// trailers yet.
+    fn remove_trailer(&mut self, name: &str) -> bool;
     /// Sets a header: one value in place of all that are there.
     fn set_header(&mut self, name: &str, value: &[u8]);
     /// How much of a body Envoy buffers for this request; 0 is no limit.

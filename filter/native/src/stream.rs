@@ -4,6 +4,10 @@
 //! filter lets no byte into it that has no room there: Envoy would answer 413. And it has Envoy *buffer* the bytes, not
 //! keep them under the watermark: over the watermark Envoy stops reading, and only the filter that stopped the bytes can
 //! make it read on. A filter behind that buffers less would then wait for ever, where its own 413 is due.
+//!
+//! What a filter lets go takes the request's trailers along if they are there already: a filter before it has added them
+//! to the last bytes (a decompressor), or has kept bytes and trailers back. Envoy passes them on once more, or before the
+//! bytes that the other filter still keeps. So a request whose trailers are there goes on when they reach this filter.
 
 use body_hash_core::decision::{GateDecision, HashedBody};
 use body_hash_core::stats::{Outcome, Reason};
@@ -77,7 +81,9 @@ impl HttpStream {
         };
         let was_buffered = std::mem::replace(&mut held.is_buffered, true);
         match outcome {
-            Some(outcome) if was_buffered || ends_here => {
+            Some(outcome)
+                if ends_here || was_buffered && !proxy.remove_trailer(&settings.config.header) =>
+            {
                 self.settle(settings, proxy, outcome);
                 BodyAnswer::Continue
             }
@@ -114,6 +120,9 @@ impl HttpStream {
             Some(held) if held.watched.is_stalled() => Outcome::Skipped(Reason::Stalled),
             _ => return false,
         };
+        if proxy.remove_trailer(&settings.config.header) {
+            return false;
+        }
         self.settle(settings, proxy, outcome);
         true
     }

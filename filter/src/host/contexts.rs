@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use body_hash_filter_abi::{Callbacks, DataStatus, HeadersStatus};
+use body_hash_filter_abi::{Callbacks, DataStatus, HeadersStatus, TrailersStatus};
 
 use crate::host::root::RootContext;
 use crate::host::stream::StreamContext;
@@ -48,8 +48,8 @@ impl Callbacks for Contexts {
         with(&STREAMS, id, |stream| stream.on_body(len, ends)).unwrap_or(DataStatus::Continue)
     }
 
-    fn on_request_trailers(id: ContextId) {
-        with(&STREAMS, id, |stream| stream.on_trailers());
+    fn on_request_trailers(id: ContextId) -> TrailersStatus {
+        with(&STREAMS, id, |stream| stream.on_trailers()).unwrap_or(TrailersStatus::Continue)
     }
 
     fn on_delete(id: ContextId) {

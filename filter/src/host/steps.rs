@@ -3,6 +3,7 @@
 use body_hash_filter_abi::DataStatus;
 
 use crate::config::Config;
+use crate::host::envoy;
 use crate::host::metrics::count_held;
 use crate::host::resume::{release, settle, wake};
 use crate::host::worker::with_worker;
@@ -25,6 +26,10 @@ pub(super) fn after_tap(step: TapStep) -> DataStatus {
             with_worker(|worker| worker.overtaking.begin(&ready));
             release(&ready);
             DataStatus::Continue
+        }
+        TapStep::Refuse => {
+            envoy::refuse_half_a_body();
+            DataStatus::StopAndWatermark
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use body_hash_filter_abi::{DataStatus, HeadersStatus};
+use body_hash_filter_abi::{DataStatus, HeadersStatus, TrailersStatus};
 
 use crate::config::Config;
 use crate::decision::{Bytes, GateDecision};
@@ -13,7 +13,7 @@ use crate::host::steps::{after_single, after_tap, settle_held};
 use crate::host::worker::with_worker;
 use crate::policy::RequestHead;
 use crate::stats::{Outcome, Reason};
-use crate::vm::gate;
+use crate::vm::gate::Gate;
 use crate::vm::header_map::HeaderMap;
 use crate::vm::instance::{Instance, Role};
 use crate::vm::rendezvous::{ContextId, HeldRequest, TICKS_PER_STALL_TIMEOUT};
@@ -33,7 +33,7 @@ enum Phase {
     /// No headers have come: a filter before us may end a stream that never began here.
     Idle,
     Tap(Tap),
-    Gate,
+    Gate(Gate),
     Single(Single),
 }
 
@@ -65,13 +65,14 @@ impl StreamContext {
             len,
             ends_here,
         };
-        let as_sent = envoy::client_has_sent;
         match (&mut self.phase, &self.instance) {
             (Phase::Tap(tap), _) => {
+                let as_sent = envoy::client_has_sent;
                 let step = with_worker(|worker| tap.on_body(&bytes, as_sent, &mut worker.meeting));
                 step.map_or(DataStatus::Continue, after_tap)
             }
             (Phase::Single(single), Some(instance)) => {
+                let as_sent = envoy::client_has_sent;
                 let step =
                     with_worker(|worker| single.on_body(&bytes, as_sent, &mut worker.meeting));
                 step.map_or(DataStatus::Continue, |step| {
@@ -79,7 +80,7 @@ impl StreamContext {
                 })
             }
             // Envoy shows a gate the body only when it no longer holds the request.
-            (Phase::Gate, _) => {
+            (Phase::Gate(_), _) => {
                 with_worker(|worker| worker.overtaking.bytes_came(self.id));
                 DataStatus::Continue
             }
@@ -87,9 +88,9 @@ impl StreamContext {
         }
     }
 
-    pub(super) fn on_trailers(&mut self) {
+    pub(super) fn on_trailers(&mut self) -> TrailersStatus {
         let Some(instance) = &self.instance else {
-            return;
+            return TrailersStatus::Continue;
         };
         envoy::remove_trailer(&instance.config.header);
         match &mut self.phase {
@@ -100,13 +101,18 @@ impl StreamContext {
                 let outcome = with_worker(|worker| single.on_trailers(&mut worker.meeting));
                 settle_held(&instance.config, outcome.flatten());
             }
-            Phase::Gate => {
+            Phase::Gate(gate) => {
                 if with_worker(|worker| worker.overtaking.is_of(self.id)) == Some(true) {
                     envoy::refuse_half_a_body();
+                    return TrailersStatus::Stop;
+                }
+                if with_worker(|worker| gate.on_trailers(&mut worker.meeting)) == Some(false) {
+                    return TrailersStatus::Stop;
                 }
             }
             Phase::Idle => {}
         }
+        TrailersStatus::Continue
     }
 
     fn tap(&mut self, config: &Rc<Config>, ends_here: bool) -> HeadersStatus {
@@ -127,13 +133,14 @@ impl StreamContext {
     }
 
     fn gate(&mut self, config: &Rc<Config>, ends_here: bool) -> HeadersStatus {
-        self.phase = Phase::Gate;
         let request = self.request(config);
-        let decision = with_worker(|worker| {
+        let begun = with_worker(|worker| {
             let tap = || TapRef::from_bytes(&envoy::tap_ref()?)?.resolve_in_vm(worker.vm);
             let headers = || headers_without(&config.header);
-            gate::on_headers(request, headers, ends_here, tap, &mut worker.meeting)
+            Gate::begin(request, headers, ends_here, tap, &mut worker.meeting)
         });
+        let (gate, decision) = begun.unzip();
+        self.phase = gate.map_or(Phase::Idle, Phase::Gate);
         // Not under the watermark: over a limit that a filter behind sets, that filter's 413 is due, and no wait.
         self.after_headers(config, decision, HeadersStatus::StopAllAndBuffer)
     }
@@ -141,8 +148,10 @@ impl StreamContext {
     fn single(&mut self, config: &Rc<Config>, ends_here: bool) -> HeadersStatus {
         let headers = headers_without(&config.header);
         let request = self.request(config);
-        let begun =
-            with_worker(|worker| Single::begin(request, &headers, ends_here, &mut worker.meeting));
+        let as_sent = envoy::client_has_sent;
+        let begun = with_worker(|worker| {
+            Single::begin(request, &headers, ends_here, as_sent, &mut worker.meeting)
+        });
         let (single, decision) = begun.unzip();
         self.phase = single.map_or(Phase::Idle, Phase::Single);
         self.after_headers(config, decision, HeadersStatus::Stop)
@@ -202,7 +211,7 @@ impl Drop for StreamContext {
             Phase::Tap(_) => {
                 wake(with_worker(|worker| worker.meeting.leave_tap(self.id)).flatten());
             }
-            Phase::Gate | Phase::Single(_) => {
+            Phase::Gate(_) | Phase::Single(_) => {
                 if with_worker(|worker| worker.meeting.leave(self.id)) == Some(true) {
                     count_held(-1);
                     count(Outcome::Skipped(Reason::Aborted));

@@ -24,6 +24,15 @@ struct Tapped {
     outcome: Option<Outcome>,
     gate: Option<ContextId>,
     stopped: bool,
+    trailers: Trailers,
+}
+
+/// Where the trailers of a tapped request have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trailers {
+    None,
+    AtGateFirst,
+    PastTap,
 }
 
 #[derive(Debug)]
@@ -52,6 +61,7 @@ impl Rendezvous {
             outcome,
             gate: None,
             stopped: false,
+            trailers: Trailers::None,
         };
         self.taps.insert(tap, tapped);
     }
@@ -91,6 +101,32 @@ impl Rendezvous {
         self.taps
             .get_mut(&tap)
             .is_some_and(|tapped| std::mem::replace(&mut tapped.stopped, stops))
+    }
+
+    /// The request's trailers have come to a tap.
+    pub fn trailers_at_tap(&mut self, tap: ContextId) {
+        if let Some(tapped) = self.taps.get_mut(&tap) {
+            tapped.trailers = Trailers::PastTap;
+        }
+    }
+
+    /// The request's trailers have come to the gate of a tap. Whether the tap has seen them.
+    pub fn trailers_at_gate(&mut self, tap: ContextId) -> bool {
+        let Some(tapped) = self.taps.get_mut(&tap) else {
+            return true;
+        };
+        if tapped.trailers == Trailers::None {
+            tapped.trailers = Trailers::AtGateFirst;
+        }
+        tapped.trailers == Trailers::PastTap
+    }
+
+    /// Whether the request's trailers have come to the gate of a tap, and not to the tap itself.
+    #[must_use]
+    pub fn is_overtaken(&self, tap: ContextId) -> bool {
+        self.taps
+            .get(&tap)
+            .is_some_and(|tapped| tapped.trailers == Trailers::AtGateFirst)
     }
 
     /// Lets the request of `tap` go before the bytes that the tap is looking at. `None` when its gate holds nothing.

@@ -6,6 +6,10 @@
 //!
 //! Envoy keeps the stopped bytes under its watermark. Were it to buffer them for the filter, it would do so with the
 //! next bytes, too, even if a time-out had let the request go meanwhile; some Envoys then lose them (envoy#46841).
+//!
+//! A filter before it that has kept body and trailers back hands on both at once. Envoy would pass the trailers on with
+//! whatever the filter lets go, and once more for the other filter: `gate` says what comes of that. So what comes from
+//! such a filter goes on in a later turn, when the trailers have come here, too.
 
 use crate::decision::{Bytes, GateDecision, HashedBody};
 use crate::digest::HeldBody;
@@ -18,6 +22,8 @@ use crate::vm::rendezvous::{ContextId, HeldRequest, Release, Rendezvous, WakeRoo
 pub struct Single {
     id: ContextId,
     body: HashedBody,
+    /// The headers have come before the body.
+    is_streamed: bool,
 }
 
 /// What the proxy does with the bytes that it has shown the filter.
@@ -35,11 +41,12 @@ pub enum SingleStep {
 }
 
 impl Single {
-    /// The request's headers have come.
+    /// The request's headers have come. `as_sent` asks whether the client has sent so many bytes of the body.
     pub fn begin(
         request: HeldRequest<'_>,
         head: &impl RequestHead,
         ends_here: bool,
+        as_sent: impl FnOnce(u64) -> bool,
         meeting: &mut Rendezvous,
     ) -> (Self, GateDecision) {
         let (body, decision) = HashedBody::begin(request.config, head, ends_here);
@@ -49,6 +56,10 @@ impl Single {
         let single = Self {
             id: request.stream,
             body,
+            // A body of a known length does not go over the cap, unless a filter has changed it.
+            is_streamed: decision == GateDecision::Hold
+                && head.get("content-length").is_none()
+                && as_sent(0),
         };
         (single, decision)
     }
@@ -73,7 +84,7 @@ impl Single {
         match decision {
             Some(GateDecision::Hold) => SingleStep::Stop(None),
             Some(GateDecision::Settled(Outcome::TOO_LARGE)) if !bytes.ends_here => {
-                self.over_cap(as_sent(seen), meeting)
+                self.over_cap(self.is_streamed && as_sent(seen), meeting)
             }
             Some(GateDecision::Settled(outcome)) => self.settle(outcome, meeting),
             // Ready to go, and its turn has not come.

@@ -31,6 +31,8 @@ pub enum TapStep {
     /// It lets the request go without them, and then goes on with them. So no filter behind the gate gets more than the
     /// cap at once: one that buffers would find its buffer above the limit already, and wait for ever.
     LetGoFirst(Release),
+    /// They would be lost: the trailers have passed them, and Envoy shows no filter bytes behind those.
+    Refuse,
 }
 
 impl Tap {
@@ -58,6 +60,9 @@ impl Tap {
         as_sent: impl FnOnce(u64) -> bool,
         meeting: &mut Rendezvous,
     ) -> TapStep {
+        if bytes.len > 0 && meeting.is_overtaken(self.id) {
+            return TapStep::Refuse;
+        }
         let at_gate = meeting.at_gate(self.id);
         if at_gate == AtGate::Gone {
             self.body.give_up();
@@ -93,6 +98,7 @@ impl Tap {
     /// Trailers: the end of the body. The tap goes on by returning.
     pub fn on_trailers(&mut self, meeting: &mut Rendezvous) -> Option<WakeRoot> {
         meeting.stop(self.id, false);
+        meeting.trailers_at_tap(self.id);
         let seen = self.body.seen()?;
         match self.body.on_end()? {
             GateDecision::Settled(outcome) => meeting.finish(self.id, seen, outcome),

@@ -7,6 +7,7 @@ from ..received import values
 from .answers import Answer, Arriving, answer
 
 _READ_BYTES = 65536
+_SURPLUS = Answer(500, [("content-type", "text/plain")], b"bytes behind the end of the request")
 
 
 async def serve(first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -15,22 +16,28 @@ async def serve(first: bytes, reader: asyncio.StreamReader, writer: asyncio.Stre
         request = await _read_head(first, reader)
         if request.seen.method == "CONNECT" or values(request.seen.headers, "upgrade"):
             return await _tunnel(request, reader, writer)
-        await _answer(request, reader, writer)
-        first = await reader.readline()
+        first = await (await _answer(request, reader, writer))
 
 
-async def _answer(request: Arriving, reader, writer) -> None:
+async def _answer(request: Arriving, reader, writer) -> asyncio.Future[bytes]:
+    """Answers a request; what follows it."""
     if request.echoes:
-        return await _echo(request, reader, writer)
+        await _echo(request, reader, writer)
+        return asyncio.ensure_future(reader.readline())
     if request.answers_early:
         _write(writer, request, answer(request))
     async for data in _body(request, reader):
         request.add(data)
     if request.aborts:
         raise ConnectionAbortedError
+    following = asyncio.ensure_future(reader.readline())
+    # It ends at once if there are bytes already. A proxy sends its next request after the answer to this one, so what is
+    # here belongs to none, and the client of the next request would get the answer to it.
+    await asyncio.sleep(0)
     if not request.answers_early:
-        _write(writer, request, answer(request))
+        _write(writer, request, _SURPLUS if following.done() and following.result() else answer(request))
     await writer.drain()
+    return following
 
 
 async def _read_head(first: bytes, reader) -> Arriving:
