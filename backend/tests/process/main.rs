@@ -232,10 +232,15 @@ async fn a_running_request_is_finished_and_its_vector_written() {
     assert_eq!(objects(directory.path()), 1);
 }
 
+/// But for a probe, by which the gateway tries what it may do: its end may come in the middle of that.
 fn objects(directory: &std::path::Path) -> usize {
     let count = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.unwrap().path();
-        if path.is_dir() { objects(&path) } else { 1 }
+        match path.is_dir() {
+            true if path.ends_with("probe") => 0,
+            true => objects(&path),
+            false => 1,
+        }
     };
     std::fs::read_dir(directory).unwrap().map(count).sum()
 }
