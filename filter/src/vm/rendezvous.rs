@@ -16,33 +16,7 @@ use crate::stats::{Outcome, Reason};
 pub use crate::vm::held::{
     AtGate, ContextId, HeldRequest, Release, TICKS_PER_STALL_TIMEOUT, WakeRoot,
 };
-
-#[derive(Debug)]
-struct Tapped {
-    config: Rc<Config>,
-    seen: u64,
-    outcome: Option<Outcome>,
-    gate: Option<ContextId>,
-    stopped: bool,
-    trailers: Trailers,
-}
-
-/// Where the trailers of a tapped request have come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trailers {
-    None,
-    AtGateFirst,
-    PastTap,
-}
-
-#[derive(Debug)]
-struct HoldingGate {
-    root: ContextId,
-    tap: Option<ContextId>,
-    config: Rc<Config>,
-    idle_ticks: u32,
-    outcome: Option<Outcome>,
-}
+use crate::vm::held::{HoldingGate, Tapped, Trailers, within_cap};
 
 /// The streams of one VM. See the module.
 #[derive(Debug, Default)]
@@ -55,15 +29,7 @@ pub struct Rendezvous {
 impl Rendezvous {
     /// A tap begins. `outcome` is known at once when it will not hash this request.
     pub fn announce(&mut self, tap: ContextId, config: &Rc<Config>, outcome: Option<Outcome>) {
-        let tapped = Tapped {
-            config: Rc::clone(config),
-            seen: 0,
-            outcome,
-            gate: None,
-            stopped: false,
-            trailers: Trailers::None,
-        };
-        self.taps.insert(tap, tapped);
+        self.taps.insert(tap, Tapped::new(config, outcome));
     }
 
     /// Whether `tap` has looked at its request with the eyes of `config`, so that a gate need not look again.
@@ -112,13 +78,8 @@ impl Rendezvous {
 
     /// The request's trailers have come to the gate of a tap. Whether the tap has seen them.
     pub fn trailers_at_gate(&mut self, tap: ContextId) -> bool {
-        let Some(tapped) = self.taps.get_mut(&tap) else {
-            return true;
-        };
-        if tapped.trailers == Trailers::None {
-            tapped.trailers = Trailers::AtGateFirst;
-        }
-        tapped.trailers == Trailers::PastTap
+        let tapped = self.taps.get_mut(&tap);
+        tapped.is_none_or(Tapped::trailers_at_gate)
     }
 
     /// Whether the request's trailers have come to the gate of a tap, and not to the tap itself.
@@ -274,13 +235,5 @@ impl Rendezvous {
             self.ready.push_back(*stream);
         }
         self.ready.len()
-    }
-}
-
-/// The gate's own cap counts too, whatever the tap's is.
-fn within_cap(outcome: Outcome, seen: u64, config: &Config) -> Outcome {
-    match outcome {
-        Outcome::Hashed(_) if seen > config.max_body_bytes => Outcome::Skipped(Reason::TooLarge),
-        outcome => outcome,
     }
 }
