@@ -31,7 +31,7 @@ pub enum DataStatus {
 pub enum TrailersStatus {
     /// Goes on with the next filter, with the headers and bytes that it has kept first.
     Continue = 0,
-    /// Keeps the trailers, and what the filter then stops of the body.
+    /// Keeps the trailers. Envoy shows the filter no more bytes of this request.
     Stop = 1,
 }
 

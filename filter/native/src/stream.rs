@@ -81,9 +81,7 @@ impl HttpStream {
         };
         let was_buffered = std::mem::replace(&mut held.is_buffered, true);
         match outcome {
-            Some(outcome)
-                if ends_here || was_buffered && !proxy.remove_trailer(&settings.config.header) =>
-            {
+            Some(outcome) if ends_here || was_buffered && !trailers_are_due(settings, proxy) => {
                 self.settle(settings, proxy, outcome);
                 BodyAnswer::Continue
             }
@@ -120,7 +118,7 @@ impl HttpStream {
             Some(held) if held.watched.is_stalled() => Outcome::Skipped(Reason::Stalled),
             _ => return false,
         };
-        if proxy.remove_trailer(&settings.config.header) {
+        if trailers_are_due(settings, proxy) {
             return false;
         }
         self.settle(settings, proxy, outcome);
@@ -176,6 +174,12 @@ impl HeldStream {
         }
         (outcome, all)
     }
+}
+
+/// Whether Envoy has the trailers of a held request, and has yet to show them to the filter. Envoy tells by what comes of
+/// a removal, which is due anyhow.
+fn trailers_are_due(settings: &Settings, proxy: &mut impl Proxy) -> bool {
+    proxy.remove_trailer(&settings.config.header)
 }
 
 /// Raises the limit of Envoy's buffer, if need be, to the bytes that go into it now: they are in memory already. Over
