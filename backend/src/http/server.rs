@@ -7,6 +7,7 @@ mod activity;
 mod connection;
 mod head;
 mod places;
+mod socket;
 mod stall_guard;
 mod streams;
 mod timer;

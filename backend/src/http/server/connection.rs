@@ -24,6 +24,7 @@ use super::ConnectionLimits;
 use super::activity::Activity;
 use super::head::{Framing, HeadBytes, TwoLengths};
 use super::places::{BeyondBound, ConnectionPlace};
+use super::socket;
 use super::stall_guard::{Read, StallGuard};
 use super::streams::{self, Streams};
 use super::timer::ReusedTimer;
@@ -110,8 +111,8 @@ where
     B: Body<Data = Bytes, Error = axum::Error> + Send + Unpin + 'static,
 {
     pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, place: ConnectionPlace) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "small answers may be late");
+        if let Err(error) = socket::set_options(&stream) {
+            tracing::debug!(%error, "a connection without its socket's options");
         }
         let (watch, patience) = (Watch::default(), place.patience(self.patience));
         let service = watch.over(self.service.clone(), place.is_reserve);
