@@ -45,6 +45,8 @@ use crate::access::acceptance::Right;
 use crate::cache::Cache;
 use crate::cache::in_flight::InFlight;
 use crate::embeddings::answer::Unsound;
+use crate::embeddings::key::{KeyBuilder, KeyBuilders, KeyScope};
+use crate::embeddings::request::EmbeddingRequest;
 use crate::http::error::Error;
 use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::Batches;
@@ -65,6 +67,7 @@ pub struct Resolver {
     /// Calls under way that prove a credential's acceptance for a model.
     proofs: Arc<InFlight<Result<(), CallFault>>>,
     families: Families,
+    keys: KeyBuilders,
     /// Calls that wait for the misses of further requests.
     batches: Batches<BatchKey, Participant>,
 }
@@ -95,12 +98,18 @@ impl Resolver {
             in_flight: InFlight::new(),
             proofs: InFlight::new(),
             families: Families::new(),
+            keys: KeyBuilders::default(),
         }
     }
 
     /// The tiers.
     pub fn cache(&self) -> &Cache {
         &self.cache
+    }
+
+    /// The builder of the keys of a request.
+    pub fn keys(&self, scope: &KeyScope, request: &EmbeddingRequest) -> KeyBuilder {
+        self.keys.get(scope, request)
     }
 
     /// Resolves a look-up, or returns the reason why not: at once if memory has all of it.

@@ -3,18 +3,21 @@
 //! Each part is preceded by its length, so no letter can move from one part to its neighbour.
 //! The input comes last: all that a batch shares is hashed once.
 
+mod common;
+
 use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+pub use self::common::KeyBuilders;
 use super::request::{EmbeddingRequest, Input, InputKind, tokens};
 
 /// Changes when the meaning of any part below changes. Each new value starts an empty cache.
 const KEY_VERSION: &[u8] = b"embedding-gateway key 1";
 
 /// The parts of a key that the request does not hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyScope {
     /// The operator's name for this cache; another name is another, empty cache.
     pub namespace: Arc<str>,
@@ -32,9 +35,15 @@ pub struct Key([u8; 32]);
 #[derive(Clone, Debug)]
 pub struct KeyBuilder {
     shared: Sha256,
+    family: Key,
 }
 
 impl KeyScope {
+    /// Bytes of its text.
+    fn bytes(&self) -> usize {
+        self.namespace.len() + self.upstream.len() + self.scope.len()
+    }
+
     /// The same key scope, with vectors shared in `scope`.
     #[must_use]
     pub fn with_scope(&self, scope: &Arc<str>) -> Self {
@@ -96,13 +105,14 @@ impl KeyBuilder {
             dimensions.as_ref().map_or(&[], <[u8; 4]>::as_slice),
         );
         part(&mut shared, extra.as_bytes());
-        Self { shared }
+        let family = Key(shared.clone().finalize().into());
+        Self { shared, family }
     }
 
     /// The name of what all inputs of the request have in common. No input has it as its key: a
     /// key has two more parts.
     pub fn family(&self) -> Key {
-        Key(self.shared.clone().finalize().into())
+        self.family
     }
 
     /// The key of one input's vector.

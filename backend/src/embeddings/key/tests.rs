@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashSet};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,6 +10,9 @@ use super::*;
 
 /// Computed from the description alone by the program beside it.
 const GOLDEN: &str = include_str!("../../../tests/golden/keys.jsonl");
+
+/// Of all tests: what is kept of one is there for the next.
+static KEPT: LazyLock<KeyBuilders> = LazyLock::new(KeyBuilders::default);
 
 fn key_scope([namespace, upstream, scope]: [&str; 3]) -> KeyScope {
     KeyScope {
@@ -35,9 +39,12 @@ fn keys(key_scope: &KeyScope, body: &str) -> Vec<String> {
     match request::parse(&Bytes::copy_from_slice(body.as_bytes()), &rules()) {
         Ok(Parsed::Understood(request)) => {
             let keys = KeyBuilder::new(key_scope, &request);
+            let kept = KEPT.get(key_scope, &request);
+            assert_eq!(kept.family(), keys.family());
             request
                 .inputs
                 .iter()
+                .inspect(|input| assert_eq!(kept.key(input), keys.key(input)))
                 .map(|input| keys.key(input).to_string())
                 .collect()
         }

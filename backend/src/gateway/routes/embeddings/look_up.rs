@@ -11,7 +11,6 @@ use super::untouched::OwnRequest;
 use super::{Answered, EmbeddingsRequest};
 use crate::access::Caller;
 use crate::embeddings::batch::Batch;
-use crate::embeddings::key::KeyBuilder;
 use crate::embeddings::request::EmbeddingRequest;
 use crate::http::error::Error;
 use crate::http::headers::Directives;
@@ -81,7 +80,7 @@ impl EmbeddingsRequest {
         let is_batch = inputs.len() > 1;
         let directives = Directives::of(&self.parts.headers);
         let derivation = Derivation::of(&self.app, &key_scope, &mut request, directives);
-        let keys = KeyBuilder::new(&key_scope, &request);
+        let keys = self.app.resolver.keys(&key_scope, &request);
         let (family, batch) = (keys.family(), Batch::new(&keys, inputs));
         let may_be_stored = verdict == HashVerdict::Match && !directives.no_store;
         let repeats = batch.repeats();
