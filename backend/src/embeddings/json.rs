@@ -16,6 +16,9 @@ const MAX_DEPTH: usize = 16;
 /// An object of more members is not taken apart: no request has as many.
 const MAX_MEMBERS: usize = 64;
 
+/// Members of most requests, with some to spare.
+const USUAL: usize = 6;
+
 /// Up to so many names are compared with each other, without a table.
 const FEW: usize = 8;
 
@@ -59,7 +62,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
+                let mut members = Vec::with_capacity(USUAL);
                 while let Some((Borrowed(name), value)) = map.next_entry()? {
                     if members.len() == MAX_MEMBERS {
                         return Err(A::Error::custom("too many members"));

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
 use sha2::{Digest, Sha256};
 
@@ -123,11 +123,12 @@ fn take_values(
     if !headers::has(headers, name) {
         return;
     }
-    own.extend(headers.get_all(name).iter().cloned().map(|mut value| {
-        value.set_sensitive(true);
-        (name.clone(), value)
-    }));
-    headers.remove(name);
+    if let Entry::Occupied(taken) = headers.entry(name) {
+        own.extend(taken.remove_entry_mult().1.map(|mut value| {
+            value.set_sensitive(true);
+            (name.clone(), value)
+        }));
+    }
 }
 
 fn digest_values(digest: &mut Sha256, values: &[(HeaderName, HeaderValue)]) {

@@ -53,8 +53,11 @@ impl Resolver {
     /// Takes from memory what is missing.
     pub(super) fn get_memory(&self, lookup: &EmbeddingLookup, found: &mut PartialResult) {
         let fresh = self.freshness(lookup);
-        for place in found.missing() {
-            let entry = self.cache.get_memory(&lookup.distinct[place].0, fresh);
+        for (place, (key, _)) in lookup.distinct.iter().enumerate() {
+            if found.entries[place].is_some() {
+                continue;
+            }
+            let entry = self.cache.get_memory(key, fresh);
             if let Some(entry) =
                 entry.filter(|entry| self.families.is_current(&lookup.family, entry))
             {

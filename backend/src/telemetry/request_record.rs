@@ -12,6 +12,7 @@ use super::semantics::{self, attribute, method_name, path, span_name};
 use super::spans::{Trace, Tracer};
 use super::trace_id::TraceId;
 use super::{Bypass, Metrics, Route};
+use crate::http::paths::EMBEDDINGS;
 use crate::telemetry::Tally;
 
 /// What nginx logs for a client that went away before it got an answer.
@@ -24,7 +25,8 @@ pub struct RequestRecord {
     metrics: Arc<Metrics>,
     route: Route,
     method: Method,
-    uri: Uri,
+    /// `None` where the route has one path.
+    uri: Option<Uri>,
     trace: Trace,
     trace_id: Option<TraceId>,
     began: Instant,
@@ -69,7 +71,7 @@ impl RequestRecord {
             metrics: Arc::clone(metrics),
             route,
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            uri: (route != Route::Embeddings).then(|| request.uri().clone()),
             trace,
             trace_id,
             began: Instant::now(),
@@ -117,7 +119,7 @@ impl RequestRecord {
     fn log(&self, status: u16, duration: Duration) {
         let line = RequestLine {
             method: method_name(&self.method),
-            path: path(&self.uri),
+            path: self.uri.as_ref().map_or(EMBEDDINGS, path),
             status,
             duration,
             bytes: self.bytes,
