@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use self::common::Common;
 pub use self::common::KeyBuilders;
 use super::request::{EmbeddingRequest, Input, InputKind, tokens};
 
@@ -39,11 +40,6 @@ pub struct KeyBuilder {
 }
 
 impl KeyScope {
-    /// Bytes of its text.
-    fn bytes(&self) -> usize {
-        self.namespace.len() + self.upstream.len() + self.scope.len()
-    }
-
     /// The same key scope, with vectors shared in `scope`.
     #[must_use]
     pub fn with_scope(&self, scope: &Arc<str>) -> Self {
@@ -83,17 +79,17 @@ impl fmt::Debug for Key {
 impl KeyBuilder {
     /// The keys of the inputs of `request` in `scope`.
     pub fn new(scope: &KeyScope, request: &EmbeddingRequest) -> Self {
-        // The encoding and the unkeyed fields do not change the vector; the inputs are named one by one.
-        let EmbeddingRequest {
+        Self::of(&Common::of(scope, request))
+    }
+
+    fn of(common: &Common<'_>) -> Self {
+        let Common {
+            scope,
             model,
             dimensions,
             extra,
-            encoding: _,
-            unkeyed: _,
-            inputs: _,
-        } = request;
+        } = common;
         let dimensions = dimensions.map(u32::to_le_bytes);
-
         let mut shared = Sha256::new();
         part(&mut shared, KEY_VERSION);
         part(&mut shared, scope.namespace.as_bytes());

@@ -9,49 +9,36 @@ use super::{KeyBuilder, KeyScope};
 use crate::embeddings::request::EmbeddingRequest;
 
 /// Bound on the builders that are kept.
-const KEPT: usize = 1024;
+const MAX_KEPT: usize = 1024;
 
 /// What has more text in common is hashed anew each time: a client may send a query of any length.
 const MAX_BYTES: usize = 1024;
 
 /// The key builders of the latest requests.
 #[derive(Debug)]
-pub struct KeyBuilders(Cache<Common, KeyBuilder>);
+pub struct KeyBuilders(Cache<Kept, KeyBuilder>);
 
-/// All that decides a builder, where a request has no further fields in its keys.
+/// All that decides a builder.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Common {
+struct Kept {
     scope: KeyScope,
     model: Arc<str>,
     dimensions: Option<u32>,
+    extra: Box<str>,
 }
 
 /// The same, borrowed. Its fields stand in the same order, for an equal hash.
 #[derive(Hash)]
-struct CommonRef<'a> {
-    scope: &'a KeyScope,
-    model: &'a str,
-    dimensions: Option<u32>,
+pub(super) struct Common<'a> {
+    pub(super) scope: &'a KeyScope,
+    pub(super) model: &'a Arc<str>,
+    pub(super) dimensions: Option<u32>,
+    pub(super) extra: &'a str,
 }
 
-impl Equivalent<Common> for CommonRef<'_> {
-    fn equivalent(&self, common: &Common) -> bool {
-        *self.scope == common.scope
-            && *self.model == *common.model
-            && self.dimensions == common.dimensions
-    }
-}
-
-impl Default for KeyBuilders {
-    fn default() -> Self {
-        Self(Cache::new(KEPT))
-    }
-}
-
-impl KeyBuilders {
-    /// The builder of the keys of `request` in `scope`, as [`KeyBuilder::new`] makes it.
-    pub fn get(&self, scope: &KeyScope, request: &EmbeddingRequest) -> KeyBuilder {
-        // As KeyBuilder::new has it: what is new in a request belongs into `Common`, or out of the keys.
+impl<'a> Common<'a> {
+    pub(super) fn of(scope: &'a KeyScope, request: &'a EmbeddingRequest) -> Self {
+        // The encoding and the unkeyed fields do not change the vector; the inputs are named one by one.
         let EmbeddingRequest {
             model,
             dimensions,
@@ -60,25 +47,62 @@ impl KeyBuilders {
             unkeyed: _,
             inputs: _,
         } = request;
-        if !extra.is_empty() || scope.bytes() + model.len() > MAX_BYTES {
-            return KeyBuilder::new(scope, request);
-        }
-        let dimensions = *dimensions;
-        let common = CommonRef {
+        Self {
             scope,
             model,
-            dimensions,
-        };
+            dimensions: *dimensions,
+            extra,
+        }
+    }
+
+    /// Bytes of text.
+    fn bytes(&self) -> usize {
+        let KeyScope {
+            namespace,
+            upstream,
+            scope,
+        } = self.scope;
+        let texts: [&str; 5] = [namespace, upstream, scope, self.model, self.extra];
+        texts.iter().map(|text| text.len()).sum()
+    }
+
+    fn kept(&self) -> Kept {
+        Kept {
+            scope: self.scope.clone(),
+            model: Arc::clone(self.model),
+            dimensions: self.dimensions,
+            extra: self.extra.into(),
+        }
+    }
+}
+
+impl Equivalent<Kept> for Common<'_> {
+    fn equivalent(&self, kept: &Kept) -> bool {
+        *self.scope == kept.scope
+            && **self.model == *kept.model
+            && self.dimensions == kept.dimensions
+            && *self.extra == *kept.extra
+    }
+}
+
+impl Default for KeyBuilders {
+    fn default() -> Self {
+        Self(Cache::new(MAX_KEPT))
+    }
+}
+
+impl KeyBuilders {
+    /// The builder of the keys of `request` in `scope`, as [`KeyBuilder::new`] makes it.
+    pub fn get(&self, scope: &KeyScope, request: &EmbeddingRequest) -> KeyBuilder {
+        let common = Common::of(scope, request);
+        if common.bytes() > MAX_BYTES {
+            return KeyBuilder::of(&common);
+        }
         if let Some(keys) = self.0.get(&common) {
             return keys;
         }
-        let keys = KeyBuilder::new(scope, request);
-        let common = Common {
-            scope: scope.clone(),
-            model: Arc::clone(model),
-            dimensions,
-        };
-        self.0.insert(common, keys.clone());
+        let keys = KeyBuilder::of(&common);
+        self.0.insert(common.kept(), keys.clone());
         keys
     }
 }
@@ -115,12 +139,13 @@ mod tests {
         let builders = KeyBuilders::default();
         let one = request(r#"{"model":"m","input":"a"}"#);
         builders.get(&scope(&"u".repeat(MAX_BYTES)), &one);
-        let more = request(r#"{"model":"m","input":"a","x":1}"#);
+        let extra = "x".repeat(MAX_BYTES);
+        let more = request(&format!(r#"{{"model":"m","input":"a","x":"{extra}"}}"#));
         builders.get(&scope("u"), &more);
         assert_eq!(builders.0.len(), 0);
-        for number in 0..2 * KEPT {
+        for number in 0..2 * MAX_KEPT {
             builders.get(&scope(&number.to_string()), &one);
         }
-        assert!((1..=KEPT).contains(&builders.0.len()));
+        assert!((1..=MAX_KEPT).contains(&builders.0.len()));
     }
 }
